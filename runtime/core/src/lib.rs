@@ -1,0 +1,11 @@
+//! The pure domain of Heddle: no async, no clock, no I/O, no logging. Everything that is decided is decided here.
+//!
+//! `workflow` is what an author wrote, `plan` its checked and frozen form, `run` one execution as a state machine.
+//! `limits` holds every maximum, `outcome` every way in which an attempt can end.
+
+pub mod id;
+pub mod json;
+pub mod limits;
+pub mod outcome;
+pub mod time;
+pub mod value;
