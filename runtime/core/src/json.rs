@@ -64,7 +64,7 @@ impl Json {
         value.write_json(&mut text);
         Ok(Json::assemble(text, Some(value)))
     }
-    /// Prints a value. Fails on what JSON has no form for: bytes.
+    /// Prints a value.
     pub fn from_value(value: Value) -> Json {
         let mut text = String::new();
         value.write_json(&mut text);

@@ -3,9 +3,18 @@
 //! `workflow` is what an author wrote, `plan` its checked and frozen form, `run` one execution as a state machine.
 //! `limits` holds every maximum, `outcome` every way in which an attempt can end.
 
+pub mod document;
+pub mod expr;
+pub mod fingerprint;
 pub mod id;
+pub mod journal;
 pub mod json;
 pub mod limits;
 pub mod outcome;
+pub mod plan;
+pub mod planted;
+pub mod plugin;
+pub mod run;
+pub mod schema;
 pub mod time;
 pub mod value;

@@ -1,4 +1,4 @@
-//! The value that expressions compute with: JSON's shapes, CEL's numbers.
+//! The value that expressions compute with: JSON's shapes, CEL's numbers. Every value has a JSON form.
 //!
 //! A number keeps the text it was given unless it is an integer that prints the same, so a value that only passes
 //! through a workflow leaves it byte for byte as it came. Clones share.
@@ -10,8 +10,7 @@ use std::sync::Arc;
 /// An object: sorted by key, shared.
 pub type Map = BTreeMap<Arc<str>, Value>;
 
-/// A value of the expression language. JSON's shapes, plus CEL's unsigned integers, durations and timestamps, which
-/// become numbers and text when they leave an expression.
+/// A value of the expression language: JSON's shapes, with CEL's three kinds of number.
 #[derive(Clone, Debug, Default)]
 pub enum Value {
     /// JSON null.
@@ -29,16 +28,10 @@ pub enum Value {
     Number(Arc<str>),
     /// Text.
     String(Arc<str>),
-    /// Bytes, written `b'..'` in an expression. Leaves as an error: JSON has none.
-    Bytes(Arc<[u8]>),
     /// An array.
     List(Arc<Vec<Value>>),
     /// An object.
     Map(Arc<Map>),
-    /// A length of time in milliseconds, made by `duration('30s')`.
-    Span(i64),
-    /// Milliseconds since the epoch, made by `timestamp('...')`.
-    Time(i64),
 }
 
 impl Value {
@@ -87,11 +80,8 @@ impl Value {
             Value::Uint(_) => "uint",
             Value::Double(_) | Value::Number(_) => "double",
             Value::String(_) => "string",
-            Value::Bytes(_) => "bytes",
             Value::List(_) => "list",
             Value::Map(_) => "map",
-            Value::Span(_) => "duration",
-            Value::Time(_) => "timestamp",
         }
     }
     /// Appends canonical JSON: keys sorted, no white space, numbers as given.
@@ -104,7 +94,6 @@ impl Value {
             Value::Double(d) => write_double(*d, out),
             Value::Number(text) => out.push_str(text),
             Value::String(text) => write_string(text, out),
-            Value::Bytes(bytes) => write_string(&String::from_utf8_lossy(bytes), out),
             Value::List(items) => {
                 out.push('[');
                 for (i, item) in items.iter().enumerate() {
@@ -127,15 +116,12 @@ impl Value {
                 }
                 out.push('}');
             }
-            Value::Span(ms) => write_string(&format!("{}ms", ms), out),
-            Value::Time(ms) => write_string(&crate::time::Timestamp((*ms).max(0) as u64).rfc3339(), out),
         }
     }
     /// Roughly the bytes this value occupies as JSON, without printing it; used by budgets.
     pub fn weight(&self) -> usize {
         match self {
             Value::String(text) | Value::Number(text) => text.len() + 2,
-            Value::Bytes(bytes) => bytes.len(),
             Value::List(items) => 2 + items.iter().map(|v| v.weight() + 1).sum::<usize>(),
             Value::Map(map) => 2 + map.iter().map(|(k, v)| k.len() + v.weight() + 4).sum::<usize>(),
             _ => 8,

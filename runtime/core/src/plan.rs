@@ -1,0 +1,229 @@
+//! A workflow, checked and frozen. Whatever can be known before a run is known here; a run never meets a fault that
+//! this could have found.
+//!
+//! [`Plan::read`] walks the author's document once and reports every fault with its path, line and column:
+//! [`walk`] is how a map is read, [`step`] and [`policy`] what stands in a step, [`graph`] who waits for whom.
+
+mod check;
+mod graph;
+mod policy;
+mod step;
+mod walk;
+
+use crate::document::{Doc, Fault};
+use crate::expr::{Expr, Template};
+use crate::id::Digest;
+use crate::json::Json;
+use crate::limits::{AskedLimits, Limits};
+use crate::plugin::{Metadata, PluginRef};
+use crate::schema::Schema;
+use crate::time::Span;
+use crate::value::{Map, Value};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+pub use policy::{Backoff, CacheMode, CachePolicy, CacheScope, Jitter, Retry, Timeouts, Tolerance};
+
+/// A checked workflow.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// `document.namespace`.
+    pub namespace: Arc<str>,
+    /// `document.name`.
+    pub name: Arc<str>,
+    /// `document.version`.
+    pub version: semver::Version,
+    /// `document.title`.
+    pub title: Arc<str>,
+    /// `document.description`.
+    pub description: Arc<str>,
+    /// The document in canonical form.
+    pub source: Json,
+    /// SHA-256 of the canonical form: what the version is frozen to.
+    pub digest: Digest,
+    /// What the input must look like.
+    pub input_schema: Option<Schema>,
+    /// The steps, in the author's order.
+    pub steps: Vec<Step>,
+    /// For each step, the steps that wait for it.
+    pub dependents: Vec<Vec<u32>>,
+    /// What the run gives back; without it, the outputs of the steps that nothing waits for.
+    pub output: Option<Template>,
+    /// The most attempts of a run under way at the same time.
+    pub max_parallel: Option<u32>,
+    /// The most time a run may take.
+    pub total: Option<Span>,
+    /// What a failed step does to the others.
+    pub on_step_failure: OnStepFailure,
+    /// Every plugin that a step calls, each once.
+    pub calls: Vec<PluginRef>,
+}
+
+/// What a failed step does to the rest of its run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OnStepFailure {
+    /// Nothing new starts, what runs is cancelled. The default.
+    FailFast,
+    /// Branches that do not depend on it go on; then the run fails. `failFast: false`.
+    FinishOthers,
+}
+
+/// One step.
+#[derive(Clone, Debug)]
+pub struct Step {
+    /// Its id.
+    pub id: Arc<str>,
+    /// Its title; empty where the author gave none.
+    pub title: Arc<str>,
+    /// What it waits for, and which endings it accepts.
+    pub depends: Vec<Dependency>,
+    /// Whether it runs at all.
+    pub when: Option<Expr>,
+    /// What it does.
+    pub verb: Verb,
+    /// The list it is done for.
+    pub map: Option<MapOver>,
+    /// What becomes of a failure.
+    pub retry: Option<Retry>,
+    /// How long it may take.
+    pub timeouts: Timeouts,
+    /// Whether its output is kept and used again.
+    pub cache: CachePolicy,
+    /// Limits that it lowers.
+    pub limits: AskedLimits,
+    /// What an agent may call: `kind:name` or `kind:*`.
+    pub tools: Vec<Arc<str>>,
+    /// Every step whose outcome one of its expressions reads.
+    pub reads: BTreeSet<u32>,
+}
+
+/// What a step does.
+#[derive(Clone, Debug)]
+pub enum Verb {
+    /// Calls a plugin.
+    Call {
+        /// Index into the plan's `calls`.
+        call: usize,
+        /// Its input.
+        with: Template,
+    },
+    /// Computes its output and nothing else.
+    Set(Template),
+}
+
+/// `forEach`.
+#[derive(Clone, Debug)]
+pub struct MapOver {
+    /// The list.
+    pub list: Expr,
+    /// The most items under way at the same time.
+    pub max_parallel: Option<u32>,
+    /// How many items may fail.
+    pub tolerance: Tolerance,
+}
+
+/// One step that must have ended before another begins.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Dependency {
+    /// The step that must have ended.
+    pub step: u32,
+    /// The endings that will do.
+    pub accepts: Vec<Ending>,
+}
+
+/// How a step can end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Ending {
+    /// With an output.
+    Succeeded,
+    /// Not run.
+    Skipped,
+    /// With a failure.
+    Failed,
+    /// Stopped.
+    Cancelled,
+}
+
+impl Ending {
+    /// The word of the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Ending::Succeeded => "succeeded",
+            Ending::Skipped => "skipped",
+            Ending::Failed => "failed",
+            Ending::Cancelled => "cancelled",
+        }
+    }
+}
+
+/// The plugins that there are, for the checks that need to know them.
+pub trait Catalog {
+    /// The newest plugin that this reference can mean.
+    fn find(&self, reference: &PluginRef) -> Option<Arc<Metadata>>;
+    /// The references of all plugins, `kind:name`, for hints.
+    fn names(&self) -> Vec<String>;
+}
+
+impl Plan {
+    /// Reads and checks a workflow. With a catalog, its calls are checked against the plugins that there are.
+    ///
+    /// # Errors
+    /// Every fault of the document, in the order of their places.
+    pub fn read(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) -> Result<Plan, Vec<Fault>> {
+        check::plan(doc, catalog, limits)
+    }
+    /// Reads a plan again that has been accepted before: under the hard maxima, so that a lowered limit does not take
+    /// a run in flight from its owner.
+    pub fn reread(source: &Json) -> Result<Plan, Vec<Fault>> {
+        let mut limits = Limits::default();
+        for row in crate::limits::TABLE {
+            // Each value is the row's own maximum, so it is accepted.
+            let _ = limits.set(row.name, row.max);
+        }
+        Plan::read(&Doc::of_value(source.value()), None, &limits)
+    }
+    /// `namespace/name`.
+    pub fn full_name(&self) -> String {
+        format!("{}/{}", self.namespace, self.name)
+    }
+    /// The step with this id.
+    pub fn step(&self, id: &str) -> Option<u32> {
+        self.steps.iter().position(|s| &*s.id == id).map(|i| i as u32)
+    }
+    /// The plugin that a step calls.
+    pub fn call_of(&self, step: u32) -> Option<(usize, &PluginRef)> {
+        match self.steps.get(step as usize)?.verb {
+            Verb::Call { call, .. } => Some((call, &self.calls[call])),
+            Verb::Set(_) => None,
+        }
+    }
+    /// The input with the defaults of its schema filled in, checked against it.
+    ///
+    /// # Errors
+    /// Pointer and message of every place that does not match.
+    pub fn accept_input(&self, input: &Json) -> Result<Json, Vec<crate::schema::Mismatch>> {
+        let Some(schema) = &self.input_schema else { return Ok(input.clone()) };
+        let filled = match fill_defaults(input.value(), schema.text().value()) {
+            Some(value) => Json::from_value(value),
+            None => input.clone(),
+        };
+        schema.check(&filled)?;
+        Ok(filled)
+    }
+}
+
+/// The value with missing members set to their schema's `default`; `None` when nothing is missing.
+fn fill_defaults(value: &Value, schema: &Value) -> Option<Value> {
+    let (Value::Map(map), Some(Value::Map(properties))) = (value, schema.get("properties")) else { return None };
+    let mut filled: Option<Map> = None;
+    for (key, property) in properties.iter() {
+        let new = match map.get(key) {
+            Some(present) => fill_defaults(present, property),
+            None => property.get("default").cloned(),
+        };
+        if let Some(new) = new {
+            filled.get_or_insert_with(|| (**map).clone()).insert(key.clone(), new);
+        }
+    }
+    filled.map(|map| Value::Map(Arc::new(map)))
+}

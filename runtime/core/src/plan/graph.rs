@@ -1,0 +1,133 @@
+//! Who waits for whom: declared dependencies, implied ones, and the proof that nobody waits for himself.
+
+use super::walk::Faults;
+use super::{Dependency, Ending, Step};
+use crate::document::{Doc, Part, pointer};
+use crate::expr::tree::nearest;
+use std::collections::BTreeSet;
+
+/// The endings that an ordinary dependency accepts.
+const DONE: [Ending; 2] = [Ending::Succeeded, Ending::Skipped];
+
+/// Reads `dependsOn`: a list of ids, or a map from id to the endings that will do.
+pub(super) fn read(doc: &Doc, path: &str, ids: &[String], faults: &mut Faults) -> Vec<Dependency> {
+    let mut dependencies = Vec::new();
+    match &doc.part {
+        Part::List(items) => {
+            for (i, item) in items.iter().enumerate() {
+                if let Some(step) = named(item, item.as_str(), &pointer(path, &i.to_string()), ids, faults) {
+                    dependencies.push(Dependency { step, accepts: DONE.to_vec() });
+                }
+            }
+        }
+        Part::Map(entries) => {
+            for (key, value) in entries {
+                let path = pointer(path, &key.text);
+                let step = named(value, Some(&key.text), &path, ids, faults);
+                let accepts = endings(value, &path, faults);
+                if let Some(step) = step {
+                    dependencies.push(Dependency { step, accepts });
+                }
+            }
+        }
+        _ => faults.at(doc, path, format!("wants a list of steps or a map from step to endings, and this is {}", doc.kind())),
+    }
+    dependencies
+}
+
+fn named(doc: &Doc, id: Option<&str>, path: &str, ids: &[String], faults: &mut Faults) -> Option<u32> {
+    let Some(id) = id else {
+        faults.at(doc, path, format!("wants the id of a step, and this is {}", doc.kind()));
+        return None;
+    };
+    let found = ids.iter().position(|known| known == id);
+    if found.is_none() {
+        let hint = match nearest(id, ids.iter().map(String::as_str)) {
+            Some(near) => format!("; did you mean `{near}`?"),
+            None => format!("; there are {}", ids.iter().take(12).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ")),
+        };
+        faults.at(doc, path, format!("no step is called `{id}`{hint}"));
+    }
+    found.map(|i| i as u32)
+}
+
+fn endings(doc: &Doc, path: &str, faults: &mut Faults) -> Vec<Ending> {
+    const ALL: [Ending; 4] = [Ending::Succeeded, Ending::Skipped, Ending::Failed, Ending::Cancelled];
+    let Part::List(items) = &doc.part else {
+        faults.at(doc, path, "wants a list of endings, such as `[succeeded, skipped]`");
+        return DONE.to_vec();
+    };
+    let mut accepts = BTreeSet::new();
+    for item in items {
+        match ALL.iter().find(|e| Some(e.word()) == item.as_str()) {
+            Some(ending) => drop(accepts.insert(*ending)),
+            None => faults.at(item, path, "an ending is `succeeded`, `skipped`, `failed` or `cancelled`"),
+        }
+    }
+    accepts.into_iter().collect()
+}
+
+/// Adds the dependencies that expressions imply, where none was declared.
+pub(super) fn imply(step: &mut Step) {
+    for &read in &step.reads {
+        if !step.depends.iter().any(|d| d.step == read) {
+            step.depends.push(Dependency { step: read, accepts: DONE.to_vec() });
+        }
+    }
+}
+
+/// For each step, the steps that wait for it.
+pub(super) fn dependents(steps: &[Step]) -> Vec<Vec<u32>> {
+    let mut dependents = vec![Vec::new(); steps.len()];
+    for (index, step) in steps.iter().enumerate() {
+        for dependency in &step.depends {
+            dependents[dependency.step as usize].push(index as u32);
+        }
+    }
+    dependents
+}
+
+/// A cycle, as the ids along it, if there is one. Without recursion: a chain may be as long as a workflow.
+pub(super) fn cycle(steps: &[Step]) -> Option<Vec<String>> {
+    #[derive(Clone, Copy, PartialEq)]
+    enum Mark {
+        New,
+        Open,
+        Done,
+    }
+    let mut marks = vec![Mark::New; steps.len()];
+    for start in 0..steps.len() {
+        let mut path: Vec<(usize, usize)> = vec![(start, 0)];
+        while let Some((at, next)) = path.last_mut() {
+            let at = *at;
+            if *next == 0 {
+                if marks[at] == Mark::Done {
+                    path.pop();
+                    continue;
+                }
+                marks[at] = Mark::Open;
+            }
+            match steps[at].depends.get(*next) {
+                None => {
+                    marks[at] = Mark::Done;
+                    path.pop();
+                }
+                Some(dependency) => {
+                    *next += 1;
+                    let to = dependency.step as usize;
+                    match marks[to] {
+                        Mark::Open => {
+                            let from = path.iter().position(|(s, _)| *s == to).unwrap_or(0);
+                            let mut ids: Vec<String> = path[from..].iter().map(|(s, _)| steps[*s].id.to_string()).collect();
+                            ids.push(steps[to].id.to_string());
+                            return Some(ids);
+                        }
+                        Mark::New => path.push((to, 0)),
+                        Mark::Done => {}
+                    }
+                }
+            }
+        }
+    }
+    None
+}

@@ -1,0 +1,74 @@
+//! Faults planted on purpose, so that the simulation can show that it would find them. Without the feature
+//! `planted-bugs`, [`is`] is a constant `false` and nothing of this is in the program.
+
+/// A fault that the simulation must find.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Bug {
+    /// An answer goes out before its facts are durable.
+    AcknowledgeBeforeCommit,
+    /// An effect starts before the facts that decided it are durable.
+    EffectGateRemoved,
+    /// An append is let through though another node has taken the lease.
+    EpochPredicateRemoved,
+    /// An append is let through though the journal has moved on.
+    VersionPredicateRemoved,
+    /// A retried attempt does not give its place back.
+    LostCounter,
+    /// The end of an attempt that is over is taken for the end of the one that runs.
+    StaleAttemptTaken,
+    /// A step gets one attempt more than its policy allows.
+    OneAttemptTooMany,
+    /// A step begins when one of its dependencies has ended instead of all.
+    JoinOnAny,
+    /// A retry begins before its time.
+    TimerEarly,
+    /// A `forEach` runs more items at once than it may.
+    MapOverrun,
+    /// A crash forgets that attempts were open, so nobody counts the interruption.
+    InterruptionForgotten,
+    /// A cancelled run goes on.
+    CancelLost,
+}
+
+impl Bug {
+    /// All of them.
+    pub const ALL: &[Bug] = &[
+        Bug::AcknowledgeBeforeCommit,
+        Bug::EffectGateRemoved,
+        Bug::EpochPredicateRemoved,
+        Bug::VersionPredicateRemoved,
+        Bug::LostCounter,
+        Bug::StaleAttemptTaken,
+        Bug::OneAttemptTooMany,
+        Bug::JoinOnAny,
+        Bug::TimerEarly,
+        Bug::MapOverrun,
+        Bug::InterruptionForgotten,
+        Bug::CancelLost,
+    ];
+}
+
+#[cfg(feature = "planted-bugs")]
+mod chosen {
+    use super::Bug;
+    use std::cell::Cell;
+    thread_local!(static CHOSEN: Cell<Option<Bug>> = const { Cell::new(None) });
+
+    /// Plants one fault in this thread, or none.
+    pub fn plant(bug: Option<Bug>) {
+        CHOSEN.with(|c| c.set(bug));
+    }
+    pub(crate) fn is(bug: Bug) -> bool {
+        CHOSEN.with(|c| c.get() == Some(bug))
+    }
+}
+
+#[cfg(feature = "planted-bugs")]
+pub(crate) use chosen::is;
+#[cfg(feature = "planted-bugs")]
+pub use chosen::plant;
+
+#[cfg(not(feature = "planted-bugs"))]
+pub(crate) const fn is(_bug: Bug) -> bool {
+    false
+}

@@ -1,0 +1,321 @@
+//! One execution of a plan, as a state machine without I/O.
+//!
+//! ```text
+//!   input ──► decide ──► events ──► apply ──► state ──► pending actions
+//!               ▲                               │
+//!               └────── what follows (Advance) ◄┘
+//! ```
+//! [`Run::decide`] is pure: a stale or repeated input decides to nothing. [`Run::apply`] is the only mutation, live and
+//! on replay alike. [`Run::pending`] is what the shell owes the run now; it is kept up to date by `apply`, so that
+//! resuming after a crash needs no code of its own. [`Run::settle`] decides, applies and goes on with what follows
+//! from it until nothing more does.
+//!
+//! One concern, one file: [`event`] the facts, [`state`] what is remembered, `apply` and `decide` the machine,
+//! `advance` what becomes ready, `retry` what becomes of a failure, `finish` the end, [`scope`] what an expression
+//! sees, [`view`] what people are shown.
+
+mod advance;
+mod apply;
+mod decide;
+pub mod event;
+mod finish;
+mod retry;
+pub mod scope;
+pub mod state;
+pub mod view;
+
+use crate::id::{Digest, RunId};
+use crate::limits::Limits;
+use crate::outcome::{Failure, Outcome, Usage};
+use crate::plan::Plan;
+use crate::time::Timestamp;
+use event::{Accepted, CacheVerdict, Event, Node, Payload, RunError};
+use scope::Values;
+use state::StepState;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// Something that happened outside the core.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Input {
+    /// A node has taken the run. On a run that was under way before, this tells that its open attempts are lost.
+    Taken,
+    /// An attempt has ended.
+    AttemptEnded {
+        /// Of what.
+        node: Node,
+        /// Which.
+        attempt: u32,
+        /// How, with the output as it is kept.
+        end: Ended,
+        /// What it used.
+        usage: Usage,
+    },
+    /// This timer's time has come.
+    TimerFired(Timer),
+    /// Somebody wants the run cancelled.
+    Cancel {
+        /// Who.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+    },
+    /// Nothing new: go on with what follows from the state.
+    Advance,
+}
+
+/// How an attempt ended, as the core needs it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Ended {
+    /// With an output, kept here or under its digest.
+    Done {
+        /// The output.
+        output: Payload,
+        /// What the cache had to say.
+        cache: CacheVerdict,
+    },
+    /// With a failure.
+    Failed(Failure),
+}
+
+impl Ended {
+    /// The failure of an outcome that brought no output.
+    pub fn failure_of(outcome: &Outcome) -> Option<Failure> {
+        match outcome {
+            Outcome::Failed(failure) => Some(failure.clone()),
+            Outcome::Done(_) | Outcome::Continue(_) => None,
+        }
+    }
+}
+
+/// Something that the core owes the outside.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Action {
+    /// Run this attempt and tell how it ended.
+    Invoke {
+        /// Of what.
+        node: Node,
+        /// Which.
+        attempt: u32,
+    },
+    /// Tell when it is this time.
+    Wake {
+        /// Which timer.
+        timer: Timer,
+        /// When.
+        at: Timestamp,
+    },
+}
+
+/// A reason to be woken.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Timer {
+    /// A further attempt is due.
+    Retry {
+        /// Of what.
+        node: Node,
+        /// Which.
+        attempt: u32,
+    },
+    /// A step's `timeout.total` is up.
+    StepTotal {
+        /// The step.
+        step: u32,
+    },
+    /// The run's time is up.
+    RunTotal,
+}
+
+/// What `apply` did to the pending actions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// This is owed from now on.
+    Owed(Action),
+    /// This is no longer wanted: stop it if it is under way.
+    Dropped(Action),
+}
+
+/// An event that cannot have happened in this state: the journal and the plan do not belong together, or one of them
+/// is damaged.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("event {kind} cannot follow here: {why}")]
+pub struct IllegalEvent {
+    /// The kind of event.
+    pub kind: &'static str,
+    /// What it contradicts.
+    pub why: String,
+}
+
+/// How far [`Run::settle`] came.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Settled {
+    /// Nothing more follows.
+    Quiet,
+    /// More follows, but enough has been decided for one append.
+    More,
+    /// These values must be fetched first.
+    Needs(Vec<Digest>),
+}
+
+/// One run.
+#[derive(Debug)]
+pub struct Run {
+    /// Its id.
+    pub id: RunId,
+    /// Its plan.
+    pub plan: Arc<Plan>,
+    limits: Arc<Limits>,
+    accepted: Option<Arc<Accepted>>,
+    created: Timestamp,
+    started: Option<Timestamp>,
+    finished: Option<Finished>,
+    cancel: Option<(Arc<str>, Arc<str>)>,
+    failing: Option<Box<RunError>>,
+    steps: Vec<StepState>,
+    /// Steps of which it is not yet settled whether and how they run.
+    to_decide: BTreeSet<u32>,
+    /// Steps and items that wait for nothing but room.
+    to_start: BTreeSet<Node>,
+    /// Maps that have items not yet started, and room of their own for one.
+    open_maps: BTreeSet<u32>,
+    /// Attempts under way.
+    running: u32,
+    /// Steps that have not ended.
+    open_steps: u32,
+    pending: BTreeSet<Action>,
+    changes: Vec<Change>,
+    events: u64,
+}
+
+#[derive(Clone, Debug)]
+struct Finished {
+    at: Timestamp,
+    finish: event::Finish,
+    output: Option<Payload>,
+    error: Option<Box<RunError>>,
+}
+
+impl Run {
+    /// A run of which nothing has been recorded yet.
+    pub fn new(id: RunId, plan: Arc<Plan>, limits: Arc<Limits>) -> Run {
+        let steps: Vec<StepState> = plan.steps.iter().map(|s| StepState::new(s.depends.len() as u32)).collect();
+        Run {
+            id,
+            limits,
+            accepted: None,
+            created: Timestamp(0),
+            started: None,
+            finished: None,
+            cancel: None,
+            failing: None,
+            to_decide: BTreeSet::new(),
+            to_start: BTreeSet::new(),
+            open_maps: BTreeSet::new(),
+            running: 0,
+            open_steps: steps.len() as u32,
+            steps,
+            pending: BTreeSet::new(),
+            changes: Vec::new(),
+            events: 0,
+            plan,
+        }
+    }
+    /// The run as its journal tells it.
+    ///
+    /// # Errors
+    /// The first event that cannot have happened.
+    pub fn replay<'a>(
+        id: RunId,
+        plan: Arc<Plan>,
+        limits: Arc<Limits>,
+        journal: impl IntoIterator<Item = &'a event::Batch>,
+    ) -> Result<Run, IllegalEvent> {
+        let mut run = Run::new(id, plan, limits);
+        for batch in journal {
+            for event in &batch.events {
+                run.apply(event, batch.at)?;
+            }
+        }
+        run.changes.clear();
+        Ok(run)
+    }
+
+    /// Decides, applies, and goes on with what follows, until nothing does or `most` events have been decided.
+    /// The events are added to `out` in order: they belong into one append.
+    ///
+    /// # Errors
+    /// Only when a decision contradicts the state, which is a fault of ours.
+    pub fn settle(
+        &mut self,
+        input: &Input,
+        now: Timestamp,
+        values: &Values,
+        most: usize,
+        out: &mut Vec<Event>,
+    ) -> Result<Settled, IllegalEvent> {
+        self.take(input, now, values, out)?;
+        loop {
+            if out.len() >= most {
+                return Ok(Settled::More);
+            }
+            let needs = self.needs(values);
+            if !needs.is_empty() {
+                return Ok(Settled::Needs(needs));
+            }
+            if !self.take(&Input::Advance, now, values, out)? {
+                return Ok(Settled::Quiet);
+            }
+        }
+    }
+    fn take(&mut self, input: &Input, now: Timestamp, values: &Values, out: &mut Vec<Event>) -> Result<bool, IllegalEvent> {
+        let events = self.decide(input, now, values);
+        for event in &events {
+            self.apply(event, now)?;
+        }
+        let any = !events.is_empty();
+        out.extend(events);
+        Ok(any)
+    }
+
+    /// What the shell owes the run now.
+    pub fn pending(&self) -> &BTreeSet<Action> {
+        &self.pending
+    }
+    /// What has changed in [`Run::pending`] since this was asked last.
+    pub fn take_changes(&mut self) -> Vec<Change> {
+        std::mem::take(&mut self.changes)
+    }
+    /// How many events have been applied.
+    pub fn events(&self) -> u64 {
+        self.events
+    }
+    /// Attempts under way.
+    pub fn running(&self) -> u32 {
+        self.running
+    }
+    /// What it was accepted with.
+    pub fn accepted(&self) -> Option<&Arc<Accepted>> {
+        self.accepted.as_ref()
+    }
+    /// Whether nothing will ever change again.
+    pub fn is_finished(&self) -> bool {
+        self.finished.is_some()
+    }
+    /// How it ended, if it has.
+    pub fn finish(&self) -> Option<event::Finish> {
+        self.finished.as_ref().map(|f| f.finish)
+    }
+    /// The earliest time at which it wants to be woken.
+    pub fn next_wake(&self) -> Option<Timestamp> {
+        self.pending.iter().filter_map(|a| match a {
+            Action::Wake { at, .. } => Some(*at),
+            Action::Invoke { .. } => None,
+        }).min()
+    }
+    fn max_parallel(&self) -> u32 {
+        self.accepted.as_ref().map_or(1, |a| a.max_parallel)
+    }
+    fn has_room(&self) -> bool {
+        self.running < self.max_parallel()
+    }
+}

@@ -1,0 +1,127 @@
+//! What follows from the state: steps whose dependencies have ended are skipped, computed or begun, in order and as
+//! far as there is room.
+
+use super::event::{CacheVerdict, Event, Node, Payload, SkipReason};
+use super::scope::Values;
+use super::state::Stage;
+use super::Run;
+use crate::json::Json;
+use crate::outcome::{Failure, FailureKind, Usage};
+use crate::plan::Verb;
+use crate::time::Timestamp;
+
+impl Run {
+    pub(super) fn decide_advance(&self, _now: Timestamp, values: &Values) -> Vec<Event> {
+        if self.started.is_none() {
+            return Vec::new();
+        }
+        if self.is_ending() {
+            return self.decide_end();
+        }
+        if let Some(&step) = self.to_decide.first() {
+            return self.decide_step(step, values);
+        }
+        if let Some(&step) = self.open_maps.first()
+            && matches!(self.plan.steps[step as usize].verb, Verb::Set(_))
+        {
+            return self.compute_item(step, values);
+        }
+        if self.has_room() {
+            if let Some(&node) = self.to_start.first() {
+                return self.start(node);
+            }
+            if let Some(&step) = self.open_maps.first()
+                && let Some(item) = self.steps[step as usize].map.as_ref().and_then(|m| m.next_item())
+            {
+                return self.start(Node::item(step, item));
+            }
+        }
+        if self.open_steps == 0 {
+            return self.decide_success(values);
+        }
+        Vec::new()
+    }
+
+    /// Begins an attempt, unless the host has gone away under this work too often.
+    fn start(&self, node: Node) -> Vec<Event> {
+        let Some(work) = self.steps[node.step as usize].node(node.item) else { return Vec::new() };
+        if u64::from(work.interruptions) >= self.limits.interruptions {
+            let message = format!("the host went away {} times in a row while this ran (limit interruptions)", work.interruptions);
+            return self.failed_for_good(node, Failure::new(FailureKind::Interrupted, message));
+        }
+        let attempt = match work.stage {
+            Stage::Queued(attempt) => attempt,
+            _ => 1,
+        };
+        vec![Event::AttemptStarted { node, attempt }]
+    }
+
+    /// A step of which it is open whether and how it runs.
+    fn decide_step(&self, index: u32, values: &Values) -> Vec<Event> {
+        let (step, state) = (&self.plan.steps[index as usize], &self.steps[index as usize]);
+        if let Some(blocker) = self.unaccepted(index) {
+            return vec![Event::StepSkipped { step: index, reason: SkipReason::Dependency(blocker) }];
+        }
+        let fail = |failure: Failure| vec![Event::StepFailed { node: Node::step(index), failure: Box::new(failure) }];
+        if let (Some(when), false) = (&step.when, state.condition_held) {
+            return match when.eval_bool(&self.scope(values), &mut self.budget()) {
+                Ok(true) => vec![Event::ConditionHeld { step: index }],
+                Ok(false) => vec![Event::StepSkipped { step: index, reason: SkipReason::Condition }],
+                Err(fault) => fail(self.expression_failure(&fault, index, "when")),
+            };
+        }
+        if step.map.is_some() {
+            return match self.list_of(index, values) {
+                Err(fault) => fail(self.expression_failure(&fault, index, "forEach.in")),
+                Ok(list) if list.len() as u64 > self.limits.fan_out => fail(Failure::new(
+                    FailureKind::QuotaExceeded,
+                    format!("the list of `{}` has {} items; the limit fan_out is {}", step.id, list.len(), self.limits.fan_out),
+                )),
+                Ok(list) => {
+                    let mut events = vec![Event::MapStarted { step: index, count: list.len() as u32 }];
+                    if list.is_empty() {
+                        events.push(succeeded(Node::step(index), Payload::Derived));
+                    }
+                    events
+                }
+            };
+        }
+        match &step.verb {
+            Verb::Set(template) => match template.eval(&self.scope(values), &mut self.budget()) {
+                Ok(value) => vec![succeeded(Node::step(index), Payload::Inline(Json::from_value(value)))],
+                Err(fault) => fail(self.expression_failure(&fault, index, "set")),
+            },
+            Verb::Call { .. } => self.start(Node::step(index)),
+        }
+    }
+
+    /// One item of a `forEach` that computes instead of calling.
+    fn compute_item(&self, index: u32, values: &Values) -> Vec<Event> {
+        let (Verb::Set(template), Some(map)) = (&self.plan.steps[index as usize].verb, &self.steps[index as usize].map) else {
+            return Vec::new();
+        };
+        let node = Node::item(index, map.next);
+        let value = self.node_scope(node, values).and_then(|scope| template.eval(&scope, &mut self.budget()));
+        match value {
+            Err(fault) => self.failed_for_good(node, self.expression_failure(&fault, index, "set")),
+            Ok(value) => {
+                let mut events = vec![succeeded(node, Payload::Inline(Json::from_value(value)))];
+                events.extend(self.map_completed(node));
+                events
+            }
+        }
+    }
+
+    /// A dependency that ended in a way that the step does not accept.
+    pub(super) fn unaccepted(&self, index: u32) -> Option<u32> {
+        self.plan.steps[index as usize]
+            .depends
+            .iter()
+            .find(|d| self.steps[d.step as usize].phase.ending().is_some_and(|e| !d.accepts.contains(&e)))
+            .map(|d| d.step)
+    }
+}
+
+fn succeeded(node: Node, output: Payload) -> Event {
+    Event::StepSucceeded { node, attempt: 0, output, usage: Usage::default(), cache: CacheVerdict::Off }
+}

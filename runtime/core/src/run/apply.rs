@@ -1,0 +1,369 @@
+//! The only mutation. Work done here is proportional to what the event changes, never to the size of the run.
+
+use super::event::{Event, Node, Payload, RetryVerdict, RunError};
+use super::state::{Attempt, AttemptNote, MapState, NodeState, Phase, Stage, StepState};
+use super::{Action, Change, Finished, IllegalEvent, Run, Timer};
+use crate::outcome::Usage;
+use crate::plan::Verb;
+use crate::planted::{self, Bug};
+use crate::time::Timestamp;
+use std::collections::BTreeSet;
+use std::sync::OnceLock;
+
+impl Run {
+    /// Takes one fact into the state.
+    ///
+    /// # Errors
+    /// When the fact cannot have happened in this state; the run must not be used any further.
+    pub fn apply(&mut self, event: &Event, at: Timestamp) -> Result<(), IllegalEvent> {
+        let illegal = |why: &str| IllegalEvent { kind: event.kind(), why: why.to_owned() };
+        if self.finished.is_some() {
+            return Err(illegal("the run has finished"));
+        }
+        if self.accepted.is_some() == matches!(event, Event::RunAccepted(_)) {
+            return Err(illegal("a run is accepted once, before anything else"));
+        }
+        if let Some(step) = step_of(event)
+            && step as usize >= self.steps.len()
+        {
+            return Err(illegal("the plan has no such step"));
+        }
+        self.events += 1;
+        match event {
+            Event::RunAccepted(accepted) => {
+                self.created = at;
+                self.accepted = Some(accepted.clone());
+                Ok(())
+            }
+            Event::RunStarted {} => self.started(at),
+            Event::CancelRequested { by, reason } => {
+                self.cancel = Some((by.clone(), reason.clone()));
+                Ok(())
+            }
+            Event::ConditionHeld { step } => {
+                self.steps[*step as usize].condition_held = true;
+                self.classify(*step);
+                Ok(())
+            }
+            Event::MapStarted { step, count } => self.map_started(*step, *count, at),
+            Event::AttemptStarted { node, attempt } => self.attempt_started(*node, *attempt, at),
+            Event::AttemptInterrupted { node, attempt } => self.attempt_interrupted(*node, *attempt, at),
+            Event::AttemptFailed { node, attempt, failure, usage, retry } => {
+                self.close(*node, *attempt, AttemptNote::Failed(failure.clone()), *usage, at)?;
+                self.attempt_failed(*node, *attempt, retry)
+            }
+            Event::RetryDue { node, attempt } => self.retry_due(*node, *attempt),
+            Event::StepSucceeded { node, attempt, output, usage, cache } => {
+                if *attempt > 0 {
+                    self.close(*node, *attempt, AttemptNote::Succeeded(cache.clone()), *usage, at)?;
+                }
+                self.succeeded(*node, output, at)
+            }
+            Event::StepFailed { node, failure } => self.failed_node(*node, failure, at),
+            Event::StepSkipped { step, reason } => self.end_step(*step, Phase::Skipped(reason.clone()), at),
+            Event::StepCancelled { step, reason } => self.end_step(*step, Phase::Cancelled(*reason), at),
+            Event::RunFinished { finish, output, error } => {
+                if self.open_steps > 0 {
+                    return Err(illegal("steps are still open"));
+                }
+                self.finished = Some(Finished { at, finish: *finish, output: output.clone(), error: error.clone() });
+                for action in std::mem::take(&mut self.pending) {
+                    self.changes.push(Change::Dropped(action));
+                }
+                Ok(())
+            }
+        }
+        .map_err(|e: IllegalEvent| IllegalEvent { kind: event.kind(), ..e })
+    }
+
+    fn owe(&mut self, action: Action) {
+        if self.pending.insert(action) {
+            self.changes.push(Change::Owed(action));
+        }
+    }
+    fn drop_action(&mut self, action: Action) {
+        if self.pending.remove(&action) {
+            self.changes.push(Change::Dropped(action));
+        }
+    }
+
+    fn started(&mut self, at: Timestamp) -> Result<(), IllegalEvent> {
+        if self.started.is_some() {
+            return Err(wrong("the run has started before"));
+        }
+        self.started = Some(at);
+        self.owe(Action::Wake { timer: Timer::RunTotal, at: at.plus_ms(self.total_ms()) });
+        for step in 0..self.steps.len() as u32 {
+            if self.steps[step as usize].missing == 0 {
+                self.unblock(step, at);
+            }
+        }
+        Ok(())
+    }
+
+    /// All dependencies of the step have ended.
+    fn unblock(&mut self, step: u32, at: Timestamp) {
+        let state = &mut self.steps[step as usize];
+        if state.phase != Phase::Blocked {
+            return;
+        }
+        state.phase = Phase::Ready;
+        state.ready_at = Some(at);
+        if let Some(total) = self.plan.steps[step as usize].timeouts.total {
+            self.owe(Action::Wake { timer: Timer::StepTotal { step }, at: at.plus_ms(total.0) });
+        }
+        self.classify(step);
+    }
+
+    /// Puts a ready step where it belongs: something is to be decided, or it waits for nothing but room.
+    fn classify(&mut self, step: u32) {
+        let (plan, state) = (&self.plan.steps[step as usize], &self.steps[step as usize]);
+        let settled = (plan.when.is_none() || state.condition_held) && self.unaccepted(step).is_none();
+        if settled && plan.map.is_none() && matches!(plan.verb, Verb::Call { .. }) {
+            self.to_decide.remove(&step);
+            self.to_start.insert(Node::step(step));
+        } else {
+            self.to_decide.insert(step);
+        }
+    }
+
+    fn map_started(&mut self, step: u32, count: u32, at: Timestamp) -> Result<(), IllegalEvent> {
+        let plan = &self.plan.steps[step as usize];
+        let Some(over) = &plan.map else { return Err(wrong("the step is no `forEach`")) };
+        let (max_parallel, tolerated) = (over.max_parallel.unwrap_or(u32::MAX), over.tolerance.of(count));
+        let state = &mut self.steps[step as usize];
+        if state.phase != Phase::Ready || state.map.is_some() {
+            return Err(wrong("the step is not ready"));
+        }
+        state.phase = Phase::Active;
+        state.started_at = Some(at);
+        state.map = Some(Box::new(MapState {
+            items: vec![NodeState::default(); count as usize],
+            next: 0,
+            requeued: BTreeSet::new(),
+            active: 0,
+            succeeded: 0,
+            failed: 0,
+            max_parallel,
+            tolerated,
+            list: OnceLock::new(),
+            aggregate: OnceLock::new(),
+        }));
+        self.to_decide.remove(&step);
+        self.note_map_room(step);
+        Ok(())
+    }
+    /// Keeps `open_maps` true to the map's own room.
+    fn note_map_room(&mut self, step: u32) {
+        let state = &self.steps[step as usize];
+        let open = state.phase == Phase::Active && state.map.as_ref().is_some_and(|m| m.has_room());
+        if open { self.open_maps.insert(step) } else { self.open_maps.remove(&step) };
+    }
+
+    fn attempt_started(&mut self, node: Node, attempt: u32, at: Timestamp) -> Result<(), IllegalEvent> {
+        let step = &mut self.steps[node.step as usize];
+        if !matches!((&step.phase, node.item), (Phase::Ready | Phase::Active, None) | (Phase::Active, Some(_))) {
+            return Err(wrong("the step is not ready"));
+        }
+        let fresh = match step.node(node.item).map(|n| &n.stage) {
+            Some(Stage::New) if attempt == 1 => true,
+            Some(Stage::Queued(queued)) if *queued == attempt => false,
+            _ => return Err(wrong("this attempt is not due")),
+        };
+        step.phase = Phase::Active;
+        step.started_at.get_or_insert(at);
+        if let (Some(item), Some(map)) = (node.item, &mut step.map) {
+            match fresh {
+                true if item != map.next => return Err(wrong("items begin in their order")),
+                true => map.next += 1,
+                false => drop(map.requeued.remove(&item)),
+            }
+            map.active += 1;
+        }
+        if let Some(work) = step.node_mut(node.item) {
+            work.stage = Stage::Running(attempt);
+            work.attempts.push(Attempt { attempt, started: at, ended: None, end: AttemptNote::Open, usage: Usage::default() });
+        }
+        self.running += 1;
+        self.to_decide.remove(&node.step);
+        self.to_start.remove(&node);
+        self.note_map_room(node.step);
+        self.owe(Action::Invoke { node, attempt });
+        Ok(())
+    }
+
+    /// Ends the attempt that is under way.
+    fn close(&mut self, node: Node, attempt: u32, end: AttemptNote, usage: Usage, at: Timestamp) -> Result<(), IllegalEvent> {
+        let Some(work) = self.steps[node.step as usize].node_mut(node.item) else { return Err(wrong("there is no such item")) };
+        if work.running() != Some(attempt) {
+            return Err(wrong("this attempt is not under way"));
+        }
+        let lost = planted::is(Bug::LostCounter) && matches!(end, AttemptNote::Failed(_));
+        if let Some(last) = work.attempts.last_mut() {
+            (last.ended, last.end, last.usage) = (Some(at), end, usage);
+        }
+        if !lost {
+            self.running -= 1;
+        }
+        if let (Some(_), Some(map)) = (node.item, &mut self.steps[node.step as usize].map) {
+            map.active -= 1;
+        }
+        self.note_map_room(node.step);
+        self.drop_action(Action::Invoke { node, attempt });
+        Ok(())
+    }
+
+    fn attempt_interrupted(&mut self, node: Node, attempt: u32, at: Timestamp) -> Result<(), IllegalEvent> {
+        self.close(node, attempt, AttemptNote::Interrupted, Usage::default(), at)?;
+        if let Some(work) = self.steps[node.step as usize].node_mut(node.item) {
+            work.interruptions += u32::from(!planted::is(Bug::InterruptionForgotten));
+            work.stage = Stage::Queued(attempt + 1);
+        }
+        self.requeue(node);
+        Ok(())
+    }
+
+    fn attempt_failed(&mut self, node: Node, attempt: u32, retry: &RetryVerdict) -> Result<(), IllegalEvent> {
+        if let Some(work) = self.steps[node.step as usize].node_mut(node.item) {
+            work.failures += 1;
+            work.interruptions = 0;
+            work.stage = match retry {
+                RetryVerdict::At(due) => Stage::Waiting(attempt + 1, *due),
+                // The step's or the item's failure follows in the same append.
+                RetryVerdict::No(_) => Stage::Queued(attempt + 1),
+            };
+        }
+        if let RetryVerdict::At(at) = retry {
+            self.owe(Action::Wake { timer: Timer::Retry { node, attempt: attempt + 1 }, at: *at });
+        }
+        Ok(())
+    }
+
+    fn retry_due(&mut self, node: Node, attempt: u32) -> Result<(), IllegalEvent> {
+        let Some(work) = self.steps[node.step as usize].node_mut(node.item) else { return Err(wrong("there is no such item")) };
+        let Stage::Waiting(waiting, at) = work.stage else { return Err(wrong("nothing waits for a retry")) };
+        if waiting != attempt {
+            return Err(wrong("another attempt is due"));
+        }
+        work.stage = Stage::Queued(attempt);
+        self.drop_action(Action::Wake { timer: Timer::Retry { node, attempt }, at });
+        self.requeue(node);
+        Ok(())
+    }
+    /// A further attempt waits for nothing but room.
+    fn requeue(&mut self, node: Node) {
+        match (node.item, &mut self.steps[node.step as usize].map) {
+            (Some(item), Some(map)) => {
+                map.requeued.insert(item);
+                self.note_map_room(node.step);
+            }
+            _ => drop(self.to_start.insert(node)),
+        }
+    }
+
+    fn succeeded(&mut self, node: Node, output: &Payload, at: Timestamp) -> Result<(), IllegalEvent> {
+        let step = &mut self.steps[node.step as usize];
+        if step.phase.ending().is_some() {
+            return Err(wrong("the step has ended"));
+        }
+        match node.item {
+            None => {
+                step.work.stage = Stage::Succeeded(output.clone());
+                self.end_step(node.step, Phase::Succeeded, at)
+            }
+            Some(item) => {
+                self.item_ended(node.step, item, Stage::Succeeded(output.clone()))?;
+                self.note_map_room(node.step);
+                Ok(())
+            }
+        }
+    }
+
+    fn failed_node(&mut self, node: Node, failure: &crate::outcome::Failure, at: Timestamp) -> Result<(), IllegalEvent> {
+        self.to_start.remove(&node);
+        if let Some(item) = node.item {
+            self.item_ended(node.step, item, Stage::Failed(Box::new(failure.clone())))?;
+            self.note_map_room(node.step);
+            return Ok(());
+        }
+        let attempt = self.steps[node.step as usize].work.attempts.last().map(|a| a.attempt);
+        if self.failing.is_none() {
+            self.failing = Some(Box::new(RunError { failure: failure.clone(), node: Some(node), attempt }));
+        }
+        self.end_step(node.step, Phase::Failed(Box::new(failure.clone())), at)
+    }
+
+    fn item_ended(&mut self, step: u32, item: u32, stage: Stage) -> Result<(), IllegalEvent> {
+        let Some(map) = &mut self.steps[step as usize].map else { return Err(wrong("the step is no `forEach`")) };
+        let Some(work) = map.items.get_mut(item as usize) else { return Err(wrong("there is no such item")) };
+        match work.stage {
+            Stage::Succeeded(_) | Stage::Failed(_) => return Err(wrong("the item has ended")),
+            // An item that is computed begins and ends at once.
+            Stage::New => map.next += 1,
+            _ => drop(map.requeued.remove(&item)),
+        }
+        if matches!(stage, Stage::Succeeded(_)) { map.succeeded += 1 } else { map.failed += 1 }
+        work.interruptions = 0;
+        work.stage = stage;
+        Ok(())
+    }
+
+    /// What is owed for this step. The actions are ordered by step, so nothing else is looked at.
+    fn owed_by(&self, step: u32) -> Vec<Action> {
+        let (first, last) = (Node::step(step), Node::item(step, u32::MAX));
+        let invoke = |node, attempt| Action::Invoke { node, attempt };
+        let retry = |node, attempt, at| Action::Wake { timer: Timer::Retry { node, attempt }, at };
+        let total = |at| Action::Wake { timer: Timer::StepTotal { step }, at };
+        let (early, late) = (Timestamp(0), Timestamp(u64::MAX));
+        let mut owed: Vec<Action> = self.pending.range(invoke(first, 0)..=invoke(last, u32::MAX)).copied().collect();
+        owed.extend(self.pending.range(retry(first, 0, early)..=retry(last, u32::MAX, late)));
+        owed.extend(self.pending.range(total(early)..=total(late)));
+        owed
+    }
+
+    /// Gives the step its one ending, stops what it has under way, and tells those that wait for it.
+    fn end_step(&mut self, step: u32, phase: Phase, at: Timestamp) -> Result<(), IllegalEvent> {
+        if self.steps[step as usize].phase.ending().is_some() {
+            return Err(wrong("the step has ended"));
+        }
+        for action in self.owed_by(step) {
+            if matches!(action, Action::Invoke { .. }) {
+                self.running -= 1;
+            }
+            self.drop_action(action);
+        }
+        self.to_decide.remove(&step);
+        self.open_maps.remove(&step);
+        self.to_start.remove(&Node::step(step));
+        let state: &mut StepState = &mut self.steps[step as usize];
+        state.phase = phase;
+        state.finished_at = Some(at);
+        self.open_steps -= 1;
+        let plan = self.plan.clone();
+        for &dependent in &plan.dependents[step as usize] {
+            let waiting = &mut self.steps[dependent as usize].missing;
+            *waiting -= 1;
+            if *waiting == 0 || planted::is(Bug::JoinOnAny) {
+                self.unblock(dependent, at);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn wrong(why: &str) -> IllegalEvent {
+    IllegalEvent { kind: "", why: why.to_owned() }
+}
+
+fn step_of(event: &Event) -> Option<u32> {
+    match event {
+        Event::ConditionHeld { step } | Event::MapStarted { step, .. } | Event::StepSkipped { step, .. } | Event::StepCancelled { step, .. } => Some(*step),
+        Event::AttemptStarted { node, .. }
+        | Event::AttemptInterrupted { node, .. }
+        | Event::AttemptFailed { node, .. }
+        | Event::RetryDue { node, .. }
+        | Event::StepSucceeded { node, .. }
+        | Event::StepFailed { node, .. } => Some(node.step),
+        Event::RunAccepted(_) | Event::RunStarted {} | Event::CancelRequested { .. } | Event::RunFinished { .. } => None,
+    }
+}

@@ -1,0 +1,125 @@
+//! What an input means. Pure: the state is read, never changed.
+
+use super::event::{CacheVerdict, Event, Node, Payload};
+use super::scope::Values;
+use super::state::Stage;
+use super::{Ended, Input, Run, Timer};
+use crate::outcome::{Failure, FailureKind, Usage};
+use crate::planted::{self, Bug};
+use crate::time::{Span, Timestamp};
+
+impl Run {
+    /// The events that follow from this input at this time. A stale or repeated input decides to nothing.
+    pub fn decide(&self, input: &Input, now: Timestamp, values: &Values) -> Vec<Event> {
+        if self.finished.is_some() || self.accepted.is_none() {
+            return Vec::new();
+        }
+        match input {
+            Input::Taken => self.decide_taken(),
+            Input::AttemptEnded { node, attempt, end, usage } => self.decide_ended(*node, *attempt, end, *usage, now, values),
+            Input::TimerFired(timer) => self.decide_timer(*timer, now),
+            Input::Cancel { by, reason } => match &self.cancel {
+                Some(_) => Vec::new(),
+                None => vec![Event::CancelRequested { by: by.clone(), reason: reason.clone() }],
+            },
+            Input::Advance => self.decide_advance(now, values),
+        }
+    }
+
+    /// Open attempts of a run that is taken are lost: whoever ran them is gone.
+    fn decide_taken(&self) -> Vec<Event> {
+        if self.started.is_none() {
+            return vec![Event::RunStarted {}];
+        }
+        let open = self.pending.iter().map_while(|action| match *action {
+            super::Action::Invoke { node, attempt } => Some(Event::AttemptInterrupted { node, attempt }),
+            super::Action::Wake { .. } => None,
+        });
+        open.collect()
+    }
+
+    fn decide_ended(&self, node: Node, attempt: u32, end: &Ended, usage: Usage, now: Timestamp, values: &Values) -> Vec<Event> {
+        let running = self.steps.get(node.step as usize).and_then(|s| s.node(node.item)).and_then(|n| n.running());
+        if running != Some(attempt) && !(running.is_some() && planted::is(Bug::StaleAttemptTaken)) {
+            return Vec::new();
+        }
+        let attempt = running.unwrap_or(attempt);
+        match end {
+            Ended::Done { output, cache } => {
+                let mut events = vec![Event::StepSucceeded { node, attempt, output: output.clone(), usage, cache: cache.clone() }];
+                events.extend(self.map_completed(node));
+                events
+            }
+            Ended::Failed(failure) => {
+                let retry = self.retry_verdict(node, attempt, failure, now, values);
+                let retried = matches!(retry, super::event::RetryVerdict::At(_));
+                let mut events = vec![Event::AttemptFailed { node, attempt, failure: Box::new(failure.clone()), usage, retry }];
+                if !retried {
+                    events.extend(self.failed_for_good(node, failure.clone()));
+                }
+                events
+            }
+        }
+    }
+
+    /// A step or an item failed; for an item, also what that means for its map.
+    pub(super) fn failed_for_good(&self, node: Node, failure: Failure) -> Vec<Event> {
+        let mut events = vec![Event::StepFailed { node, failure: Box::new(failure.clone()) }];
+        let Some(map) = self.steps[node.step as usize].map.as_ref().filter(|_| node.item.is_some()) else { return events };
+        if map.failed + 1 > map.tolerated {
+            let message = format!(
+                "{} of {} items failed, and {} may; the last: {}",
+                map.failed + 1,
+                map.items.len(),
+                map.tolerated,
+                failure.message
+            );
+            let mut whole = Failure::new(FailureKind::ItemsFailed, message);
+            whole.code = Some(failure.kind.word().to_owned());
+            events.push(Event::StepFailed { node: Node::step(node.step), failure: Box::new(whole) });
+        } else {
+            events.extend(self.map_completed(node));
+        }
+        events
+    }
+
+    /// Whether the end of this item is the end of its map.
+    pub(super) fn map_completed(&self, node: Node) -> Option<Event> {
+        let map = self.steps[node.step as usize].map.as_ref().filter(|_| node.item.is_some())?;
+        (map.ended() as usize + 1 == map.items.len()).then(|| Event::StepSucceeded {
+            node: Node::step(node.step),
+            attempt: 0,
+            output: Payload::Derived,
+            usage: Usage::default(),
+            cache: CacheVerdict::Off,
+        })
+    }
+
+    fn decide_timer(&self, timer: Timer, now: Timestamp) -> Vec<Event> {
+        let due = |at: Timestamp| now >= at || planted::is(Bug::TimerEarly);
+        match timer {
+            Timer::Retry { node, attempt } => {
+                let stage = self.steps.get(node.step as usize).and_then(|s| s.node(node.item)).map(|n| &n.stage);
+                match stage {
+                    Some(Stage::Waiting(waiting, at)) if *waiting == attempt && due(*at) => vec![Event::RetryDue { node, attempt }],
+                    _ => Vec::new(),
+                }
+            }
+            Timer::StepTotal { step } => match self.step_deadline(step) {
+                Some((at, total)) if due(at) && !self.steps[step as usize].has_ended() => {
+                    let failure = Failure::new(FailureKind::DeadlineExceeded, format!("the step was not done within `timeout.total` of {total}"));
+                    vec![Event::StepFailed { node: Node::step(step), failure: Box::new(failure) }]
+                }
+                _ => Vec::new(),
+            },
+            Timer::RunTotal => match self.started {
+                Some(started) if due(started.plus_ms(self.total_ms())) => self.decide_deadline(),
+                _ => Vec::new(),
+            },
+        }
+    }
+    fn step_deadline(&self, step: u32) -> Option<(Timestamp, Span)> {
+        let total = self.plan.steps.get(step as usize)?.timeouts.total?;
+        Some((self.steps[step as usize].ready_at?.plus_ms(total.0), total))
+    }
+}

@@ -1,0 +1,379 @@
+//! The facts of a run. The journal holds these and nothing else; everything that anybody is shown follows from them.
+//!
+//! The encoding is JSON, one outer key naming the fact, and steps by their index in the plan. It is versioned by
+//! [`ENCODING`] and pinned by golden tests: a changed encoding is a new version, never a silent one.
+
+use crate::id::{Digest, RunId, Tenant};
+use crate::json::Json;
+use crate::outcome::{Failure, Usage};
+use crate::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The version of this encoding, kept with every row of the journal.
+pub const ENCODING: u32 = 1;
+
+/// What is run: a step, or one item of a `forEach` step. Encoded as `3` or `[3, 7]`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(from = "NodeCode", into = "NodeCode")]
+pub struct Node {
+    /// Index of the step in the plan.
+    pub step: u32,
+    /// Index of the item, where the step is a `forEach` and this is one of its items.
+    pub item: Option<u32>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum NodeCode {
+    Step(u32),
+    Item(u32, u32),
+}
+impl From<NodeCode> for Node {
+    fn from(code: NodeCode) -> Node {
+        match code {
+            NodeCode::Step(step) => Node::step(step),
+            NodeCode::Item(step, item) => Node::item(step, item),
+        }
+    }
+}
+impl From<Node> for NodeCode {
+    fn from(node: Node) -> NodeCode {
+        match node.item {
+            None => NodeCode::Step(node.step),
+            Some(item) => NodeCode::Item(node.step, item),
+        }
+    }
+}
+
+impl Node {
+    /// The step itself.
+    pub fn step(step: u32) -> Node {
+        Node { step, item: None }
+    }
+    /// One item of the step.
+    pub fn item(step: u32, item: u32) -> Node {
+        Node { step, item: Some(item) }
+    }
+}
+
+/// A value by reference: in the journal, by digest, or following from others.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Payload {
+    /// The value itself.
+    Inline(Json),
+    /// A value kept once under its digest.
+    Stored {
+        /// SHA-256 of the canonical text.
+        digest: Digest,
+        /// Bytes of the canonical text.
+        size: u64,
+    },
+    /// The list of a `forEach`'s item outputs: follows from the items, so it is never written down.
+    Derived,
+}
+
+/// What the cache had to say about an outcome.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CacheVerdict {
+    /// The step may not be cached, or has asked not to be.
+    #[default]
+    Off,
+    /// Nothing was there; the outcome is kept under this key.
+    Miss {
+        /// The fingerprint.
+        key: Digest,
+    },
+    /// The outcome came from the cache.
+    Hit {
+        /// The fingerprint.
+        key: Digest,
+        /// When the entry was written.
+        stored_at: Timestamp,
+        /// The run that computed it.
+        source_run: RunId,
+        /// Which hit of the entry this one is, as far as this node knows.
+        hits: u64,
+    },
+}
+
+/// What became of a failed attempt's retry.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RetryVerdict {
+    /// The next attempt is due then.
+    At(Timestamp),
+    /// There is none, for this reason.
+    No(NoRetry),
+}
+
+/// Why a failed attempt is not tried again.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum NoRetry {
+    /// The step has no retry policy.
+    NoPolicy,
+    /// All attempts of the policy are used.
+    AttemptsUsed,
+    /// The policy's duration would be exceeded.
+    DurationUsed,
+    /// The failure is not retryable.
+    NotRetryable,
+    /// The policy's condition said no.
+    ConditionFalse,
+}
+
+/// Why a step was skipped.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum SkipReason {
+    /// Its `when` was false.
+    Condition,
+    /// This step ended in a state that `dependsOn` does not accept.
+    Dependency(u32),
+    /// The run was ending before the step had begun, because this step failed.
+    RunFailing(u32),
+}
+
+/// Why a step was cancelled.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum CancelReason {
+    /// Somebody cancelled the run.
+    Requested,
+    /// Another step failed.
+    RunFailing,
+    /// The run's time was up.
+    RunDeadline,
+}
+
+/// How a run ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Finish {
+    /// Every step succeeded or was skipped.
+    Succeeded,
+    /// A step failed, or the run's time was up.
+    Failed,
+    /// Somebody cancelled it.
+    Cancelled,
+}
+
+/// The failure of a run, with the step that caused it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunError {
+    /// What went wrong.
+    pub failure: Failure,
+    /// Where, if it was in a step.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub node: Option<Node>,
+    /// Which attempt.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attempt: Option<u32>,
+}
+
+/// What a run was accepted with. It owns its snapshot: nothing that is published or loaded later changes it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Accepted {
+    /// The owner.
+    pub tenant: Tenant,
+    /// Digest of the snapshot: the workflow's canonical source and the plugins that its references were resolved to.
+    pub snapshot: Digest,
+    /// The run's input, defaults filled in.
+    pub input: Payload,
+    /// The most attempts of this run under way at the same time, and where that number comes from.
+    pub max_parallel: u32,
+    /// Which setting `max_parallel` comes from: `definition`, `tenant` or `node`.
+    pub max_parallel_from: Arc<str>,
+    /// Labels for finding it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub labels: Vec<(String, String)>,
+    /// W3C trace context of the caller.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub traceparent: Option<String>,
+}
+
+/// One fact of a run.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Event {
+    /// The run exists. Always the first.
+    RunAccepted(Arc<Accepted>),
+    /// A node has begun to drive it.
+    RunStarted {},
+    /// Somebody asked for the run to be cancelled.
+    CancelRequested {
+        /// Who.
+        by: Arc<str>,
+        /// Why, in their words.
+        reason: Arc<str>,
+    },
+    /// A step's `when` was true.
+    ConditionHeld {
+        /// The step.
+        step: u32,
+    },
+    /// A `forEach` has its list.
+    MapStarted {
+        /// The step.
+        step: u32,
+        /// How many items the list has.
+        count: u32,
+    },
+    /// The wait before a further attempt is over.
+    RetryDue {
+        /// Of what.
+        node: Node,
+        /// The attempt that may begin.
+        attempt: u32,
+    },
+    /// An attempt may begin.
+    AttemptStarted {
+        /// Of what.
+        node: Node,
+        /// Counts from 1.
+        attempt: u32,
+    },
+    /// The host went away while the attempt was open.
+    AttemptInterrupted {
+        /// Of what.
+        node: Node,
+        /// Which.
+        attempt: u32,
+    },
+    /// The attempt failed.
+    AttemptFailed {
+        /// Of what.
+        node: Node,
+        /// Which.
+        attempt: u32,
+        /// Why.
+        failure: Box<Failure>,
+        /// What it used.
+        usage: Usage,
+        /// What became of its retry.
+        retry: RetryVerdict,
+    },
+    /// A step or an item has its output.
+    StepSucceeded {
+        /// Which.
+        node: Node,
+        /// The attempt that brought it; 0 for steps that run nothing.
+        attempt: u32,
+        /// The output.
+        output: Payload,
+        /// What the attempt used.
+        #[serde(skip_serializing_if = "is_default", default)]
+        usage: Usage,
+        /// What the cache had to say.
+        #[serde(skip_serializing_if = "is_default", default)]
+        cache: CacheVerdict,
+    },
+    /// A step or an item failed for good.
+    StepFailed {
+        /// Which.
+        node: Node,
+        /// Why.
+        failure: Box<Failure>,
+    },
+    /// A step was not run.
+    StepSkipped {
+        /// Which.
+        step: u32,
+        /// Why.
+        reason: SkipReason,
+    },
+    /// A step was under way or waiting and will not go on.
+    StepCancelled {
+        /// Which.
+        step: u32,
+        /// Why.
+        reason: CancelReason,
+    },
+    /// The run has ended. Always the last.
+    RunFinished {
+        /// How.
+        finish: Finish,
+        /// Its output, where it succeeded.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        output: Option<Payload>,
+        /// Its failure, where it failed.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        error: Option<Box<RunError>>,
+    },
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+impl Event {
+    /// The names of all kinds of event, for coverage.
+    pub const KINDS: &[&str] = &[
+        "RunAccepted", "RunStarted", "CancelRequested", "ConditionHeld", "MapStarted", "AttemptStarted",
+        "AttemptInterrupted", "AttemptFailed", "StepSucceeded", "StepFailed", "StepSkipped", "StepCancelled", "RunFinished", "RetryDue",
+    ];
+    /// The name of this kind.
+    pub fn kind(&self) -> &'static str {
+        Event::KINDS[match self {
+            Event::RunAccepted(_) => 0,
+            Event::RunStarted {} => 1,
+            Event::CancelRequested { .. } => 2,
+            Event::ConditionHeld { .. } => 3,
+            Event::MapStarted { .. } => 4,
+            Event::AttemptStarted { .. } => 5,
+            Event::AttemptInterrupted { .. } => 6,
+            Event::AttemptFailed { .. } => 7,
+            Event::StepSucceeded { .. } => 8,
+            Event::StepFailed { .. } => 9,
+            Event::StepSkipped { .. } => 10,
+            Event::StepCancelled { .. } => 11,
+            Event::RunFinished { .. } => 12,
+            Event::RetryDue { .. } => 13,
+        }]
+    }
+}
+
+/// The facts that were decided together: one append, one row of the journal.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Batch {
+    /// When they were decided.
+    pub at: Timestamp,
+    /// The facts, in order.
+    pub events: Vec<Event>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The journal outlives programs: a line that changes here is a new version of the encoding.
+    #[test]
+    fn the_encoding_is_pinned() {
+        let batch = Batch {
+            at: Timestamp(1_795_219_200_000),
+            events: vec![
+                Event::StepSucceeded {
+                    node: Node::step(3),
+                    attempt: 1,
+                    output: Payload::Inline(Json::trusted(r#"{"a":1.50}"#)),
+                    usage: Usage { fuel: 7, ..Usage::default() },
+                    cache: CacheVerdict::Off,
+                },
+                Event::AttemptStarted { node: Node::item(4, 7), attempt: 2 },
+                Event::RunFinished { finish: Finish::Succeeded, output: Some(Payload::Derived), error: None },
+            ],
+        };
+        let text = concat!(
+            r#"{"at":1795219200000,"events":[{"stepSucceeded":{"node":3,"attempt":1,"output":{"inline":{"a":1.50}},"#,
+            r#""usage":{"fuel":7,"memoryPeakBytes":0,"wallUs":0,"cpuUs":0,"hostcalls":0}}},"#,
+            r#"{"attemptStarted":{"node":[4,7],"attempt":2}},{"runFinished":{"finish":"succeeded","output":"derived"}}]}"#
+        );
+        assert_eq!(serde_json::to_string(&batch).unwrap(), text);
+        assert_eq!(serde_json::from_str::<Batch>(text).unwrap(), batch);
+    }
+}

@@ -1,0 +1,263 @@
+//! What an expression of a run can see, and which values must be fetched before it can.
+
+use super::event::{Node, Payload};
+use super::state::{MapState, Phase, Stage, StepState};
+use super::Run;
+use crate::expr::{Budget, EvalFault, Scope};
+use crate::id::Digest;
+use crate::json::Json;
+use crate::outcome::{Failure, FailureKind};
+use crate::plan::Verb;
+use crate::value::Value;
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+/// The values that are kept by digest and have been fetched.
+#[derive(Debug, Default)]
+pub struct Values {
+    by_digest: HashMap<Digest, Json>,
+}
+
+impl Values {
+    /// Adds a fetched value.
+    pub fn insert(&mut self, digest: Digest, value: Json) {
+        self.by_digest.insert(digest, value);
+    }
+    /// Whether it has been fetched.
+    pub fn contains(&self, digest: &Digest) -> bool {
+        self.by_digest.contains_key(digest)
+    }
+    /// Bytes held.
+    pub fn size(&self) -> usize {
+        self.by_digest.values().map(Json::size).sum()
+    }
+    /// Forgets everything; it can be fetched again.
+    pub fn clear(&mut self) {
+        self.by_digest.clear();
+    }
+    fn get(&self, payload: &Payload) -> Option<Json> {
+        match payload {
+            Payload::Inline(json) => Some(json.clone()),
+            Payload::Stored { digest, .. } => self.by_digest.get(digest).cloned(),
+            Payload::Derived => None,
+        }
+    }
+}
+
+/// A run as one expression sees it.
+pub(super) struct RunScope<'a> {
+    pub(super) run: &'a Run,
+    pub(super) values: &'a Values,
+    pub(super) item: Option<(Value, u32)>,
+    pub(super) error: Value,
+}
+
+impl Run {
+    pub(super) fn scope<'a>(&'a self, values: &'a Values) -> RunScope<'a> {
+        RunScope { run: self, values, item: None, error: Value::Null }
+    }
+    pub(super) fn budget(&self) -> Budget {
+        Budget::new(&self.limits)
+    }
+
+    /// The values that the next decision reads and that have not been fetched.
+    pub fn needs(&self, values: &Values) -> Vec<Digest> {
+        if self.finished.is_some() {
+            return Vec::new();
+        }
+        if self.open_steps == 0 && self.failing.is_none() && self.cancel.is_none() {
+            return match &self.plan.output {
+                Some(output) => self.missing(&output.reads, values),
+                None => self.missing(&self.final_steps(), values),
+            };
+        }
+        match self.to_decide.first() {
+            Some(&step) => self.missing(&self.plan.steps[step as usize].reads, values),
+            None => Vec::new(),
+        }
+    }
+    /// The values that a step's input reads and that have not been fetched.
+    pub fn needs_for(&self, node: Node, values: &Values) -> Vec<Digest> {
+        self.plan.steps.get(node.step as usize).map(|s| self.missing(&s.reads, values)).unwrap_or_default()
+    }
+    fn missing(&self, reads: &BTreeSet<u32>, values: &Values) -> Vec<Digest> {
+        let mut missing = Vec::new();
+        let mut want = |payload: &Payload| {
+            if let Payload::Stored { digest, .. } = payload
+                && !values.contains(digest)
+            {
+                missing.push(*digest);
+            }
+        };
+        if let Some(accepted) = &self.accepted {
+            want(&accepted.input);
+        }
+        for step in reads.iter().filter_map(|&s| self.steps.get(s as usize)) {
+            if let Stage::Succeeded(payload) = &step.work.stage {
+                want(payload);
+            }
+            if let Some(map) = step.map.as_ref().filter(|m| step.phase == Phase::Succeeded && m.aggregate.get().is_none()) {
+                for item in &map.items {
+                    if let Stage::Succeeded(payload) = &item.stage {
+                        want(payload);
+                    }
+                }
+            }
+        }
+        missing
+    }
+
+    /// The input of an attempt: `with`, computed from what the run has so far.
+    ///
+    /// # Errors
+    /// `expression_failed`, with the expression's own fault, or `internal` where the run cannot have such an attempt.
+    pub fn input_of(&self, node: Node, values: &Values) -> Result<Json, Failure> {
+        let step = self.plan.steps.get(node.step as usize);
+        let Some(Verb::Call { with, .. }) = step.map(|s| &s.verb) else {
+            return Err(Failure::new(FailureKind::Internal, "the step calls nothing"));
+        };
+        let scope = self.node_scope(node, values).map_err(|f| self.expression_failure(&f, node.step, "with"))?;
+        with.eval(&scope, &mut self.budget()).map(Json::from_value).map_err(|f| self.expression_failure(&f, node.step, "with"))
+    }
+
+    /// The scope of a step's own expressions; for an item, with the item bound.
+    pub(super) fn node_scope<'a>(&'a self, node: Node, values: &'a Values) -> Result<RunScope<'a>, EvalFault> {
+        let mut scope = self.scope(values);
+        if let Some(index) = node.item {
+            let list = self.list_of(node.step, values)?;
+            let item = list.get(index as usize).cloned().ok_or_else(|| EvalFault::Missing(format!("item {index}")))?;
+            scope.item = Some((item, index));
+        }
+        Ok(scope)
+    }
+
+    /// The list of a `forEach`: computed once, since what it reads no longer changes.
+    pub(super) fn list_of(&self, step: u32, values: &Values) -> Result<Arc<Vec<Value>>, EvalFault> {
+        let state = self.steps.get(step as usize).and_then(|s| s.map.as_ref());
+        if let Some(list) = state.and_then(|m| m.list.get()) {
+            return Ok(list.clone());
+        }
+        let Some(over) = self.plan.steps.get(step as usize).and_then(|s| s.map.as_ref()) else {
+            return Err(EvalFault::Missing("forEach".into()));
+        };
+        let list = match over.list.eval(&self.scope(values), &mut self.budget())? {
+            Value::List(list) => list,
+            other => return Err(EvalFault::Argument(format!("`forEach` goes over a list, and this is {}", other.type_name()))),
+        };
+        if let Some(map) = state {
+            let _ = map.list.set(list.clone());
+        }
+        Ok(list)
+    }
+
+    pub(super) fn expression_failure(&self, fault: &EvalFault, step: u32, place: &str) -> Failure {
+        let id = self.plan.steps.get(step as usize).map_or("output", |s| &s.id);
+        Failure::new(FailureKind::ExpressionFailed, format!("{fault} (in `{place}` of `{id}`)"))
+    }
+
+    /// The output of a step, where it has one.
+    pub fn output_of(&self, step: u32, values: &Values) -> Result<Value, EvalFault> {
+        let missing = |why: &str| EvalFault::Missing(format!("steps.{}.output` ({why}) `", self.step_id(step)).trim_end_matches(" `").to_owned());
+        let Some(state) = self.steps.get(step as usize) else { return Err(missing("no such step")) };
+        match &state.phase {
+            Phase::Succeeded => {}
+            Phase::Skipped(_) => return Err(missing("the step was skipped")),
+            Phase::Failed(_) => return Err(missing("the step failed")),
+            Phase::Cancelled(_) => return Err(missing("the step was cancelled")),
+            _ => return Err(missing("the step has not ended")),
+        }
+        if let Some(map) = &state.map {
+            return aggregate(map, values).ok_or_else(|| missing("its items are not at hand"));
+        }
+        match &state.work.stage {
+            Stage::Succeeded(payload) => values.get(payload).map(|j| j.value().clone()).ok_or_else(|| missing("it is not at hand")),
+            _ => Err(missing("the step has none")),
+        }
+    }
+    pub(super) fn step_id(&self, step: u32) -> &str {
+        self.plan.steps.get(step as usize).map_or("?", |s| &s.id)
+    }
+}
+
+/// The outputs of the items in the order of the list; a failed item is null.
+fn aggregate(map: &MapState, values: &Values) -> Option<Value> {
+    if let Some(value) = map.aggregate.get() {
+        return Some(value.clone());
+    }
+    let mut outputs = Vec::with_capacity(map.items.len());
+    for item in &map.items {
+        outputs.push(match &item.stage {
+            Stage::Succeeded(payload) => values.get(payload)?.value().clone(),
+            _ => Value::Null,
+        });
+    }
+    Some(map.aggregate.get_or_init(|| Value::list(outputs)).clone())
+}
+
+impl Scope for RunScope<'_> {
+    fn input(&self) -> Value {
+        self.run.accepted.as_ref().and_then(|a| self.values.get(&a.input)).map(|j| j.value().clone()).unwrap_or_default()
+    }
+    fn run(&self) -> Value {
+        let Some(accepted) = &self.run.accepted else { return Value::Null };
+        Value::map([
+            ("id", Value::text(self.run.id.to_string())),
+            ("tenant", Value::text(accepted.tenant.0.clone())),
+            ("workflow", Value::text(self.run.plan.full_name())),
+            ("version", Value::text(self.run.plan.version.to_string())),
+            ("labels", Value::map(accepted.labels.iter().map(|(k, v)| (k.as_str(), Value::text(v.as_str()))))),
+        ])
+    }
+    fn error(&self) -> Value {
+        self.error.clone()
+    }
+    fn step_output(&self, step: u32) -> Result<Value, EvalFault> {
+        self.run.output_of(step, self.values)
+    }
+    fn step_status(&self, step: u32) -> &'static str {
+        self.run.steps.get(step as usize).map_or("pending", StepState::word)
+    }
+    fn step_error(&self, step: u32) -> Value {
+        match self.run.steps.get(step as usize).map(|s| &s.phase) {
+            Some(Phase::Failed(failure)) => failure_value(failure),
+            _ => Value::Null,
+        }
+    }
+    fn var(&self, slot: usize) -> Value {
+        match (&self.item, slot) {
+            (Some((item, _)), 0) => item.clone(),
+            (Some((_, index)), 1) => Value::Int(i64::from(*index)),
+            _ => Value::Null,
+        }
+    }
+}
+
+/// A failure as an expression sees it.
+pub(super) fn failure_value(failure: &Failure) -> Value {
+    Value::map([
+        ("kind", Value::text(failure.kind.word())),
+        ("code", failure.code.as_deref().map(Value::text).unwrap_or_default()),
+        ("message", Value::text(failure.message.as_str())),
+        ("retryable", Value::Bool(failure.retryable)),
+        ("retryAfterMs", failure.retry_after_ms.map(|ms| Value::Int(ms as i64)).unwrap_or_default()),
+        ("data", failure.data.as_ref().map(|d| d.value().clone()).unwrap_or_default()),
+    ])
+}
+
+impl StepState {
+    /// The word of the API for where the step stands.
+    pub fn word(&self) -> &'static str {
+        match &self.phase {
+            Phase::Blocked | Phase::Ready => "pending",
+            Phase::Succeeded => "succeeded",
+            Phase::Failed(_) => "failed",
+            Phase::Skipped(_) => "skipped",
+            Phase::Cancelled(_) => "cancelled",
+            Phase::Active => match &self.work.stage {
+                Stage::Waiting(..) => "retrying",
+                Stage::Queued(_) if self.work.interruptions > 0 => "interrupted",
+                _ => "running",
+            },
+        }
+    }
+}

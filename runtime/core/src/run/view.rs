@@ -1,0 +1,364 @@
+//! What people are shown of a run: a bounded document of plain data, made from the state.
+
+use super::event::{CacheVerdict, CancelReason, Finish, Node, Payload, SkipReason};
+use super::scope::Values;
+use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
+use super::{Action, Run, Timer};
+use crate::id::{Digest, RunId};
+use crate::json::Json;
+use crate::outcome::{Failure, Usage};
+use crate::plan::Verb;
+use crate::time::Timestamp;
+use std::sync::Arc;
+
+/// A run.
+#[derive(Clone, Debug)]
+pub struct RunView {
+    /// Its id.
+    pub id: RunId,
+    /// Its owner.
+    pub tenant: Arc<str>,
+    /// `namespace/name`.
+    pub workflow: String,
+    /// The workflow's version.
+    pub workflow_version: String,
+    /// Digest of the workflow's canonical source.
+    pub workflow_digest: Digest,
+    /// `queued`, `running`, `waiting`, `succeeded`, `failed` or `cancelled`.
+    pub status: &'static str,
+    /// Its input.
+    pub input: ValueView,
+    /// Its output.
+    pub output: Option<ValueView>,
+    /// Why it failed.
+    pub error: Option<ErrorView>,
+    /// Who cancelled it and why.
+    pub cancelled: Option<(Arc<str>, Arc<str>)>,
+    /// Work that has ended, steps and items.
+    pub done: u64,
+    /// Work that is known, steps and items.
+    pub total: u64,
+    /// Steps under way now, at most sixteen.
+    pub current: Vec<Arc<str>>,
+    /// The most attempts at once, and which setting says so.
+    pub max_parallel: (u32, Arc<str>),
+    /// Labels.
+    pub labels: Vec<(String, String)>,
+    /// When it was accepted.
+    pub created_at: Timestamp,
+    /// When a node took it first.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+    /// Its steps, in the author's order.
+    pub steps: Vec<StepView>,
+}
+
+/// A value, or where to find it when it is large.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ValueView {
+    /// The value.
+    Inline(Json),
+    /// Its digest and size.
+    Stored(Digest, u64),
+}
+
+/// Why something failed, and where.
+#[derive(Clone, Debug)]
+pub struct ErrorView {
+    /// The failure.
+    pub failure: Failure,
+    /// The step.
+    pub step: Option<Arc<str>>,
+    /// The item.
+    pub item: Option<u32>,
+    /// The attempt.
+    pub attempt: Option<u32>,
+}
+
+/// A step.
+#[derive(Clone, Debug)]
+pub struct StepView {
+    /// Its index in the plan.
+    pub index: u32,
+    /// Its id.
+    pub id: Arc<str>,
+    /// `pending`, `running`, `retrying`, `interrupted`, `succeeded`, `failed`, `skipped` or `cancelled`.
+    pub status: &'static str,
+    /// `kind:name@range` as the workflow says, where it calls a plugin.
+    pub calls: Option<String>,
+    /// Index of the plugin in the plan's calls.
+    pub call: Option<usize>,
+    /// Steps that it waits for.
+    pub depends_on: Vec<Arc<str>>,
+    /// Why it was skipped or cancelled.
+    pub reason: Option<String>,
+    /// Counts of its items, where it is a `forEach`.
+    pub items: Option<ItemCounts>,
+    /// Its own work.
+    pub work: WorkView,
+    /// When its dependencies had ended.
+    pub ready_at: Option<Timestamp>,
+    /// When its first attempt began.
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// Counts of a `forEach`'s items.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct ItemCounts {
+    /// All.
+    pub total: u32,
+    /// Under way.
+    pub running: u32,
+    /// Ended well.
+    pub succeeded: u32,
+    /// Ended badly.
+    pub failed: u32,
+    /// Of those that ended well, from the cache.
+    pub cached: u32,
+}
+
+/// The attempts and the result of a step or an item.
+#[derive(Clone, Debug)]
+pub struct WorkView {
+    /// Where it stands, in the words of a step's status.
+    pub status: &'static str,
+    /// Its output.
+    pub output: Option<ValueView>,
+    /// Its failure.
+    pub error: Option<Failure>,
+    /// What the cache had to say.
+    pub cache: CacheVerdict,
+    /// Its attempts.
+    pub attempts: Vec<AttemptView>,
+    /// When a further attempt is due.
+    pub retry_at: Option<Timestamp>,
+}
+
+/// An attempt.
+#[derive(Clone, Debug)]
+pub struct AttemptView {
+    /// Its number, from 1.
+    pub attempt: u32,
+    /// When it began.
+    pub started_at: Timestamp,
+    /// When it ended.
+    pub ended_at: Option<Timestamp>,
+    /// `running`, `succeeded`, `failed` or `interrupted`.
+    pub status: &'static str,
+    /// Why it failed.
+    pub error: Option<Failure>,
+    /// What it used.
+    pub usage: Usage,
+}
+
+/// Steps listed as current.
+const CURRENT: usize = 16;
+
+impl Run {
+    /// Where the run stands, in the words of the API.
+    pub fn status(&self) -> &'static str {
+        match (&self.finished, self.started) {
+            (Some(f), _) => match f.finish {
+                Finish::Succeeded => "succeeded",
+                Finish::Failed => "failed",
+                Finish::Cancelled => "cancelled",
+            },
+            (None, None) => "queued",
+            (None, Some(_)) if self.waits() => "waiting",
+            (None, Some(_)) => "running",
+        }
+    }
+    /// Whether nothing but a timer moves it on.
+    pub fn waits(&self) -> bool {
+        self.started.is_some()
+            && self.finished.is_none()
+            && !matches!(self.pending.first(), Some(Action::Invoke { .. }))
+            && self.to_decide.is_empty()
+            && self.to_start.is_empty()
+            && self.open_maps.is_empty()
+            && self.pending.iter().any(|a| matches!(a, Action::Wake { timer: Timer::Retry { .. }, .. }))
+    }
+
+    /// The document of the run.
+    pub fn view(&self) -> RunView {
+        let accepted = self.accepted.as_deref();
+        let (done, total) = self.work_counts();
+        RunView {
+            id: self.id,
+            tenant: accepted.map(|a| a.tenant.0.clone()).unwrap_or_default(),
+            workflow: self.plan.full_name(),
+            workflow_version: self.plan.version.to_string(),
+            workflow_digest: self.plan.digest,
+            status: self.status(),
+            input: accepted.and_then(|a| value(&a.input)).unwrap_or_else(|| ValueView::Inline(Json::null())),
+            output: self.finished.as_ref().and_then(|f| f.output.as_ref()).and_then(value),
+            error: self.finished.as_ref().and_then(|f| f.error.as_ref()).map(|e| ErrorView {
+                failure: e.failure.clone(),
+                step: e.node.map(|n| self.step_id(n.step).into()),
+                item: e.node.and_then(|n| n.item),
+                attempt: e.attempt,
+            }),
+            cancelled: self.cancel.clone(),
+            done,
+            total,
+            current: self.current(),
+            max_parallel: accepted.map_or((1, "node".into()), |a| (a.max_parallel, a.max_parallel_from.clone())),
+            labels: accepted.map(|a| a.labels.clone()).unwrap_or_default(),
+            created_at: self.created,
+            started_at: self.started,
+            finished_at: self.finished.as_ref().map(|f| f.at),
+            steps: (0..self.steps.len() as u32).filter_map(|i| self.step_view(i)).collect(),
+        }
+    }
+
+    fn work_counts(&self) -> (u64, u64) {
+        let (mut done, mut total) = (0, 0);
+        for state in &self.steps {
+            total += 1;
+            done += u64::from(state.has_ended());
+            if let Some(map) = &state.map {
+                total += map.items.len() as u64;
+                done += if state.has_ended() { map.items.len() as u64 } else { u64::from(map.ended()) };
+            }
+        }
+        (done, total)
+    }
+    fn current(&self) -> Vec<Arc<str>> {
+        let active = self.steps.iter().enumerate().filter(|(_, s)| s.phase == Phase::Active);
+        active.take(CURRENT).map(|(i, _)| self.plan.steps[i].id.clone()).collect()
+    }
+
+    /// One step.
+    pub fn step_view(&self, index: u32) -> Option<StepView> {
+        let (step, state) = (self.plan.steps.get(index as usize)?, self.steps.get(index as usize)?);
+        let call = match &step.verb {
+            Verb::Call { call, .. } => Some(*call),
+            Verb::Set(_) => None,
+        };
+        let mut work = work_view(&state.work);
+        work.status = state.word();
+        if let Phase::Failed(failure) = &state.phase {
+            work.error = Some((**failure).clone());
+        }
+        Some(StepView {
+            index,
+            id: step.id.clone(),
+            status: state.word(),
+            calls: call.and_then(|c| self.plan.calls.get(c)).map(ToString::to_string),
+            call,
+            depends_on: step.depends.iter().map(|d| self.step_id(d.step).into()).collect(),
+            reason: self.reason(state),
+            items: state.map.as_ref().map(|map| ItemCounts {
+                total: map.items.len() as u32,
+                running: map.active,
+                succeeded: map.succeeded,
+                failed: map.failed,
+                cached: map.items.iter().filter(|i| is_hit(i)).count() as u32,
+            }),
+            work,
+            ready_at: state.ready_at,
+            started_at: state.started_at,
+            finished_at: state.finished_at,
+        })
+    }
+
+    fn reason(&self, state: &StepState) -> Option<String> {
+        Some(match &state.phase {
+            Phase::Skipped(SkipReason::Condition) => "its `when` was false".to_owned(),
+            Phase::Skipped(SkipReason::Dependency(on)) => format!("`{}` did not end as `dependsOn` wants", self.step_id(*on)),
+            Phase::Skipped(SkipReason::RunFailing(on)) => format!("`{}` failed before it began", self.step_id(*on)),
+            Phase::Cancelled(CancelReason::Requested) => "the run was cancelled".to_owned(),
+            Phase::Cancelled(CancelReason::RunFailing) => "another step failed".to_owned(),
+            Phase::Cancelled(CancelReason::RunDeadline) => "the run's time was up".to_owned(),
+            _ => return None,
+        })
+    }
+
+    /// A page of a `forEach`'s items, from `from` on.
+    pub fn item_views(&self, step: u32, from: u32, limit: u32) -> Vec<(u32, WorkView)> {
+        let Some(map) = self.steps.get(step as usize).and_then(|s| s.map.as_ref()) else { return Vec::new() };
+        let items = map.items.iter().enumerate().skip(from as usize).take(limit as usize);
+        items.map(|(i, item)| (i as u32, work_view(item))).collect()
+    }
+
+    /// The output of the run, where it has one at hand.
+    pub fn output(&self) -> Option<&Payload> {
+        self.finished.as_ref().and_then(|f| f.output.as_ref())
+    }
+
+    /// Why the run stands where it stands, in one sentence.
+    pub fn why(&self, now: Timestamp) -> String {
+        match self.status() {
+            "queued" => "it waits for a node to take it".to_owned(),
+            "waiting" => {
+                let next = self.next_wake().map(|at| at.since_ms(now)).unwrap_or(0);
+                format!("it waits {} for a further attempt", crate::time::Span(next))
+            }
+            "running" => {
+                let names: Vec<String> = self.current().iter().map(|id| format!("`{id}`")).collect();
+                format!("{} of at most {} attempts are under way, in {}", self.running, self.max_parallel(), names.join(", "))
+            }
+            "failed" => {
+                let error = self.finished.as_ref().and_then(|f| f.error.as_ref());
+                match error {
+                    Some(e) => {
+                        let place = e.node.map(|n: Node| format!(" in `{}`", self.step_id(n.step))).unwrap_or_default();
+                        format!("it failed{place} with {}: {}", e.failure.kind.word(), e.failure.message)
+                    }
+                    None => "it failed".to_owned(),
+                }
+            }
+            "cancelled" => match &self.cancel {
+                Some((by, reason)) if !reason.is_empty() => format!("it was cancelled by {by}: {reason}"),
+                Some((by, _)) => format!("it was cancelled by {by}"),
+                None => "it was cancelled".to_owned(),
+            },
+            _ => "it succeeded".to_owned(),
+        }
+    }
+    /// The values that an output needs and that are not at hand: see [`Run::output_of`].
+    pub fn step_output(&self, step: u32, values: &Values) -> Option<Json> {
+        self.output_of(step, values).ok().map(Json::from_value)
+    }
+}
+
+fn value(payload: &Payload) -> Option<ValueView> {
+    match payload {
+        Payload::Inline(json) => Some(ValueView::Inline(json.clone())),
+        Payload::Stored { digest, size } => Some(ValueView::Stored(*digest, *size)),
+        Payload::Derived => None,
+    }
+}
+
+fn is_hit(work: &NodeState) -> bool {
+    matches!(work.attempts.last().map(|a| &a.end), Some(AttemptNote::Succeeded(CacheVerdict::Hit { .. })))
+}
+
+fn work_view(work: &NodeState) -> WorkView {
+    let (status, output, error, retry_at) = match &work.stage {
+        Stage::New => ("pending", None, None, None),
+        Stage::Queued(_) if work.interruptions > 0 => ("interrupted", None, None, None),
+        Stage::Queued(_) => ("pending", None, None, None),
+        Stage::Running(_) => ("running", None, None, None),
+        Stage::Waiting(_, at) => ("retrying", None, None, Some(*at)),
+        Stage::Succeeded(payload) => ("succeeded", value(payload), None, None),
+        Stage::Failed(failure) => ("failed", None, Some((**failure).clone()), None),
+    };
+    let attempts: Vec<AttemptView> = work.attempts.iter().map(|a| {
+        let (status, error) = match &a.end {
+            AttemptNote::Open => ("running", None),
+            AttemptNote::Succeeded(_) => ("succeeded", None),
+            AttemptNote::Failed(failure) => ("failed", Some((**failure).clone())),
+            AttemptNote::Interrupted => ("interrupted", None),
+        };
+        AttemptView { attempt: a.attempt, started_at: a.started, ended_at: a.ended, status, error, usage: a.usage }
+    }).collect();
+    let cache = match work.attempts.last().map(|a| &a.end) {
+        Some(AttemptNote::Succeeded(verdict)) => verdict.clone(),
+        _ => CacheVerdict::Off,
+    };
+    WorkView { status, output, error, cache, attempts, retry_at }
+}

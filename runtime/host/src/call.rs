@@ -1,0 +1,197 @@
+//! One attempt, from its request to its end. An end is always a value: a trap, a limit, a deadline and a fault of ours
+//! are all ways in which an attempt can end, and none of them is an error of the call.
+//!
+//! Each attempt is one piece of work on the guests' threads with a store of its own, made after the input was checked
+//! and dropped whatever happened. Dropping the call's future aborts that work; wasmtime may panic when a suspended
+//! guest is dropped, so the panic is caught where the work is joined, and becomes `internal`.
+
+use crate::bindings::Segment;
+use crate::classify::classify;
+use crate::component::{Linked, Ready};
+use crate::guest::{Admission, Guest};
+use crate::host::Node;
+use crate::host_calls::HostCalls;
+use crate::output;
+use crate::threads::CpuMeter;
+use crate::wall::{Passed, WallClock};
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::limits::AttemptLimits;
+use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind, Usage};
+use std::sync::Arc;
+use wasmtime::Store;
+
+/// What is to be run, on what, within which limits, and for whom.
+#[derive(Clone)]
+pub struct Call {
+    /// The component.
+    pub component: Digest,
+    /// The kind that the caller takes it for; another kind is refused.
+    pub kind: PluginKind,
+    /// The input, or an agent's goal.
+    pub input: Json,
+    /// What an agent's last segment handed on. Ignored for the other kinds.
+    pub state: Option<Json>,
+    /// The limits of this attempt.
+    pub limits: AttemptLimits,
+    /// Who is being run.
+    pub scope: CallScope,
+    /// What its imports ask of the rest.
+    pub host_calls: Arc<dyn HostCalls>,
+}
+
+impl std::fmt::Debug for Call {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Call")
+            .field("component", &self.component)
+            .field("kind", &self.kind)
+            .field("scope", &self.scope)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Who is being run, frozen when the attempt opens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CallScope {
+    /// The owner of the run.
+    pub tenant: Tenant,
+    /// The run.
+    pub run: RunId,
+    /// The step's id in the workflow.
+    pub step: Arc<str>,
+    /// The item, where the step is wrapped by `forEach`.
+    pub item: Option<u32>,
+    /// Counts from 1.
+    pub attempt: u32,
+    /// Equal for every attempt of the same step and item.
+    pub idempotency_key: String,
+    /// When the attempt will be ended, in milliseconds since the Unix epoch.
+    pub deadline_ms: u64,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// What an agent's randomness is made from.
+    pub seed: [u8; 32],
+    /// The time at which an agent's attempt opened, in milliseconds since the Unix epoch.
+    pub clock_ms: u64,
+}
+
+/// Runs one attempt. Called on the guests' threads.
+pub(crate) async fn run(node: Arc<Node>, call: Call) -> AttemptEnd {
+    let ready = match node.components.get(call.component).await {
+        Ok(ready) => ready,
+        Err(fault) => return AttemptEnd::failed(fault.kind, format!("the component cannot be had: {fault}")),
+    };
+    if ready.linked.kind() != call.kind {
+        let (is, taken_for) = (ready.linked.kind().word(), call.kind.word());
+        let message = format!("{} is a {is} and was called as a {taken_for}", call.component);
+        return AttemptEnd::failed(FailureKind::ComponentInvalid, message);
+    }
+    if let Err(failure) = output::check_input(&call.input, node.limits.input_bytes, &ready.input_schema) {
+        return AttemptEnd { outcome: Outcome::Failed(failure), usage: Usage::default() };
+    }
+    let output_bytes = call.limits.output_bytes;
+    let guest = Guest::new(Admission {
+        acts_as: call.kind,
+        scope: call.scope,
+        limits: node.limits.clone(),
+        attempt: call.limits,
+        host_calls: call.host_calls,
+        node_memory: node.memory.clone(),
+    });
+    let ended = in_sandbox(&node, guest, async |store: &mut Store<Guest>| {
+        enter(&ready, store, &call.input, call.state.as_ref()).await
+    });
+    let (end, usage) = ended.await;
+    let outcome = match end {
+        Ok(Ok(Produced::Output(text))) => {
+            output::read(&text, output_bytes, Some(&ready.output_schema)).map_or_else(Outcome::Failed, Outcome::Done)
+        }
+        Ok(Ok(Produced::State(text))) => {
+            output::read(&text, output_bytes, None).map_or_else(Outcome::Failed, Outcome::Continue)
+        }
+        Ok(Err(failure)) => Outcome::Failed(output::guest_failure(failure)),
+        Err(failure) => Outcome::Failed(failure),
+    };
+    AttemptEnd { outcome, usage }
+}
+
+/// What a guest handed over when it returned.
+enum Produced {
+    Output(String),
+    State(String),
+}
+
+/// Instantiates and calls the export of the component's kind.
+async fn enter(
+    ready: &Ready,
+    store: &mut Store<Guest>,
+    input: &Json,
+    state: Option<&Json>,
+) -> wasmtime::Result<Result<Produced, crate::bindings::Failure>> {
+    // The generated bindings take owned text.
+    let (input, state) = (input.text().to_owned(), state.map(|state| state.text().to_owned()));
+    match &ready.linked {
+        Linked::Transform(pre) => {
+            let plugin = pre.instantiate_async(&mut *store).await?;
+            let returned = plugin.heddle_plugin_transformer().call_apply(store, &input).await?;
+            Ok(returned.map(Produced::Output))
+        }
+        Linked::Tool(pre) => {
+            let plugin = pre.instantiate_async(&mut *store).await?;
+            let returned = plugin.heddle_plugin_callable().call_call(store, &input).await?;
+            Ok(returned.map(Produced::Output))
+        }
+        Linked::Agent(pre) => {
+            let plugin = pre.instantiate_async(&mut *store).await?;
+            let returned = plugin.heddle_plugin_runnable().call_run(store, &input, state.as_ref()).await?;
+            Ok(returned.map(|segment| match segment {
+                Segment::Done(output) => Produced::Output(output),
+                Segment::Continue(state) => Produced::State(state),
+            }))
+        }
+    }
+}
+
+/// Runs this in a fresh sandbox, under every limit, and measures it. The slot, the memory and the store are given back
+/// before this returns, and also when it is dropped.
+pub(crate) async fn in_sandbox<T>(
+    node: &Node,
+    guest: Guest,
+    work: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
+) -> (Result<T, Failure>, Usage) {
+    let (cpu, wall) = (guest.cpu.clone(), guest.wall.clone());
+    // Waiting for a slot counts as wall time: an attempt that never gets one ends like one that is too slow.
+    let _slot = match wall.guard(node.slots.acquire()).await {
+        Ok(Ok(slot)) => slot,
+        Ok(Err(closed)) => return (Err(Failure::new(FailureKind::Internal, closed.to_string())), Usage::default()),
+        Err(Passed) => return (Err(too_slow(&guest.attempt)), measured(0, 0, 0, &cpu, &wall)),
+    };
+    let fuel = guest.attempt.fuel;
+    let mut store = match guest.into_store(&node.engine) {
+        Ok(store) => store,
+        Err(fault) => return (Err(Failure::new(FailureKind::Internal, fault.to_string())), Usage::default()),
+    };
+    let ended = {
+        let work = std::pin::pin!(work(&mut store));
+        wall.guard(cpu.measure(work)).await
+    };
+    let fuel_left = store.get_fuel().unwrap_or(0);
+    let guest = store.data_mut();
+    guest.finish_log();
+    let usage = measured(fuel - fuel_left.min(fuel), guest.memory.peak_bytes(), guest.hostcalls, &cpu, &wall);
+    let result = match ended {
+        Ok(Ok(output)) => Ok(output),
+        Ok(Err(error)) => Err(classify(&error, guest.memory.refused())),
+        Err(Passed) => Err(too_slow(&guest.attempt)),
+    };
+    (result, usage)
+}
+
+fn too_slow(limits: &AttemptLimits) -> Failure {
+    let message = format!("the attempt took longer than {} ms (`wall_ms`)", limits.wall_ms);
+    Failure::new(FailureKind::DeadlineExceeded, message)
+}
+
+fn measured(fuel: u64, memory_peak_bytes: u64, hostcalls: u64, cpu: &CpuMeter, wall: &WallClock) -> Usage {
+    Usage { fuel, memory_peak_bytes, wall_us: wall.elapsed().as_micros() as u64, cpu_us: cpu.spent_us(), hostcalls }
+}

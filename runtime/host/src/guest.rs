@@ -1,0 +1,143 @@
+//! What the host keeps beside one sandbox: its meters, its caps, its clock and randomness. Made afresh for every
+//! attempt and cheap to make: nothing here allocates before it is used, as far as that can be had.
+
+use crate::call::CallScope;
+use crate::capability::clock::Clock;
+use crate::capability::log::LogSink;
+use crate::capability::random::Randomness;
+use crate::capability::tools::ToolCalls;
+use crate::host_calls::HostCalls;
+use crate::limiter::{MemoryMeter, NodeMemory};
+use crate::refusal::Refusal;
+use crate::threads::CpuMeter;
+use crate::wall::WallClock;
+use heddle_core::limits::{AttemptLimits, Limits};
+use heddle_core::outcome::{FailureKind, PluginKind};
+use std::sync::Arc;
+use wasmtime::component::{Resource, ResourceTable};
+use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline};
+
+/// The store of one attempt, seen from a host call.
+pub(crate) type Cx<'a> = StoreContextMut<'a, Guest>;
+
+/// Bytes that cost one unit of fuel to carry across the boundary.
+const BYTES_PER_FUEL: u64 = 64;
+
+/// The host's side of one sandbox.
+pub(crate) struct Guest {
+    /// Whose rights it has. `describe` runs as a transform, whatever the plugin is.
+    pub(crate) acts_as: PluginKind,
+    pub(crate) scope: Arc<CallScope>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) attempt: AttemptLimits,
+    pub(crate) host_calls: Arc<dyn HostCalls>,
+    pub(crate) memory: MemoryMeter,
+    pub(crate) cpu: Arc<CpuMeter>,
+    pub(crate) wall: Arc<WallClock>,
+    pub(crate) hostcalls: u64,
+    pub(crate) log: LogSink,
+    pub(crate) clock: Clock,
+    pub(crate) random: Randomness,
+    pub(crate) tools: ToolCalls,
+    pub(crate) table: ResourceTable,
+}
+
+/// What a guest is made from.
+pub(crate) struct Admission {
+    pub(crate) acts_as: PluginKind,
+    pub(crate) scope: CallScope,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) attempt: AttemptLimits,
+    pub(crate) host_calls: Arc<dyn HostCalls>,
+    pub(crate) node_memory: Arc<NodeMemory>,
+}
+
+impl Guest {
+    pub(crate) fn new(admission: Admission) -> Guest {
+        let Admission { acts_as, scope, limits, attempt, host_calls, node_memory } = admission;
+        let mut table = ResourceTable::new();
+        table.set_max_capacity(limits.host_resources as usize);
+        Guest {
+            acts_as,
+            memory: MemoryMeter::new(node_memory, &limits, &attempt),
+            cpu: Arc::default(),
+            wall: Arc::new(WallClock::start(attempt.wall_ms)),
+            hostcalls: 0,
+            log: LogSink::new(&limits),
+            clock: Clock::of(acts_as, scope.clock_ms),
+            random: Randomness::of(acts_as, scope.seed),
+            tools: ToolCalls::new(&limits),
+            table,
+            scope: Arc::new(scope),
+            limits,
+            attempt,
+            host_calls,
+        }
+    }
+
+    /// A store for this guest, with every limit in force before the first instruction.
+    pub(crate) fn into_store(self, engine: &Engine) -> wasmtime::Result<Store<Guest>> {
+        let (fuel, hostcall_bytes) = (self.attempt.fuel, self.limits.hostcall_bytes as usize);
+        let handles = self.limits.component_handles as usize;
+        let mut store = Store::new(engine, self);
+        store.set_fuel(fuel)?;
+        store.set_hostcall_fuel(hostcall_bytes);
+        store.set_max_component_handles(handles);
+        store.limiter(|guest| &mut guest.memory);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|cx| give_way(cx.data()));
+        Ok(store)
+    }
+}
+
+/// At every tick: end a guest that has used up its CPU time, send any other to the back of the queue. (wasmtime's own
+/// `Yield` comes back at the front, and two spinning guests on one thread would starve everybody behind them.)
+fn give_way(guest: &Guest) -> wasmtime::Result<UpdateDeadline> {
+    if guest.cpu.spent_within_poll_ms() >= guest.attempt.cpu_ms {
+        return Err(Trap::Interrupt.into());
+    }
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+}
+
+/// Every host call begins here: it is counted, and it costs fuel for itself and for what it carries.
+pub(crate) fn enter(cx: &mut Cx<'_>, bytes: usize) -> wasmtime::Result<()> {
+    let guest = cx.data_mut();
+    guest.hostcalls += 1;
+    if guest.hostcalls > guest.limits.hostcalls {
+        let message = format!("more than {} host calls (`limits.hostcalls`)", guest.limits.hostcalls);
+        return Err(Refusal::new(FailureKind::HostcallLimit, message).into());
+    }
+    let price = guest.limits.hostcall_fuel;
+    charge(cx, price.saturating_add(bytes as u64 / BYTES_PER_FUEL))
+}
+
+/// Takes this much fuel, or ends the guest for want of it.
+pub(crate) fn charge(cx: &mut Cx<'_>, fuel: u64) -> wasmtime::Result<()> {
+    match cx.get_fuel()?.checked_sub(fuel) {
+        Some(left) => cx.set_fuel(left),
+        None => {
+            cx.set_fuel(0)?;
+            Err(Trap::OutOfFuel.into())
+        }
+    }
+}
+
+/// Refuses a capability that this guest's rights do not include. The linker has refused it already for plugins of the
+/// wrong kind; this is for `describe`, which has fewer rights than its plugin.
+pub(crate) fn require(cx: &Cx<'_>, kinds: &[PluginKind], capability: &str) -> wasmtime::Result<()> {
+    if kinds.contains(&cx.data().acts_as) {
+        return Ok(());
+    }
+    let message = format!("`{capability}` may not be used in `describe`, which runs as a transform; move it to the call");
+    Err(Refusal::new(FailureKind::CapabilityDenied, message).into())
+}
+
+impl Guest {
+    /// Keeps a host-side thing for the guest, which gets a handle to it.
+    pub(crate) fn push<T: Send + 'static>(&mut self, entry: T) -> wasmtime::Result<Resource<T>> {
+        self.table.push(entry).map_err(|fault| {
+            let message = format!("{fault}: more than {} at once (`limits.host_resources`)", self.limits.host_resources);
+            Refusal::new(FailureKind::HandleLimit, message).into()
+        })
+    }
+}

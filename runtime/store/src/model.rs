@@ -1,0 +1,320 @@
+//! The records that cross the seam: plain data, the same for every backend.
+
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::run::event::{Batch, Finish};
+use heddle_core::time::Timestamp;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// The lease of a node, with the epoch that every write carries.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    /// The node's name.
+    pub node: Arc<str>,
+    /// Unique in the store: each lease that is taken has a higher one, whatever its name.
+    pub epoch: u64,
+    /// When it ends unless it is renewed, by the store's clock.
+    pub expires: Timestamp,
+}
+
+/// Where a run stands, as lists show it. Changes with the run's status, not with every step.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum RunStatus {
+    /// Accepted; no node drives it yet.
+    Queued,
+    /// A node drives it and something is under way.
+    Running,
+    /// Nothing is under way until a timer or somebody outside moves it.
+    Waiting,
+    /// Somebody paused it.
+    Paused,
+    /// It is undoing what it did.
+    Compensating,
+    /// Ended well.
+    Succeeded,
+    /// Ended with an error.
+    Failed,
+    /// Ended because somebody said so.
+    Cancelled,
+}
+
+impl RunStatus {
+    /// Whether nothing will ever change again.
+    pub fn is_terminal(self) -> bool {
+        matches!(self, RunStatus::Succeeded | RunStatus::Failed | RunStatus::Cancelled)
+    }
+}
+
+impl From<Finish> for RunStatus {
+    fn from(finish: Finish) -> RunStatus {
+        match finish {
+            Finish::Succeeded => RunStatus::Succeeded,
+            Finish::Failed => RunStatus::Failed,
+            Finish::Cancelled => RunStatus::Cancelled,
+        }
+    }
+}
+
+/// The index row of a run.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RunRow {
+    /// The run.
+    pub run: RunId,
+    /// Its owner.
+    pub tenant: Tenant,
+    /// `namespace/name` of the workflow.
+    pub workflow: Arc<str>,
+    /// Version of the workflow.
+    pub workflow_version: Arc<str>,
+    /// Digest of the snapshot it owns.
+    pub snapshot: Digest,
+    /// Labels.
+    pub labels: Vec<(String, String)>,
+    /// When it was accepted.
+    pub created: Timestamp,
+    /// Where it stands.
+    pub status: RunStatus,
+    /// When a node must look at it again, where it waits for a time.
+    pub due: Option<Timestamp>,
+    /// When it ended.
+    pub finished: Option<Timestamp>,
+}
+
+/// A value to keep under its digest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blob {
+    /// SHA-256 of the bytes.
+    pub digest: Digest,
+    /// The bytes.
+    pub bytes: Arc<[u8]>,
+}
+
+/// A cache entry: the fingerprint of a step's input to the output that it gave.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CacheRow {
+    /// The fingerprint.
+    pub key: Digest,
+    /// The owner.
+    pub tenant: Tenant,
+    /// The output, where it is small; otherwise its digest in the values.
+    pub output: CachedOutput,
+    /// When it was stored.
+    pub stored: Timestamp,
+    /// When it ends, where it has a time to live.
+    pub expires: Option<Timestamp>,
+    /// The run that computed it.
+    pub source_run: RunId,
+}
+
+/// Where a cached output is.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CachedOutput {
+    /// Here.
+    Inline(Json),
+    /// Among the values.
+    Stored {
+        /// Its digest.
+        digest: Digest,
+        /// Its bytes.
+        size: u64,
+    },
+}
+
+/// One append: what one decision of one run changes, all of it or nothing.
+#[derive(Clone, Debug)]
+pub struct Append {
+    /// The run.
+    pub run: RunId,
+    /// The epoch of the lease under which it was decided.
+    pub epoch: u64,
+    /// The number of rows that the journal had when it was decided; this row becomes `expected + 1`.
+    pub expected: u64,
+    /// The facts.
+    pub batch: Batch,
+    /// What becomes of the index row.
+    pub index: IndexChange,
+    /// Values to keep.
+    pub blobs: Vec<Blob>,
+    /// Cache entries to keep.
+    pub cache: Vec<CacheRow>,
+    /// Inbox messages that this decision consumed.
+    pub consumed: Vec<u64>,
+    /// For an acceptance: the idempotency key to claim.
+    pub idempotency: Option<IdempotencyClaim>,
+}
+
+/// What an append does to the index row.
+#[derive(Clone, Debug, PartialEq)]
+pub enum IndexChange {
+    /// Nothing.
+    None,
+    /// Makes it; only with `expected` 0. Claimed by the appending node unless `status` is queued.
+    Create(Box<RunRow>),
+    /// Changes status, due time and end.
+    Update {
+        /// The new status.
+        status: RunStatus,
+        /// The new due time.
+        due: Option<Timestamp>,
+        /// The end, with a terminal status.
+        finished: Option<Timestamp>,
+    },
+}
+
+/// An idempotency key that an acceptance claims for its tenant.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IdempotencyClaim {
+    /// The key, as the client gave it.
+    pub key: Arc<str>,
+    /// Digest of the request.
+    pub request: Digest,
+    /// When the key is free again.
+    pub expires: Timestamp,
+}
+
+/// Why an append was not made. Nothing was written.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum AppendFault {
+    /// The journal has another version: somebody else appended, or an earlier append of this run failed.
+    #[error("the journal of run {run} is at {found}, not at {expected}")]
+    Conflict {
+        /// The run.
+        run: RunId,
+        /// The version it was decided on.
+        expected: u64,
+        /// The version there is.
+        found: u64,
+    },
+    /// The node's lease has ended or been taken.
+    #[error("the lease with epoch {epoch} has ended")]
+    Fenced {
+        /// The epoch that the append carried.
+        epoch: u64,
+    },
+    /// The idempotency key belongs to this run already.
+    #[error("the idempotency key belongs to run {run}")]
+    Duplicate {
+        /// The run that has it.
+        run: RunId,
+        /// Whether that run was made by the same request.
+        same_request: SameRequest,
+    },
+    /// The store is shutting down or broken; the process should end.
+    #[error("the store does not answer: {0}")]
+    Unavailable(String),
+}
+
+/// Whether an idempotency key came with the request that it came with before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum SameRequest {
+    /// The same.
+    Yes,
+    /// Another.
+    No,
+}
+
+/// Why a read did not succeed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum StoreFault {
+    /// A row's checksum or form does not hold.
+    #[error("{what} is damaged: {why}")]
+    Damaged {
+        /// Which row.
+        what: String,
+        /// What does not hold.
+        why: String,
+    },
+    /// The store was written by a newer program.
+    #[error("the store has schema {found}; this program knows up to {known}: start the newer program")]
+    NewerSchema {
+        /// What is there.
+        found: u32,
+        /// What this program knows.
+        known: u32,
+    },
+    /// Another process has the store open.
+    #[error("the data folder `{0}` is in use by another process")]
+    InUse(String),
+    /// The store does not answer.
+    #[error("the store does not answer: {0}")]
+    Unavailable(String),
+    /// Somebody changed it in between.
+    #[error("`{0}` was changed by somebody else in between; read it again")]
+    Conflict(String),
+}
+
+/// One row of a journal.
+#[derive(Clone, Debug, PartialEq)]
+pub struct JournalRow {
+    /// Its place in the run, from 1, without gaps.
+    pub seq: u64,
+    /// The facts.
+    pub batch: Batch,
+}
+
+/// Something from outside for a run: consumed by its driver in an append of its own.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its place in the inbox.
+    pub id: u64,
+    /// The run.
+    pub run: RunId,
+    /// Chosen by the sender: the same one twice is one message.
+    pub unique: Arc<str>,
+    /// What it says, as JSON.
+    pub body: Json,
+}
+
+/// Which runs a list shows. Newest first.
+#[derive(Clone, Debug, Default)]
+pub struct RunQuery {
+    /// The owner.
+    pub tenant: Tenant,
+    /// Only with one of these statuses; empty for all.
+    pub status: Vec<RunStatus>,
+    /// Only of this `namespace/name`.
+    pub workflow: Option<String>,
+    /// Only with this label.
+    pub label: Option<(String, String)>,
+    /// Only before this run, in the order of the list.
+    pub before: Option<RunId>,
+    /// How many at most.
+    pub limit: u32,
+}
+
+/// What a store says of itself, for `doctor` and `/metrics`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct StoreReport {
+    /// `memory` or `sqlite`.
+    pub backend: String,
+    /// Where it is.
+    pub place: String,
+    /// Bytes of the main file.
+    pub bytes: u64,
+    /// Bytes of the write-ahead log.
+    pub wal_bytes: u64,
+    /// Commits since the start.
+    pub commits: u64,
+    /// Appends since the start.
+    pub appends: u64,
+    /// Appends that wait for a commit.
+    pub queued: u64,
+    /// Runs by status.
+    pub runs: std::collections::BTreeMap<String, u64>,
+    /// What an integrity check found; empty when nothing.
+    pub damage: Vec<String>,
+}
+
+/// A record of a [`crate::Shelf`] collection.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    /// Its key within the collection.
+    pub key: String,
+    /// Grows by one with each change; 1 when new.
+    pub version: u64,
+    /// What it holds, as JSON.
+    pub body: Json,
+}

@@ -1,0 +1,38 @@
+//! When a run that nobody drives needs a node, and who goes first. The same rules for every backend.
+
+use crate::model::{RunRow, RunStatus};
+use heddle_core::time::Timestamp;
+
+/// Whether a run in this state has something to do now.
+pub(crate) fn is_active(status: RunStatus) -> bool {
+    matches!(status, RunStatus::Queued | RunStatus::Running | RunStatus::Compensating)
+}
+
+/// From when on a run without a node may be claimed; `None` for never by itself.
+///
+/// A run that waits or is paused is left alone until it is due (or a message comes); an active one may be claimed at
+/// once, and the oldest goes first.
+pub(crate) fn wake(status: RunStatus, due: Option<Timestamp>, created: Timestamp) -> Option<Timestamp> {
+    match status {
+        _ if is_active(status) => Some(created),
+        _ if status.is_terminal() => None,
+        _ => due,
+    }
+}
+
+/// Takes from both in turn, so that neither many left-behind runs nor many new ones starve the others.
+pub(crate) fn in_turn(left_behind: Vec<RunRow>, ready: Vec<RunRow>, limit: usize) -> Vec<RunRow> {
+    let (mut left_behind, mut ready) = (left_behind.into_iter(), ready.into_iter());
+    let mut chosen = Vec::new();
+    while chosen.len() < limit {
+        let before = chosen.len();
+        chosen.extend(left_behind.next());
+        if chosen.len() < limit {
+            chosen.extend(ready.next());
+        }
+        if chosen.len() == before {
+            break;
+        }
+    }
+    chosen
+}

@@ -1,0 +1,150 @@
+//! How facts become bytes: the body and checksum of a journal row, the codes of the statuses, and which values a
+//! batch refers to. Shared by the backends, so that a journal reads the same wherever it was written.
+
+use crate::model::{CacheRow, CachedOutput, JournalRow, RunStatus, StoreFault};
+use heddle_core::id::{Digest, RunId};
+use heddle_core::run::event::{Batch, ENCODING, Event, Payload};
+use sha2::{Digest as _, Sha256};
+
+/// A journal row as it is kept.
+#[derive(Clone, Debug)]
+pub(crate) struct Coded {
+    /// Version of the encoding of the facts.
+    pub(crate) encoding: u32,
+    /// The batch as JSON.
+    pub(crate) body: Vec<u8>,
+    /// Over run, seq and body.
+    pub(crate) checksum: i64,
+}
+
+/// Writes a batch down.
+pub(crate) fn encode(run: RunId, seq: u64, batch: &Batch) -> Result<Coded, serde_json::Error> {
+    let body = serde_json::to_vec(batch)?;
+    let checksum = journal_checksum(run, seq, &body);
+    Ok(Coded { encoding: ENCODING, body, checksum })
+}
+
+/// Reads a batch back, if it is what was written.
+pub(crate) fn decode(run: RunId, seq: u64, coded: &Coded) -> Result<JournalRow, StoreFault> {
+    let damaged = |why: String| StoreFault::Damaged { what: format!("row {seq} of the journal of run {run}"), why };
+    if journal_checksum(run, seq, &coded.body) != coded.checksum {
+        return Err(damaged("its checksum does not hold".into()));
+    }
+    if coded.encoding > ENCODING {
+        return Err(damaged(format!("its encoding {} is newer than {ENCODING}", coded.encoding)));
+    }
+    let batch = serde_json::from_slice(&coded.body).map_err(|error| damaged(error.to_string()))?;
+    Ok(JournalRow { seq, batch })
+}
+
+fn journal_checksum(run: RunId, seq: u64, body: &[u8]) -> i64 {
+    checksum(&[&run.0.to_be_bytes(), &seq.to_be_bytes(), body])
+}
+
+/// The checksum of a cache entry: over all that a hit depends on.
+pub(crate) fn cache_checksum(row: &CacheRow) -> i64 {
+    let numbers = [row.stored.0, row.expires.map_or(u64::MAX, |at| at.0)].map(u64::to_be_bytes);
+    let run = row.source_run.0.to_be_bytes();
+    let head: [&[u8]; 5] = [&row.key.0, row.tenant.0.as_bytes(), &numbers[0], &numbers[1], &run];
+    match &row.output {
+        CachedOutput::Inline(json) => checksum(&[&head[..], &[b"i", json.text().as_bytes()]].concat()),
+        CachedOutput::Stored { digest, size } => {
+            checksum(&[&head[..], &[b"s", &digest.0, &size.to_be_bytes()]].concat())
+        }
+    }
+}
+
+/// The first eight bytes of a SHA-256: finds damage, and the processor has an instruction for it.
+fn checksum(parts: &[&[u8]]) -> i64 {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    let [a, b, c, d, e, f, g, h, ..]: [u8; 32] = hash.finalize().into();
+    i64::from_be_bytes([a, b, c, d, e, f, g, h])
+}
+
+/// The values that these facts refer to by digest: they must live as long as the run.
+pub(crate) fn references(batch: &Batch) -> Vec<Digest> {
+    let stored = |payload: &Payload| match payload {
+        Payload::Stored { digest, .. } => Some(*digest),
+        Payload::Inline(_) | Payload::Derived => None,
+    };
+    let mut digests = Vec::new();
+    for event in &batch.events {
+        match event {
+            Event::RunAccepted(accepted) => {
+                digests.push(accepted.snapshot);
+                digests.extend(stored(&accepted.input));
+            }
+            Event::StepSucceeded { output, .. } => digests.extend(stored(output)),
+            Event::RunFinished { output, .. } => digests.extend(output.as_ref().and_then(stored)),
+            _ => {}
+        }
+    }
+    digests
+}
+
+/// Bytes that a cache entry counts with against its tenant's share.
+pub(crate) fn cache_size(row: &CacheRow) -> u64 {
+    /// What a row costs besides its output: key, indexes and page overhead, roughly.
+    const ROW_BYTES: u64 = 256;
+    ROW_BYTES
+        + match &row.output {
+            CachedOutput::Inline(json) => json.size() as u64,
+            CachedOutput::Stored { size, .. } => *size,
+        }
+}
+
+/// The statuses in the order of their codes. A code never changes its meaning.
+pub(crate) const STATUSES: [RunStatus; 8] = [
+    RunStatus::Queued,
+    RunStatus::Running,
+    RunStatus::Waiting,
+    RunStatus::Paused,
+    RunStatus::Compensating,
+    RunStatus::Succeeded,
+    RunStatus::Failed,
+    RunStatus::Cancelled,
+];
+
+/// The number that a status is kept as.
+pub(crate) fn status_code(status: RunStatus) -> i64 {
+    match status {
+        RunStatus::Queued => 0,
+        RunStatus::Running => 1,
+        RunStatus::Waiting => 2,
+        RunStatus::Paused => 3,
+        RunStatus::Compensating => 4,
+        RunStatus::Succeeded => 5,
+        RunStatus::Failed => 6,
+        RunStatus::Cancelled => 7,
+    }
+}
+
+/// The name of a status in a report.
+pub(crate) fn status_word(status: RunStatus) -> &'static str {
+    match status {
+        RunStatus::Queued => "queued",
+        RunStatus::Running => "running",
+        RunStatus::Waiting => "waiting",
+        RunStatus::Paused => "paused",
+        RunStatus::Compensating => "compensating",
+        RunStatus::Succeeded => "succeeded",
+        RunStatus::Failed => "failed",
+        RunStatus::Cancelled => "cancelled",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn status_codes_are_places_in_the_list() {
+        for (code, status) in STATUSES.into_iter().enumerate() {
+            assert_eq!(status_code(status), code as i64);
+            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{}\"", status_word(status)));
+        }
+    }
+}
