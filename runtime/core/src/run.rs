@@ -19,6 +19,7 @@ mod apply;
 mod decide;
 pub mod event;
 mod finish;
+pub mod public;
 mod retry;
 pub mod scope;
 pub mod state;

@@ -1,1 +1,241 @@
-//! Skeleton.
+//! The shell around the core: it turns what a run is owed into effects, and their results into inputs.
+//!
+//! [`Executor`] is the one handle; every door (HTTP, the command line, later MCP and A2A) calls it. Behind it each run
+//! that this node drives is a loop of its own (`driver`), attempts go through the cache to a slot to the sandbox
+//! (`attempt`), and a few loops keep the node going (`upkeep`). Nothing here knows what a component or a database is.
+
+mod attempt;
+mod bus;
+mod cache;
+mod driver;
+mod inbox;
+mod parts;
+mod reach;
+mod read;
+mod registry;
+mod shared;
+mod slots;
+mod snapshot;
+mod submit;
+pub mod telemetry;
+mod upkeep;
+mod workflows;
+
+pub use parts::{Clock, Invocation, Invoker, LogLevel, Parts, Reach, Settings, SystemClock};
+pub use read::{EventId, ReadFault, RunDetail, StreamItem};
+pub use registry::{PluginEntry, PluginFault};
+pub use snapshot::{SnapshotFault, Unresolved};
+pub use submit::{Repeated, Submit, SubmitFault, Submitted, WorkflowChoice};
+pub use workflows::{Novelty, PublishFault, Published, WorkflowEntry};
+
+use driver::Nudge;
+use futures_util::Stream;
+use heddle_core::document::{Doc, Fault};
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::plan::Plan;
+use heddle_core::plugin::Metadata;
+use heddle_core::run::view::WorkView;
+use heddle_store::{Blob, JournalRow, ReportDepth, RunQuery, RunRow, StoreFault, StoreReport};
+use serde::Serialize;
+use shared::Shared;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// A node's executor. Cheap to clone; the node stops with [`Executor::drain`].
+#[derive(Clone, Debug)]
+pub struct Executor {
+    shared: Arc<Shared>,
+}
+
+/// Why a node does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartFault {
+    /// Another living node has the name.
+    #[error("another node is running under the name `{0}`; give this one a name of its own (`node = ...`)")]
+    NameTaken(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
+
+/// Whether a node takes work.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Readiness {
+    /// It does.
+    Ready,
+    /// It is stopping.
+    Draining,
+    /// Its lease is lost.
+    LeaseLost,
+}
+
+/// What became of the wish to cancel a run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CancelAnswer {
+    /// It is recorded; the run will end.
+    Accepted,
+    /// There is no such run.
+    Unknown,
+    /// The run has ended already.
+    Ended,
+}
+
+/// How a node is.
+#[derive(Clone, Debug, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ExecutorReport {
+    /// The node's name.
+    pub node: String,
+    /// The epoch of its lease.
+    pub epoch: u64,
+    /// Runs that it drives.
+    pub runs_active: usize,
+    /// Runs that wait for a node, as far as this one knows.
+    pub runs_queued: u64,
+    /// Sandboxes in use and in all.
+    pub slots: (usize, usize),
+    /// Sandboxes in use by calls of agents.
+    pub nested_slots: usize,
+    /// Entries and bytes of the memory cache.
+    pub cache: (u64, u64),
+    /// Open event streams.
+    pub subscribers: usize,
+}
+
+impl Executor {
+    /// Takes the node's lease, reads what is on the shelf, and begins to drive what nobody drives.
+    pub async fn start(parts: Parts) -> Result<Executor, StartFault> {
+        let ttl = parts.limits.lease_ms;
+        let node = parts.settings.node.clone();
+        let lease = parts.store.take_lease(&node, ttl).await?.ok_or_else(|| StartFault::NameTaken(node.to_string()))?;
+        let shared = Arc::new(Shared::new(parts, lease));
+        shared.registry.load(&*shared.shelf, &Tenant::default()).await?;
+        tokio::spawn(upkeep::claim_loop(shared.clone()));
+        tokio::spawn(upkeep::lease_loop(shared.clone()));
+        tokio::spawn(upkeep::retention_loop(shared.clone()));
+        Ok(Executor { shared })
+    }
+    /// Begins nothing new, lets running attempts end within the drain time, gives every run and the lease back.
+    pub async fn drain(&self) {
+        upkeep::drain(&self.shared).await;
+    }
+    /// Whether the node takes work.
+    pub fn readiness(&self) -> Readiness {
+        match (self.shared.is_draining(), self.shared.lost.load(Ordering::Acquire)) {
+            (true, _) => Readiness::Draining,
+            (_, true) => Readiness::LeaseLost,
+            _ => Readiness::Ready,
+        }
+    }
+    /// How the node is.
+    pub fn report(&self) -> ExecutorReport {
+        let shared = &self.shared;
+        ExecutorReport {
+            node: shared.settings.node.to_string(),
+            epoch: shared.epoch(),
+            runs_active: shared.active_count(),
+            runs_queued: shared.queued.load(Ordering::Relaxed),
+            slots: shared.slots.used(),
+            nested_slots: shared.slots.nested_used(),
+            cache: shared.cache.size(),
+            subscribers: shared.bus.listeners(),
+        }
+    }
+    /// How the store is.
+    pub async fn store_report(&self, depth: ReportDepth) -> Result<StoreReport, StoreFault> {
+        self.shared.store.report(depth).await
+    }
+
+    /// Accepts a run. What is answered is on disk.
+    pub async fn submit(&self, wish: Submit) -> Result<Submitted, SubmitFault> {
+        submit::submit(&self.shared, wish).await
+    }
+    /// A run, as far as it is committed. `None` where the tenant has no such run.
+    pub async fn run(&self, tenant: &Tenant, run: RunId) -> Result<Option<RunDetail>, ReadFault> {
+        read::detail(&self.shared, tenant, run).await
+    }
+    /// A run when it has ended, or when the time is up.
+    pub async fn wait(&self, tenant: &Tenant, run: RunId, at_most: Duration) -> Result<Option<RunDetail>, ReadFault> {
+        read::wait(&self.shared, tenant, run, at_most).await
+    }
+    /// A page of runs, newest first.
+    pub async fn runs(&self, query: RunQuery) -> Result<Vec<RunRow>, ReadFault> {
+        Ok(self.shared.store.runs(query).await?)
+    }
+    /// Rows of a run's journal after `after`.
+    pub async fn journal(&self, tenant: &Tenant, run: RunId, after: u64, limit: u32) -> Result<Option<Vec<JournalRow>>, ReadFault> {
+        read::journal(&self.shared, tenant, run, after, limit).await
+    }
+    /// A page of a `forEach`'s items. `None` where there is no such run or step.
+    pub async fn items(&self, tenant: &Tenant, run: RunId, step: &str, from: u32, limit: u32) -> Result<Option<Vec<(u32, WorkView)>>, ReadFault> {
+        read::items(&self.shared, tenant, run, step, from, limit).await
+    }
+    /// A value that a run's document names by its digest. `None` where the tenant has no such run, or there is no
+    /// such value.
+    pub async fn value(&self, tenant: &Tenant, run: RunId, digest: Digest) -> Result<Option<Json>, ReadFault> {
+        match read::row(&self.shared, tenant, run).await? {
+            None => Ok(None),
+            Some(_) => read::value(&self.shared, digest).await,
+        }
+    }
+    /// The events of a run after this one, past and future, without a gap. Ends with the run.
+    pub async fn events(&self, tenant: &Tenant, run: RunId, after: Option<EventId>) -> Result<Option<impl Stream<Item = StreamItem> + Send + use<>>, ReadFault> {
+        read::follow(&self.shared, tenant, run, after).await
+    }
+    /// Asks for a run to be cancelled. What is answered is on disk.
+    pub async fn cancel(&self, tenant: &Tenant, run: RunId, by: &str, reason: &str) -> Result<CancelAnswer, ReadFault> {
+        if read::row(&self.shared, tenant, run).await?.is_none() {
+            return Ok(CancelAnswer::Unknown);
+        }
+        let sent = self.shared.store.send(run, "cancel".into(), inbox::cancel(by, reason)).await?;
+        match self.shared.active(run) {
+            // Full means that it will look anyway.
+            Some(active) => drop(active.nudge.try_send(Nudge::Inbox)),
+            None => self.shared.wake_claim.notify_one(),
+        }
+        Ok(if sent { CancelAnswer::Accepted } else { CancelAnswer::Ended })
+    }
+
+    /// Checks a workflow without keeping it.
+    ///
+    /// # Errors
+    /// Every fault, in the order of their places.
+    pub fn check_workflow(&self, tenant: &Tenant, doc: &Doc) -> Result<Arc<Plan>, Vec<Fault>> {
+        workflows::check(&self.shared, tenant, doc)
+    }
+    /// Publishes a version of a workflow. The same content again is not a new version.
+    pub async fn publish(&self, tenant: &Tenant, doc: &Doc) -> Result<Published, PublishFault> {
+        workflows::publish(&self.shared, tenant, doc).await
+    }
+    /// A page of published versions after this key, with their keys.
+    pub async fn workflows(&self, tenant: &Tenant, after: &str, limit: u32) -> Result<Vec<(String, WorkflowEntry)>, StoreFault> {
+        workflows::page(&self.shared, tenant, after, limit).await
+    }
+    /// Every version of `namespace/name`, oldest first.
+    pub async fn workflow_versions(&self, tenant: &Tenant, name: &str) -> Result<Vec<WorkflowEntry>, StoreFault> {
+        workflows::versions(&self.shared, tenant, Some(name)).await
+    }
+    /// The newest version that `namespace/name@range` can mean.
+    pub async fn workflow(&self, tenant: &Tenant, reference: &str) -> Result<Option<WorkflowEntry>, StoreFault> {
+        workflows::entry(&self.shared, tenant, reference).await
+    }
+
+    /// Takes a plugin that has been compiled and described; the next run may use it.
+    pub async fn add_plugin(&self, tenant: &Tenant, metadata: Metadata, digest: Digest, size: u64) -> Result<(), PluginFault> {
+        let entry = PluginEntry { metadata: Arc::new(metadata), digest, size, loaded_at: self.shared.now() };
+        self.shared.registry.add(&*self.shared.shelf, tenant, entry).await
+    }
+    /// Every version of every plugin, by kind and name.
+    pub fn plugins(&self, tenant: &Tenant) -> Vec<PluginEntry> {
+        self.shared.registry.all(tenant)
+    }
+    /// Keeps bytes under their digest: a component.
+    pub async fn put_blob(&self, bytes: Arc<[u8]>) -> Result<Digest, StoreFault> {
+        let digest = Digest::of(&bytes);
+        self.shared.store.put_blob(Blob { digest, bytes }).await?;
+        Ok(digest)
+    }
+}

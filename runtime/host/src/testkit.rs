@@ -17,6 +17,7 @@
 
 use heddle_core::outcome::PluginKind;
 use std::fmt::Write as _;
+use wasmparser::{Parser, Payload};
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::Resolve;
 
@@ -48,6 +49,7 @@ pub struct Guest {
     data: Vec<(u32, Vec<u8>)>,
     world: String,
     wit: String,
+    ballast: Vec<(String, u32)>,
 }
 
 impl Guest {
@@ -74,6 +76,7 @@ impl Guest {
             data: Vec::new(),
             world: String::new(),
             wit: String::new(),
+            ballast: Vec::new(),
         }
     }
     /// A tool that gives back its input, until it is told otherwise.
@@ -160,6 +163,12 @@ impl Guest {
         self
     }
 
+    /// A further core module, as WAT, and how many instances of it the component makes: for what a component may hold.
+    pub fn ballast(mut self, wat: &str, instances: u32) -> Guest {
+        self.ballast.push((wat.into(), instances));
+        self
+    }
+
     /// The component's bytes.
     ///
     /// # Panics
@@ -170,7 +179,11 @@ impl Guest {
         let (resolve, world) = self.resolve();
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata can be embedded");
         let encoder = ComponentEncoder::default().module(&module).unwrap_or_else(|fault| panic!("{fault:#}\n{wat}"));
-        encoder.validate(false).encode().unwrap_or_else(|fault| panic!("{fault:#}\n{wat}"))
+        let mut component = encoder.validate(false).encode().unwrap_or_else(|fault| panic!("{fault:#}\n{wat}"));
+        for (wat, instances) in &self.ballast {
+            append(&mut component, &wat::parse_str(wat).unwrap_or_else(|fault| panic!("{fault}\n{wat}")), *instances);
+        }
+        component
     }
 
     fn resolve(&self) -> (Resolve, wit_parser::WorldId) {
@@ -185,7 +198,7 @@ impl Guest {
             &format!("package heddle:plugin@{};", self.plugin_version),
         );
         let guest = format!(
-            "package test:guest;\n{}\nworld guest {{\n include heddle:plugin/{}@{};\n{}\n}}\n",
+            "package test:guest;\n{WASI_WIT}\n{}\nworld guest {{\n include heddle:plugin/{}@{};\n{}\n}}\n",
             self.wit,
             self.kind.word(),
             self.plugin_version,
@@ -193,7 +206,7 @@ impl Guest {
         );
         let mut last = None;
         for (path, text) in
-            [("host.wit", host.as_str()), ("plugin.wit", &plugin), ("wasi.wit", WASI_WIT), ("guest.wit", &guest)]
+            [("host.wit", host.as_str()), ("plugin.wit", &plugin), ("guest.wit", &guest)]
         {
             last = Some(resolve.push_str(path, text).unwrap_or_else(|fault| panic!("{fault:#}\n{text}")));
         }
@@ -264,4 +277,41 @@ fn segment(at: u32, bytes: &[u8]) -> String {
     }
     text.push_str("\")\n");
     text
+}
+
+/// Appends a module and instances of it: sections of a component may stand in any order, so they can stand last.
+fn append(component: &mut Vec<u8>, module: &[u8], instances: u32) {
+    let (mut depth, mut modules) = (0, 0);
+    for payload in Parser::new(0).parse_all(component) {
+        match payload.expect("the component was just encoded") {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::ModuleSection { .. } if depth == 1 => modules += 1,
+            _ => {}
+        }
+    }
+    section(component, 1, module);
+    let mut body = leb(instances);
+    for _ in 0..instances {
+        body.push(0);
+        body.extend(leb(modules));
+        body.push(0);
+    }
+    section(component, 2, &body);
+}
+
+fn section(component: &mut Vec<u8>, id: u8, body: &[u8]) {
+    component.push(id);
+    component.extend(leb(body.len() as u32));
+    component.extend(body);
+}
+
+fn leb(mut value: u32) -> Vec<u8> {
+    let mut bytes = Vec::new();
+    while value >= 0x80 {
+        bytes.push(value as u8 | 0x80);
+        value >>= 7;
+    }
+    bytes.push(value as u8);
+    bytes
 }

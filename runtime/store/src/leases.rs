@@ -24,10 +24,6 @@ impl Leases {
     pub(crate) fn after(last_epoch: u64) -> Leases {
         Leases { last_epoch, held: BTreeMap::new() }
     }
-    /// The highest epoch that was ever given out.
-    pub(crate) fn last_epoch(&self) -> u64 {
-        self.last_epoch
-    }
     /// A new lease for the node, or `None` while another of that name lives.
     pub(crate) fn take(&mut self, node: &str, now: Timestamp, ttl_ms: u64) -> Option<Lease> {
         self.held.retain(|_, held| held.expires > now);

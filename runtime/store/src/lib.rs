@@ -15,7 +15,7 @@ pub mod conformance;
 mod leases;
 pub mod memory;
 pub mod model;
-mod readiness;
+mod rules;
 mod row;
 pub mod run_store;
 pub mod shelf;

@@ -1,4 +1,19 @@
 //! What the attributes call. Hidden, and free to change with them: a plugin never names anything in here.
+//!
+//! A second plugin in one crate does not compile, whatever module it is in:
+//!
+//! ```compile_fail,E0428
+//! mod one {
+//!     /// One.
+//!     #[heddle_sdk::transform]
+//!     fn one(input: u32) -> Result<u32, heddle_sdk::Failure> { Ok(input) }
+//! }
+//! mod two {
+//!     /// Two.
+//!     #[heddle_sdk::transform]
+//!     fn two(input: u32) -> Result<u32, heddle_sdk::Failure> { Ok(input) }
+//! }
+//! ```
 
 use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;

@@ -34,7 +34,7 @@ pub fn withdraw_all() {
 #[macro_export]
 macro_rules! describe {
     () => {
-        <__heddle_plugin_one_per_component as $crate::Plugin>::describe()
+        <__heddle_plugin as $crate::Plugin>::describe()
     };
 }
 
@@ -44,9 +44,9 @@ macro_rules! describe {
 #[macro_export]
 macro_rules! run {
     ($input:expr) => {
-        <__heddle_plugin_one_per_component as $crate::Plugin>::run($input, ::core::option::Option::None)
+        <__heddle_plugin as $crate::Plugin>::run($input, ::core::option::Option::None)
     };
     ($input:expr, $state:expr) => {
-        <__heddle_plugin_one_per_component as $crate::Plugin>::run($input, $state)
+        <__heddle_plugin as $crate::Plugin>::run($input, $state)
     };
 }

@@ -33,7 +33,7 @@ fn version_1_has_its_checksums_apart_and_a_root() {
     assert_eq!(time.depth, Some(1));
     let widget = package(&output, "widget", "1.0.0");
     assert_eq!((widget.checksum.as_deref(), widget.source_kind), (None, SourceKind::Git));
-    assert_eq!(package(&output, "helper", "0.2.0").source_kind, SourceKind::Path);
+    assert_eq!(package(&output, "toolbox", "0.2.0").source_kind, SourceKind::Path);
 }
 
 #[test]
@@ -125,4 +125,11 @@ fn dependencies_that_mean_nothing_or_too_much_are_refused() {
     assert_eq!(failure(&dangling).code(), "unresolved_dependency");
     let ambiguous = package("a", "1.0.0", "\"b\"") + &package("b", "1.0.0", "") + &package("b", "2.0.0", "");
     assert_eq!(failure(&ambiguous).code(), "ambiguous_dependency");
+}
+
+#[test]
+fn the_samples_lock_file_is_read() {
+    let output = parse(&fixture("../../samples/risky.lock"));
+    assert_eq!((output.packages.len(), output.summary.git, output.summary.other_registry), (12, 1, 1));
+    assert_eq!(package(&output, "bitflags", "1.3.2").dependents, ["widget"]);
 }

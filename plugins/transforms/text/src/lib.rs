@@ -1,4 +1,4 @@
-//! A transform for first steps: the effect of every operation can be seen at a glance, and a chain of steps that each
+//! A transform for first steps: what every operation does can be seen at a glance, and a chain of steps that each
 //! do one of them shows how a workflow hands values on.
 
 use heddle_sdk::prelude::*;

@@ -198,3 +198,12 @@ impl HostCalls for Recorder {
 pub fn digest(bytes: &[u8]) -> Digest {
     Digest::of(bytes)
 }
+
+/// A world, imports and a body that sleep for a hundred years.
+pub const SLEEP_WORLD: &str = "import wasi:io/poll@0.2.6; import wasi:clocks/monotonic-clock@0.2.6;";
+pub const SLEEP_IMPORTS: &str = r#"
+    (import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration" (func $sleep (param i64) (result i32)))
+    (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))
+    (import "wasi:io/poll@0.2.6" "poll" (func $poll (param i32 i32 i32)))"#;
+pub const SLEEP_FOREVER: &str =
+    "(call $block (call $sleep (i64.const 3155760000000000000))) (call $ok (local.get $ptr) (local.get $len))";

@@ -3,7 +3,7 @@
 use super::values::FILE_BYTES;
 use super::writer::Writer;
 use crate::model::*;
-use crate::readiness::{is_active, wake};
+use crate::rules::{is_active, wake};
 use crate::row::{self, Coded};
 use heddle_core::id::{Digest, RunId};
 use heddle_core::time::Timestamp;

@@ -77,11 +77,9 @@ pub(super) fn find(db: &Connection, tenant: &Tenant, key: Digest, now: Timestamp
              WHERE tenant = ?1 AND key = ?2",
         )?
         .query_row((&*tenant.0, &key.0), |row| {
-            let output = match (row.get::<_, Option<String>>(0)?, row.get(1)?) {
-                (Some(text), _) => CachedOutput::Inline(Json::trusted(text)),
-                (None, digest) => {
-                    CachedOutput::Stored { digest: Digest(digest), size: row.get::<_, i64>(2)? as u64 }
-                }
+            let output = match row.get::<_, Option<String>>(0)? {
+                Some(text) => CachedOutput::Inline(Json::trusted(text)),
+                None => CachedOutput::Stored { digest: Digest(row.get(1)?), size: row.get::<_, i64>(2)? as u64 },
             };
             let entry = CacheRow {
                 key,

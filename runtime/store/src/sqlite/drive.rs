@@ -6,7 +6,7 @@
 use super::read::{RUN_COLUMNS, run_row};
 use super::writer::Writer;
 use crate::model::{Lease, RunRow};
-use crate::readiness::in_turn;
+use crate::rules::in_turn;
 use heddle_core::id::RunId;
 use heddle_core::json::Json;
 use rusqlite::{OptionalExtension, Params};

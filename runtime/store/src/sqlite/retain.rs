@@ -8,12 +8,11 @@
 //! since the last mark, so that somebody who has just read its digest from the cache can still refer to it.
 
 use super::writer::Writer;
+use crate::rules::GRACE_MS;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::time::Timestamp;
 use rusqlite::Params;
 
-/// How long a value outlives its last holder.
-pub(crate) const GRACE_MS: u64 = 3_600_000;
 /// Files that one call removes: unlinking a large file takes the writer's time.
 const MAX_FILES: u32 = 16;
 

@@ -49,17 +49,17 @@ pub(crate) fn expand(
         #[doc(hidden)]
         #[allow(non_camel_case_types, reason = "generated; the name is fixed so that a second plugin collides")]
         #[derive(Debug)]
-        pub struct __heddle_plugin_one_per_component;
+        pub struct __heddle_plugin;
 
         #[doc(hidden)]
         #[macro_export]
-        macro_rules! __heddle_plugin_one_per_crate { () => {}; }
+        macro_rules! __heddle_one_component_is_one_plugin { () => {}; }
 
         const _: () = {
             #[cfg(target_family = "wasm")]
             use ::heddle_sdk::__component as __bindings;
 
-            impl ::heddle_sdk::Plugin for __heddle_plugin_one_per_component {
+            impl ::heddle_sdk::Plugin for __heddle_plugin {
                 fn describe() -> ::heddle_sdk::Metadata {
                     #manifest
                 }
@@ -164,7 +164,7 @@ fn run(kind: Kind, function: &ItemFn, signature: &Signature) -> TokenStream {
 fn exports(kind: Kind) -> TokenStream {
     let invoke = match kind {
         Kind::Transform => quote! {
-            impl __bindings::transformer::Guest for __heddle_plugin_one_per_component {
+            impl __bindings::transformer::Guest for __heddle_plugin {
                 fn apply(input: ::std::string::String)
                     -> ::core::result::Result<::std::string::String, __bindings::types::Failure>
                 {
@@ -173,7 +173,7 @@ fn exports(kind: Kind) -> TokenStream {
             }
         },
         Kind::Tool => quote! {
-            impl __bindings::callable::Guest for __heddle_plugin_one_per_component {
+            impl __bindings::callable::Guest for __heddle_plugin {
                 fn call(input: ::std::string::String)
                     -> ::core::result::Result<::std::string::String, __bindings::types::Failure>
                 {
@@ -182,7 +182,7 @@ fn exports(kind: Kind) -> TokenStream {
             }
         },
         Kind::Agent => quote! {
-            impl __bindings::runnable::Guest for __heddle_plugin_one_per_component {
+            impl __bindings::runnable::Guest for __heddle_plugin {
                 fn run(goal: ::std::string::String, state: ::core::option::Option<::std::string::String>)
                     -> ::core::result::Result<__bindings::runnable::Outcome, __bindings::types::Failure>
                 {
@@ -195,14 +195,14 @@ fn exports(kind: Kind) -> TokenStream {
     quote! {
         #[cfg(target_family = "wasm")]
         const _: () = {
-            impl __bindings::metadata::Guest for __heddle_plugin_one_per_component {
+            impl __bindings::metadata::Guest for __heddle_plugin {
                 fn describe() -> __bindings::metadata::Metadata {
                     __bindings::describe::<Self>()
                 }
             }
             #invoke
-            __bindings::export_metadata!(__heddle_plugin_one_per_component);
-            __bindings::#export!(__heddle_plugin_one_per_component);
+            __bindings::export_metadata!(__heddle_plugin);
+            __bindings::#export!(__heddle_plugin);
         };
     }
 }

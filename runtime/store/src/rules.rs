@@ -1,7 +1,11 @@
-//! When a run that nobody drives needs a node, and who goes first. The same rules for every backend.
+//! Rules that are the same for every backend: when a run that nobody drives needs a node, who goes first, and how
+//! long a value stays that nobody holds.
 
 use crate::model::{RunRow, RunStatus};
 use heddle_core::time::Timestamp;
+
+/// How long a value outlives its last holder: somebody who has just read its digest may still refer to it.
+pub(crate) const GRACE_MS: u64 = 3_600_000;
 
 /// Whether a run in this state has something to do now.
 pub(crate) fn is_active(status: RunStatus) -> bool {

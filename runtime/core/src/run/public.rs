@@ -1,0 +1,249 @@
+//! The events that people and programs are shown: a closed catalogue, each with its schema, each a pure function of
+//! the journal. A row of the journal becomes zero or more of them; `seq.ordinal` names one for ever.
+
+use super::event::{Batch, CacheVerdict, CancelReason, Event, Finish, NoRetry, Node, Payload, RetryVerdict, SkipReason};
+use crate::json::Json;
+use crate::outcome::Failure;
+use crate::plan::{Plan, Verb};
+use crate::time::Timestamp;
+use crate::value::Value;
+
+/// One public event.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PublicEvent {
+    /// The row of the journal, from 1, and the place within it. Transient events have none.
+    pub id: Option<(u64, u32)>,
+    /// When it was decided.
+    pub time: Timestamp,
+    /// Its type, from the catalogue.
+    pub kind: &'static str,
+    /// What it says.
+    pub data: Json,
+}
+
+/// A type of event.
+#[derive(Clone, Copy, Debug)]
+pub struct EventType {
+    /// Its name.
+    pub name: &'static str,
+    /// What it means.
+    pub title: &'static str,
+    /// JSON Schema of its data.
+    pub schema: &'static str,
+}
+
+const STEP: &str = r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"reason":{"type":"string"}}}"##;
+const ATTEMPT: &str = r##"{"type":"object","required":["step","attempt"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"plugin":{"type":"string"},"cache":{"enum":["hit","miss","off"]},"error":{"$ref":"#/components/schemas/Failure"},"retryAt":{"type":"string","format":"date-time"},"usage":{"$ref":"#/components/schemas/Usage"}}}"##;
+const RUN: &str = r##"{"type":"object","properties":{"workflow":{"type":"string"},"version":{"type":"string"},"error":{"type":"object"},"by":{"type":"string"},"reason":{"type":"string"}}}"##;
+const DECISION: &str = r##"{"type":"object","required":["step","about","verdict"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"about":{"enum":["when","cache","provider","retry"]},"verdict":{"type":"string"},"reason":{"type":"string"}}}"##;
+
+/// Every type of event that there is. Those of approvals and tokens are reserved for the verbs that bring them.
+pub const CATALOGUE: &[EventType] = &[
+    EventType { name: "run.queued", title: "The run was accepted.", schema: RUN },
+    EventType { name: "run.running", title: "A node drives the run.", schema: RUN },
+    EventType { name: "run.cancelling", title: "Somebody asked for the run to be cancelled.", schema: RUN },
+    EventType { name: "run.succeeded", title: "The run ended well.", schema: RUN },
+    EventType { name: "run.failed", title: "The run ended with an error.", schema: RUN },
+    EventType { name: "run.cancelled", title: "The run ended because somebody said so.", schema: RUN },
+    EventType { name: "step.running", title: "The step has begun; for a `forEach`, with the number of its items.", schema: r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"items":{"type":"integer"}}}"## },
+    EventType { name: "step.succeeded", title: "The step or the item has its output.", schema: r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"output":{},"outputDigest":{"type":"string"},"outputBytes":{"type":"integer"},"cache":{"enum":["hit","miss","off"]}}}"## },
+    EventType { name: "step.failed", title: "The step or the item failed for good.", schema: r##"{"type":"object","required":["step","error"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"error":{"$ref":"#/components/schemas/Failure"}}}"## },
+    EventType { name: "step.skipped", title: "The step was not run.", schema: STEP },
+    EventType { name: "step.cancelled", title: "The step was stopped.", schema: STEP },
+    EventType { name: "attempt.started", title: "An attempt may begin.", schema: ATTEMPT },
+    EventType { name: "attempt.succeeded", title: "The attempt brought an output.", schema: ATTEMPT },
+    EventType { name: "attempt.failed", title: "The attempt failed.", schema: ATTEMPT },
+    EventType { name: "attempt.interrupted", title: "The host went away while the attempt was open.", schema: ATTEMPT },
+    EventType { name: "decision", title: "Something was decided, and why.", schema: DECISION },
+    EventType { name: "progress", title: "How far along an attempt is. Transient: no id, never stored.", schema: r##"{"type":"object","required":["step","stage"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"stage":{"type":"string"},"percent":{"type":"integer"},"message":{"type":"string"}}}"## },
+    EventType { name: "log", title: "A line that a plugin logged. Transient.", schema: r##"{"type":"object","required":["step","level","message"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"level":{"type":"string"},"message":{"type":"string"}}}"## },
+    EventType { name: "agent.token", title: "A piece of a model's answer. Transient.", schema: r##"{"type":"object","required":["step","text"],"properties":{"step":{"type":"string"},"call":{"type":"integer"},"offset":{"type":"integer"},"text":{"type":"string"}}}"## },
+    EventType { name: "approval.requested", title: "A person is asked.", schema: STEP },
+    EventType { name: "approval.decided", title: "A person has answered.", schema: STEP },
+];
+
+/// The public events of one row of a run's journal.
+pub fn public_events(seq: u64, batch: &Batch, plan: &Plan) -> Vec<PublicEvent> {
+    let mut out = Vec::with_capacity(batch.events.len());
+    for event in &batch.events {
+        let mut emit = |kind: &'static str, data: Vec<(&'static str, Value)>| {
+            let id = Some((seq, out.len() as u32));
+            out.push(PublicEvent { id, time: batch.at, kind, data: Json::from_value(Value::map(data)) });
+        };
+        translate(event, plan, &mut emit);
+    }
+    out
+}
+
+type Emit<'a> = dyn FnMut(&'static str, Vec<(&'static str, Value)>) + 'a;
+
+fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
+    let step = |index: u32| ("step", Value::text(plan.steps.get(index as usize).map_or("?", |s| &s.id)));
+    match event {
+        Event::RunAccepted(_) => emit("run.queued", vec![
+            ("workflow", Value::text(plan.full_name())),
+            ("version", Value::text(plan.version.to_string())),
+        ]),
+        Event::RunStarted {} => emit("run.running", vec![]),
+        Event::CancelRequested { by, reason } => {
+            emit("run.cancelling", vec![("by", Value::text(by.clone())), ("reason", Value::text(reason.clone()))]);
+        }
+        Event::ConditionHeld { step: index } => {
+            let when = plan.steps.get(*index as usize).and_then(|s| s.when.as_ref()).map(|w| w.text.clone()).unwrap_or_default();
+            emit("decision", vec![step(*index), ("about", Value::text("when")), ("verdict", Value::text("true")), ("reason", Value::text(when))]);
+        }
+        Event::MapStarted { step: index, count } => emit("step.running", vec![step(*index), ("items", Value::Int(i64::from(*count)))]),
+        Event::AttemptStarted { node, attempt } => {
+            if node.item.is_none() && *attempt == 1 {
+                emit("step.running", vec![step(node.step)]);
+            }
+            let mut data = about(plan, *node, *attempt);
+            if let Some((_, call)) = plan.call_of(node.step) {
+                data.push(("plugin", Value::text(call.to_string())));
+            }
+            emit("attempt.started", data);
+        }
+        Event::AttemptInterrupted { node, attempt } => emit("attempt.interrupted", about(plan, *node, *attempt)),
+        Event::AttemptFailed { node, attempt, failure, usage, retry } => {
+            let mut data = about(plan, *node, *attempt);
+            data.push(("error", failure_value(failure)));
+            data.push(("usage", usage_value(usage)));
+            if let RetryVerdict::At(at) = retry {
+                data.push(("retryAt", Value::text(at.rfc3339())));
+            }
+            emit("attempt.failed", data);
+            emit("decision", retry_decision(plan, *node, retry));
+        }
+        Event::RetryDue { .. } => {}
+        Event::StepSucceeded { node, attempt, output, usage, cache } => {
+            let verdict = Value::text(cache_word(cache));
+            if *attempt > 0 {
+                let mut data = about(plan, *node, *attempt);
+                data.push(("usage", usage_value(usage)));
+                data.push(("cache", verdict.clone()));
+                emit("attempt.succeeded", data);
+            }
+            if let CacheVerdict::Hit { key, .. } | CacheVerdict::Miss { key } = cache {
+                let mut data = place(plan, *node);
+                data.extend([("about", Value::text("cache")), ("verdict", verdict.clone()), ("reason", Value::text(key.to_string()))]);
+                emit("decision", data);
+            }
+            let mut data = place(plan, *node);
+            data.push(("cache", verdict));
+            match output {
+                Payload::Inline(json) => data.push(("output", json.value().clone())),
+                Payload::Stored { digest, size } => {
+                    data.push(("outputDigest", Value::text(digest.to_string())));
+                    data.push(("outputBytes", Value::Int(*size as i64)));
+                }
+                Payload::Derived => {}
+            }
+            emit("step.succeeded", data);
+        }
+        Event::StepFailed { node, failure } => {
+            let mut data = place(plan, *node);
+            data.push(("error", failure_value(failure)));
+            emit("step.failed", data);
+        }
+        Event::StepSkipped { step: index, reason } => {
+            if matches!(reason, SkipReason::Condition) {
+                let when = plan.steps.get(*index as usize).and_then(|s| s.when.as_ref()).map(|w| w.text.clone()).unwrap_or_default();
+                emit("decision", vec![step(*index), ("about", Value::text("when")), ("verdict", Value::text("false")), ("reason", Value::text(when))]);
+            }
+            emit("step.skipped", vec![step(*index), ("reason", Value::text(skip_reason(reason, plan)))]);
+        }
+        Event::StepCancelled { step: index, reason } => {
+            let why = match reason {
+                CancelReason::Requested => "the run was cancelled",
+                CancelReason::RunFailing => "another step failed",
+                CancelReason::RunDeadline => "the run's time was up",
+            };
+            emit("step.cancelled", vec![step(*index), ("reason", Value::text(why))]);
+        }
+        Event::RunFinished { finish, output, error } => {
+            let mut data = Vec::new();
+            if let Some(error) = error {
+                data.push(("error", failure_value(&error.failure)));
+                if let Some(node) = error.node {
+                    data.push(step(node.step));
+                }
+            }
+            if let Some(Payload::Inline(json)) = output {
+                data.push(("output", json.value().clone()));
+            }
+            let kind = match finish {
+                Finish::Succeeded => "run.succeeded",
+                Finish::Failed => "run.failed",
+                Finish::Cancelled => "run.cancelled",
+            };
+            emit(kind, data);
+        }
+    }
+}
+
+fn place(plan: &Plan, node: Node) -> Vec<(&'static str, Value)> {
+    let mut data = vec![("step", Value::text(plan.steps.get(node.step as usize).map_or("?", |s| &s.id)))];
+    if let Some(item) = node.item {
+        data.push(("item", Value::Int(i64::from(item))));
+    }
+    data
+}
+fn about(plan: &Plan, node: Node, attempt: u32) -> Vec<(&'static str, Value)> {
+    let mut data = place(plan, node);
+    data.push(("attempt", Value::Int(i64::from(attempt))));
+    data
+}
+fn retry_decision(plan: &Plan, node: Node, retry: &RetryVerdict) -> Vec<(&'static str, Value)> {
+    let mut data = place(plan, node);
+    data.push(("about", Value::text("retry")));
+    let (verdict, reason) = match retry {
+        RetryVerdict::At(at) => ("retry", at.rfc3339()),
+        RetryVerdict::No(why) => ("stop", match why {
+            NoRetry::NoPolicy => "the step has no retry policy",
+            NoRetry::AttemptsUsed => "all attempts are used",
+            NoRetry::DurationUsed => "the policy's duration would be exceeded",
+            NoRetry::NotRetryable => "the failure is not retryable",
+            NoRetry::ConditionFalse => "the policy's `when` was false",
+        }.to_owned()),
+    };
+    data.extend([("verdict", Value::text(verdict)), ("reason", Value::text(reason))]);
+    data
+}
+fn skip_reason(reason: &SkipReason, plan: &Plan) -> String {
+    let id = |step: &u32| plan.steps.get(*step as usize).map_or("?", |s| &*s.id).to_owned();
+    match reason {
+        SkipReason::Condition => "its `when` was false".to_owned(),
+        SkipReason::Dependency(step) => format!("`{}` did not end as `dependsOn` wants", id(step)),
+        SkipReason::RunFailing(step) => format!("`{}` failed before it began", id(step)),
+    }
+}
+fn cache_word(verdict: &CacheVerdict) -> &'static str {
+    match verdict {
+        CacheVerdict::Off => "off",
+        CacheVerdict::Miss { .. } => "miss",
+        CacheVerdict::Hit { .. } => "hit",
+    }
+}
+fn usage_value(usage: &crate::outcome::Usage) -> Value {
+    let int = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
+    Value::map([
+        ("fuel", int(usage.fuel)),
+        ("memoryPeakBytes", int(usage.memory_peak_bytes)),
+        ("wallUs", int(usage.wall_us)),
+        ("cpuUs", int(usage.cpu_us)),
+        ("hostcalls", int(usage.hostcalls)),
+    ])
+}
+fn failure_value(failure: &Failure) -> Value {
+    super::scope::failure_value(failure)
+}
+
+impl Plan {
+    /// Whether the step's attempts are effects, which must not begin before their cause is durable.
+    pub fn nature_of(&self, step: u32) -> crate::journal::Nature {
+        match self.steps.get(step as usize).map(|s| &s.verb) {
+            Some(Verb::Call { call, .. }) if self.calls.get(*call).is_some_and(|c| !c.kind.is_pure()) => crate::journal::Nature::Effect,
+            _ => crate::journal::Nature::Pure,
+        }
+    }
+}

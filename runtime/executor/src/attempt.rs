@@ -1,0 +1,214 @@
+//! One attempt: the cache is asked, then a slot is taken, then the sandbox runs, and every end is a value.
+
+use crate::cache::{Found, Lookup};
+use crate::parts::Invocation;
+use crate::reach::AttemptReach;
+use crate::shared::Shared;
+use crate::slots::Depth;
+use crate::snapshot::Snapshot;
+use crate::telemetry as t;
+use heddle_core::fingerprint::Parts as FingerprintParts;
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::limits::AskedLimits;
+use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, Usage};
+use heddle_core::plan::{CacheMode, CachePolicy, Step};
+use heddle_core::plugin::Pinned;
+use heddle_core::run::event::{CacheVerdict, Node};
+use heddle_core::time::Timestamp;
+use metrics::{counter, histogram};
+use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
+use std::time::Duration;
+
+/// What an attempt is about.
+#[derive(Clone, Debug)]
+pub(crate) struct AttemptCall {
+    pub(crate) tenant: Tenant,
+    pub(crate) run: RunId,
+    pub(crate) node: Node,
+    pub(crate) attempt: u32,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) input: Json,
+    pub(crate) traceparent: Option<String>,
+}
+
+/// How it ended.
+#[derive(Debug)]
+pub(crate) struct AttemptResult {
+    pub(crate) node: Node,
+    pub(crate) attempt: u32,
+    pub(crate) outcome: Result<Json, Failure>,
+    pub(crate) usage: Usage,
+    pub(crate) cache: CacheVerdict,
+    /// Where the output is to be kept for others: its key and when it ends.
+    pub(crate) keep: Option<(Digest, Option<Timestamp>)>,
+}
+
+impl AttemptCall {
+    pub(crate) fn step(&self) -> &Step {
+        &self.snapshot.plan.steps[self.node.step as usize]
+    }
+    pub(crate) fn pin(&self) -> Option<&Arc<Pinned>> {
+        let (call, _) = self.snapshot.plan.call_of(self.node.step)?;
+        self.snapshot.pins.get(call)
+    }
+    /// The same for every attempt of this step and item.
+    pub(crate) fn idempotency_key(&self) -> String {
+        match self.node.item {
+            None => format!("{}/{}", self.run, self.step().id),
+            Some(item) => format!("{}/{}/{item}", self.run, self.step().id),
+        }
+    }
+    fn seed(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        hash.update(self.idempotency_key());
+        hash.update(self.attempt.to_le_bytes());
+        hash.finalize().into()
+    }
+    fn fingerprint(&self, pin: &Pinned, policy: CachePolicy) -> Digest {
+        let grants: Vec<String> = self.snapshot.tools.get(self.node.step as usize).into_iter().flatten().map(|g| g.pin.digest.to_string()).collect();
+        FingerprintParts {
+            tenant: &self.tenant,
+            scope: policy.scope,
+            workflow: &self.snapshot.plan.full_name(),
+            step: &self.step().id,
+            kind: pin.kind,
+            component: pin.digest,
+            grants: &grants,
+            input: &self.input,
+        }
+        .fingerprint()
+    }
+    fn ended(&self, outcome: Result<Json, Failure>, usage: Usage, cache: CacheVerdict) -> AttemptResult {
+        AttemptResult { node: self.node, attempt: self.attempt, outcome, usage, cache, keep: None }
+    }
+    fn hit(&self, key: Digest, found: Found) -> AttemptResult {
+        let verdict = CacheVerdict::Hit { key, stored_at: found.stored_at, source_run: found.source_run, hits: found.hits };
+        self.ended(Ok(found.output), Usage::default(), verdict)
+    }
+}
+
+/// Answers from memory, where that is possible without waiting.
+pub(crate) fn from_memory(shared: &Shared, call: &AttemptCall) -> Option<AttemptResult> {
+    let (pin, policy) = (call.pin()?, call.step().cache);
+    if !matches!(policy.mode, CacheMode::ReadWrite | CacheMode::Read) {
+        return None;
+    }
+    let key = call.fingerprint(pin, policy);
+    shared.cache.peek(&call.tenant, key, shared.now()).map(|found| call.hit(key, found))
+}
+
+/// Runs an attempt from the cache's question to its end.
+pub(crate) async fn run(shared: Arc<Shared>, call: AttemptCall) -> AttemptResult {
+    let Some(pin) = call.pin().cloned() else {
+        return call.ended(Err(Failure::new(FailureKind::Internal, "the step calls nothing")), Usage::default(), CacheVerdict::Off);
+    };
+    if call.input.size() as u64 > shared.limits.input_bytes {
+        let message = format!("the input has {} bytes; the limit input_bytes is {}", call.input.size(), shared.limits.input_bytes);
+        return call.ended(Err(Failure::new(FailureKind::QuotaExceeded, message)), Usage::default(), CacheVerdict::Off);
+    }
+    let policy = call.step().cache;
+    if policy.mode == CacheMode::Off {
+        let end = sandbox(&shared, &call, pin, Depth::Attempt).await;
+        return finish(&call, end, None);
+    }
+    let key = call.fingerprint(&pin, policy);
+    let lead = match policy.mode {
+        CacheMode::Write => None,
+        _ => match shared.cache.look(&call.tenant, key, shared.now()).await {
+            Lookup::Found(found) => return call.hit(key, found),
+            Lookup::Lead(lead) => Some(lead),
+        },
+    };
+    let end = sandbox(&shared, &call, pin, Depth::Attempt).await;
+    let now = shared.now();
+    let expires = policy.ttl.map(|ttl| now.plus_ms(ttl.0));
+    if let (Outcome::Done(output), true) = (&end.outcome, policy.mode != CacheMode::Read) {
+        shared.cache.keep(&call.tenant, key, output, now, expires, call.run);
+    }
+    drop(lead);
+    finish(&call, end, Some((key, expires, policy.mode)))
+}
+
+fn finish(call: &AttemptCall, end: AttemptEnd, cached: Option<(Digest, Option<Timestamp>, CacheMode)>) -> AttemptResult {
+    let verdict = cached.map_or(CacheVerdict::Off, |(key, ..)| CacheVerdict::Miss { key });
+    let outcome = match end.outcome {
+        Outcome::Done(output) => Ok(output),
+        Outcome::Failed(failure) => Err(failure),
+        Outcome::Continue(_) => Err(Failure::new(FailureKind::Internal, "an attempt ended with a checkpoint")),
+    };
+    let keep = cached.filter(|(_, _, mode)| *mode != CacheMode::Read && outcome.is_ok()).map(|(key, expires, _)| (key, expires));
+    AttemptResult { keep, ..call.ended(outcome, end.usage, verdict) }
+}
+
+/// Takes a slot and runs the plugin; an agent goes on from its checkpoints until it is done.
+pub(crate) async fn sandbox(shared: &Arc<Shared>, call: &AttemptCall, pin: Arc<Pinned>, depth: Depth) -> AttemptEnd {
+    let step = call.step();
+    let queue = step.timeouts.queue.map(|s| Duration::from_millis(s.0));
+    let Ok(_slot) = shared.slots.take(depth, queue).await else {
+        return AttemptEnd::failed(FailureKind::DeadlineExceeded, "no sandbox was free within `timeout.queue`");
+    };
+    let asked = lowest(step.limits, pin.limits, step.timeouts.run.map(|s| s.0));
+    let limits = shared.limits.attempt(pin.kind, &asked);
+    let opened = shared.now();
+    let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone()));
+    let kind = pin.kind;
+    let mut invocation = Invocation {
+        plugin: pin,
+        input: call.input.clone(),
+        state: None,
+        limits,
+        tenant: call.tenant.clone(),
+        run: call.run,
+        step: step.id.clone(),
+        item: call.node.item,
+        attempt: call.attempt,
+        idempotency_key: call.idempotency_key(),
+        deadline: opened.plus_ms(limits.wall_ms),
+        traceparent: call.traceparent.clone(),
+        seed: call.seed(),
+        opened,
+        reach,
+    };
+    let mut usage = Usage::default();
+    for _ in 0..shared.limits.agent_segments {
+        let end = shared.invoker.invoke(invocation.clone()).await;
+        usage = add(usage, end.usage);
+        if let Outcome::Continue(state) = end.outcome {
+            invocation.state = Some(state);
+            continue;
+        }
+        let result = if matches!(end.outcome, Outcome::Done(_)) { "succeeded" } else { "failed" };
+        counter!(t::ATTEMPTS, "kind" => kind.word(), "result" => result).increment(1);
+        histogram!(t::ATTEMPT_SECONDS, "kind" => kind.word()).record(usage.wall_us as f64 / 1e6);
+        return AttemptEnd { outcome: end.outcome, usage };
+    }
+    AttemptEnd::failed(
+        FailureKind::BudgetExhausted,
+        format!("the agent returned `continue` {} times (limit agent_segments)", shared.limits.agent_segments),
+    )
+}
+
+fn lowest(step: AskedLimits, plugin: AskedLimits, wall_ms: Option<u64>) -> AskedLimits {
+    let least = |a: Option<u64>, b: Option<u64>| match (a, b) {
+        (Some(a), Some(b)) => Some(a.min(b)),
+        (one, other) => one.or(other),
+    };
+    AskedLimits {
+        fuel: least(step.fuel, plugin.fuel),
+        memory_bytes: least(step.memory_bytes, plugin.memory_bytes),
+        output_bytes: least(step.output_bytes, plugin.output_bytes),
+        wall_ms: least(wall_ms, plugin.wall_ms),
+    }
+}
+
+fn add(a: Usage, b: Usage) -> Usage {
+    Usage {
+        fuel: a.fuel.saturating_add(b.fuel),
+        memory_peak_bytes: a.memory_peak_bytes.max(b.memory_peak_bytes),
+        wall_us: a.wall_us.saturating_add(b.wall_us),
+        cpu_us: a.cpu_us.saturating_add(b.cpu_us),
+        hostcalls: a.hostcalls.saturating_add(b.hostcalls),
+    }
+}

@@ -1,0 +1,161 @@
+//! What an executor is made of, and the seams at which the outside is plugged in.
+
+use futures_util::future::BoxFuture;
+use heddle_core::id::{RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::limits::{AttemptLimits, Limits};
+use heddle_core::outcome::{AttemptEnd, Failure};
+use heddle_core::plugin::{Metadata, Pinned};
+use heddle_core::time::Timestamp;
+use heddle_store::{RunStore, Shelf};
+use std::fmt;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// The parts of an executor.
+#[derive(Clone)]
+pub struct Parts {
+    /// Runs and journals.
+    pub store: Arc<dyn RunStore>,
+    /// Workflows and plugins.
+    pub shelf: Arc<dyn Shelf>,
+    /// The sandbox.
+    pub invoker: Arc<dyn Invoker>,
+    /// The time.
+    pub clock: Arc<dyn Clock>,
+    /// The limits of this node.
+    pub limits: Arc<Limits>,
+    /// What the operator chose.
+    pub settings: Settings,
+}
+
+impl fmt::Debug for Parts {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Parts").field("settings", &self.settings).finish_non_exhaustive()
+    }
+}
+
+/// What an operator chooses besides limits.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The node's name; its lease is under it.
+    pub node: Arc<str>,
+    /// Attempts at once of a run whose workflow says nothing.
+    pub run_parallel: u32,
+    /// Sandboxes at once.
+    pub workers: usize,
+    /// The most attempts begun in a second; no such limit without it.
+    pub start_rate_per_s: Option<u32>,
+    /// A run that waits longer than this is given back to the store.
+    pub park_after_ms: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Settings {
+        Settings { node: "local".into(), run_parallel: 16, workers: 16, start_rate_per_s: None, park_after_ms: 5_000 }
+    }
+}
+
+/// Runs attempts. The server plugs in the sandbox; simulations plug in a script.
+pub trait Invoker: Send + Sync + 'static {
+    /// Runs one attempt. Dropping the future cancels it. Every end is a value; it never panics.
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, AttemptEnd>;
+}
+
+/// One attempt, with everything that its sandbox needs to know.
+#[derive(Clone)]
+pub struct Invocation {
+    /// What to run.
+    pub plugin: Arc<Pinned>,
+    /// Its input, canonical.
+    pub input: Json,
+    /// An agent's checkpoint.
+    pub state: Option<Json>,
+    /// Its limits.
+    pub limits: AttemptLimits,
+    /// The owner of the run.
+    pub tenant: Tenant,
+    /// The run.
+    pub run: RunId,
+    /// The step's id.
+    pub step: Arc<str>,
+    /// The item, where the step is a `forEach`.
+    pub item: Option<u32>,
+    /// The attempt, from 1.
+    pub attempt: u32,
+    /// The same for every attempt of this step and item.
+    pub idempotency_key: String,
+    /// When the attempt must have ended.
+    pub deadline: Timestamp,
+    /// W3C trace context.
+    pub traceparent: Option<String>,
+    /// An agent's randomness grows from this.
+    pub seed: [u8; 32],
+    /// When the attempt opened: an agent's clock.
+    pub opened: Timestamp,
+    /// What the guest may reach.
+    pub reach: Arc<dyn Reach>,
+}
+
+impl fmt::Debug for Invocation {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Invocation({} {}/{:?}#{})", self.run, self.step, self.item, self.attempt)
+    }
+}
+
+/// How much a log line matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogLevel {
+    /// Details.
+    Trace,
+    /// For whoever debugs.
+    Debug,
+    /// Worth knowing.
+    Info,
+    /// Not as it should be.
+    Warn,
+    /// Something failed.
+    Error,
+}
+
+impl LogLevel {
+    /// The word of the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            LogLevel::Trace => "trace",
+            LogLevel::Debug => "debug",
+            LogLevel::Info => "info",
+            LogLevel::Warn => "warn",
+            LogLevel::Error => "error",
+        }
+    }
+}
+
+/// What a guest reaches through the host.
+pub trait Reach: Send + Sync + 'static {
+    /// A line for the operator.
+    fn log(&self, level: LogLevel, message: &str);
+    /// How far along the work is.
+    fn progress(&self, stage: &str, percent: Option<u8>, message: &str);
+    /// The plugins that the step grants, by name.
+    fn tools(&self) -> Vec<Arc<Metadata>>;
+    /// Calls one of them. `index` counts the calls of this attempt from 0.
+    fn call_tool(&self, name: String, input: Json, index: u64) -> BoxFuture<'static, Result<Json, Failure>>;
+}
+
+/// The time.
+pub trait Clock: Send + Sync + 'static {
+    /// Milliseconds since the epoch.
+    fn now(&self) -> Timestamp;
+}
+
+/// The machine's clock.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct SystemClock;
+
+impl Clock for SystemClock {
+    fn now(&self) -> Timestamp {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Timestamp(since.as_millis() as u64)
+    }
+}

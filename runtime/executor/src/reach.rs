@@ -1,0 +1,94 @@
+//! What a guest reaches through the host while its attempt runs: the log, progress, and for agents the plugins that
+//! their step grants. A grant is decided by the run's snapshot, never by what a guest or a model says.
+
+use crate::attempt::{AttemptCall, sandbox};
+use crate::bus::Told;
+use crate::parts::{LogLevel, Reach};
+use crate::shared::Shared;
+use crate::slots::Depth;
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use heddle_core::json::Json;
+use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome};
+use heddle_core::plugin::Metadata;
+use heddle_core::run::public::PublicEvent;
+use heddle_core::value::Value;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use tokio::sync::Semaphore;
+
+/// The reach of one attempt.
+pub(crate) struct AttemptReach {
+    shared: Arc<Shared>,
+    call: AttemptCall,
+    calls: AtomicU64,
+    at_once: Arc<Semaphore>,
+}
+
+impl AttemptReach {
+    pub(crate) fn new(shared: Arc<Shared>, call: AttemptCall) -> AttemptReach {
+        let at_once = Arc::new(Semaphore::new(shared.limits.tool_calls_at_once as usize));
+        AttemptReach { shared, call, calls: AtomicU64::new(0), at_once }
+    }
+
+    fn tell(&self, kind: &'static str, more: Vec<(&'static str, Value)>) {
+        let run = self.call.run;
+        if !self.shared.bus.is_heard(run) {
+            return;
+        }
+        let mut data = vec![("step", Value::text(self.call.step().id.clone())), ("attempt", Value::Int(i64::from(self.call.attempt)))];
+        if let Some(item) = self.call.node.item {
+            data.push(("item", Value::Int(i64::from(item))));
+        }
+        data.extend(more);
+        let event = PublicEvent { id: None, time: self.shared.now(), kind, data: Json::from_value(Value::map(data)) };
+        self.shared.bus.tell(run, Told::Transient(Arc::new(event)));
+    }
+
+    fn granted(&self) -> &[crate::snapshot::Granted] {
+        self.call.snapshot.tools.get(self.call.node.step as usize).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+impl Reach for AttemptReach {
+    fn log(&self, level: LogLevel, message: &str) {
+        tracing::debug!(target: "heddle::guest", run = %self.call.run, step = %self.call.step().id, attempt = self.call.attempt, level = level.word(), "{message}");
+        self.tell("log", vec![("level", Value::text(level.word())), ("message", Value::text(message))]);
+    }
+
+    fn progress(&self, stage: &str, percent: Option<u8>, message: &str) {
+        let mut more = vec![("stage", Value::text(stage)), ("message", Value::text(message))];
+        if let Some(percent) = percent {
+            more.push(("percent", Value::Int(i64::from(percent.min(100)))));
+        }
+        self.tell("progress", more);
+    }
+
+    fn tools(&self) -> Vec<Arc<Metadata>> {
+        self.granted().iter().map(|g| g.metadata.clone()).collect()
+    }
+
+    fn call_tool(&self, name: String, input: Json, _index: u64) -> BoxFuture<'static, Result<Json, Failure>> {
+        let Some(granted) = self.granted().iter().find(|g| g.metadata.reference() == name).cloned() else {
+            let message = format!("`{name}` is not granted to this step; grant it under `tools`");
+            return async { Err(Failure::new(FailureKind::CapabilityDenied, message)) }.boxed();
+        };
+        let most = self.shared.limits.tool_calls;
+        if self.calls.fetch_add(1, Ordering::Relaxed) >= most {
+            let message = format!("more than {most} tool calls in one attempt (limit tool_calls)");
+            return async { Err(Failure::new(FailureKind::HostcallLimit, message)) }.boxed();
+        }
+        let (shared, at_once) = (self.shared.clone(), self.at_once.clone());
+        let call = AttemptCall { input, ..self.call.clone() };
+        async move {
+            let _turn = at_once.acquire().await.ok();
+            let AttemptEnd { outcome, .. } = sandbox(&shared, &call, granted.pin, Depth::Nested).await;
+            match outcome {
+                Outcome::Done(output) => Ok(output),
+                Outcome::Failed(failure) => Err(failure),
+                Outcome::Continue(_) => Err(Failure::new(FailureKind::Internal, "a tool returned a checkpoint")),
+            }
+        }
+        .boxed()
+    }
+}

@@ -1,0 +1,259 @@
+//! Looking at runs. What is shown is what is committed: a run's document is its journal, replayed.
+
+use crate::bus::{Told, TooManySubscribers};
+use crate::shared::Shared;
+use crate::snapshot::Snapshot;
+use futures_util::Stream;
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::plan::Plan;
+use heddle_core::plugin::Pinned;
+use heddle_core::run::event::Batch;
+use heddle_core::run::public::{PublicEvent, public_events};
+use heddle_core::run::view::{RunView, WorkView};
+use heddle_core::run::{IllegalEvent, Run};
+use heddle_store::{JournalRow, RunRow, StoreFault};
+use std::collections::VecDeque;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::broadcast;
+use tokio::sync::broadcast::error::RecvError;
+
+/// A run with everything that is needed to show it.
+#[derive(Clone)]
+pub struct RunDetail {
+    /// Its document.
+    pub view: RunView,
+    snapshot: Arc<Snapshot>,
+    /// How long such a run is likely to take in all, from past ones.
+    pub estimate_ms: Option<u64>,
+}
+
+impl fmt::Debug for RunDetail {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "RunDetail({} {})", self.view.id, self.view.status)
+    }
+}
+
+impl RunDetail {
+    pub(crate) fn new(view: RunView, snapshot: Arc<Snapshot>, estimate_ms: Option<u64>) -> RunDetail {
+        RunDetail { view, snapshot, estimate_ms }
+    }
+    /// The plan.
+    pub fn plan(&self) -> &Arc<Plan> {
+        &self.snapshot.plan
+    }
+    /// The plugin that this call of the plan was resolved to when the run was accepted.
+    pub fn plugin(&self, call: usize) -> Option<&Arc<Pinned>> {
+        self.snapshot.pins.get(call)
+    }
+}
+
+/// Why a run cannot be shown.
+#[derive(Debug, thiserror::Error)]
+pub enum ReadFault {
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// The journal contradicts the plan.
+    #[error("the journal of run {run} is damaged: {fault}")]
+    Illegal {
+        /// The run.
+        run: RunId,
+        /// The contradiction.
+        fault: IllegalEvent,
+    },
+    /// Too many streams are open.
+    #[error("{most} event streams are open already (limit subscriptions); close one")]
+    TooManySubscribers {
+        /// How many there may be.
+        most: u64,
+    },
+}
+
+/// A run as its journal tells it.
+pub(crate) struct Replayed {
+    pub(crate) run: Run,
+    pub(crate) snapshot: Arc<Snapshot>,
+    pub(crate) seq: u64,
+}
+
+const ROWS: u32 = 1_000;
+
+/// The index row, where the run belongs to the tenant.
+pub(crate) async fn row(shared: &Shared, tenant: &Tenant, run: RunId) -> Result<Option<RunRow>, ReadFault> {
+    Ok(shared.store.run(run).await?.filter(|row| row.tenant == *tenant))
+}
+
+pub(crate) async fn replay(shared: &Shared, row: &RunRow) -> Result<Replayed, ReadFault> {
+    let snapshot = shared.snapshots.get(row.snapshot).await?;
+    let (mut seq, mut batches): (u64, Vec<Batch>) = (0, Vec::new());
+    loop {
+        let page = shared.store.journal(row.run, seq, ROWS).await?;
+        let full = page.len() == ROWS as usize;
+        for entry in page {
+            seq = entry.seq;
+            batches.push(entry.batch);
+        }
+        if !full {
+            break;
+        }
+    }
+    let run = Run::replay(row.run, snapshot.plan.clone(), shared.limits.clone(), &batches)
+        .map_err(|fault| ReadFault::Illegal { run: row.run, fault })?;
+    Ok(Replayed { run, snapshot, seq })
+}
+
+pub(crate) async fn detail(shared: &Shared, tenant: &Tenant, run: RunId) -> Result<Option<RunDetail>, ReadFault> {
+    let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
+    let replayed = replay(shared, &row).await?;
+    let estimate = shared.pace(replayed.snapshot.plan.digest);
+    Ok(Some(RunDetail::new(replayed.run.view(), replayed.snapshot, estimate)))
+}
+
+/// Waits until the run has ended, at most so long.
+pub(crate) async fn wait(shared: &Shared, tenant: &Tenant, run: RunId, at_most: Duration) -> Result<Option<RunDetail>, ReadFault> {
+    let end = tokio::time::Instant::now() + at_most;
+    loop {
+        if let Some(active) = shared.active(run) {
+            let mut done = active.done;
+            let ended = tokio::time::timeout_at(end, done.wait_for(Option::is_some)).await;
+            if let Ok(Ok(detail)) = ended
+                && let Some(detail) = detail.as_ref().filter(|d| *d.view.tenant == *tenant.0)
+            {
+                return Ok(Some((**detail).clone()));
+            }
+        }
+        let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
+        if row.status.is_terminal() || tokio::time::Instant::now() >= end {
+            return detail(shared, tenant, run).await;
+        }
+        // Nobody drives it here at the moment; it is looked at again soon.
+        tokio::time::sleep_until(end.min(tokio::time::Instant::now() + IDLE_LOOK)).await;
+    }
+}
+
+/// How soon a run that nobody drives here is looked at again.
+const IDLE_LOOK: Duration = Duration::from_millis(20);
+
+pub(crate) async fn journal(shared: &Shared, tenant: &Tenant, run: RunId, after: u64, limit: u32) -> Result<Option<Vec<JournalRow>>, ReadFault> {
+    match row(shared, tenant, run).await? {
+        None => Ok(None),
+        Some(_) => Ok(Some(shared.store.journal(run, after, limit).await?)),
+    }
+}
+
+/// A step's items.
+pub(crate) async fn items(shared: &Shared, tenant: &Tenant, run: RunId, step: &str, from: u32, limit: u32) -> Result<Option<Vec<(u32, WorkView)>>, ReadFault> {
+    let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
+    let replayed = replay(shared, &row).await?;
+    Ok(replayed.run.plan.step(step).map(|index| replayed.run.item_views(index, from, limit)))
+}
+
+/// A value by its digest.
+pub(crate) async fn value(shared: &Shared, digest: Digest) -> Result<Option<Json>, ReadFault> {
+    let bytes = shared.store.blob(digest).await?;
+    Ok(bytes.and_then(|b| std::str::from_utf8(&b).ok().map(Json::trusted)))
+}
+
+/// The place of a public event: row and ordinal.
+pub type EventId = (u64, u32);
+
+/// What a stream of events brings.
+#[derive(Clone, Debug)]
+pub enum StreamItem {
+    /// An event.
+    Event(PublicEvent),
+    /// The reader was too slow; it may come back with the last id that it has seen.
+    Lagged,
+    /// The journal cannot be read any further.
+    Broken(String),
+}
+
+struct Following {
+    shared: Arc<Shared>,
+    run: RunId,
+    snapshot: Arc<Snapshot>,
+    live: broadcast::Receiver<Told>,
+    seen: EventId,
+    ready: VecDeque<PublicEvent>,
+    stage: Stage,
+}
+
+#[derive(PartialEq)]
+enum Stage {
+    Past,
+    Live,
+    Over,
+}
+
+/// The events of a run after this one: first what is stored, then what happens, without a gap. Ends with the run.
+pub(crate) async fn follow(shared: &Arc<Shared>, tenant: &Tenant, run: RunId, after: Option<EventId>) -> Result<Option<impl Stream<Item = StreamItem> + Send + use<>>, ReadFault> {
+    let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
+    // Listening begins before the past is read, so that nothing falls between the two.
+    let live = shared.bus.listen(run).map_err(|TooManySubscribers| ReadFault::TooManySubscribers { most: shared.limits.subscriptions })?;
+    let snapshot = shared.snapshots.get(row.snapshot).await?;
+    let following = Following { shared: shared.clone(), run, snapshot, live, seen: after.unwrap_or((0, 0)), ready: VecDeque::new(), stage: Stage::Past };
+    Ok(Some(futures_util::stream::unfold(following, |mut f| async move {
+        let item = f.next().await?;
+        Some((item, f))
+    })))
+}
+
+impl Following {
+    async fn next(&mut self) -> Option<StreamItem> {
+        loop {
+            if let Some(event) = self.ready.pop_front() {
+                if let Some(id) = event.id {
+                    self.seen = id;
+                }
+                if matches!(event.kind, "run.succeeded" | "run.failed" | "run.cancelled") {
+                    self.stage = Stage::Over;
+                    self.ready.clear();
+                }
+                return Some(StreamItem::Event(event));
+            }
+            match self.stage {
+                Stage::Over => return None,
+                Stage::Past => {
+                    if let Err(fault) = self.read_on().await {
+                        self.stage = Stage::Over;
+                        return Some(StreamItem::Broken(fault.to_string()));
+                    }
+                }
+                Stage::Live => match self.live.recv().await {
+                    Ok(Told::Committed(_, events)) => self.queue(events.iter().cloned()),
+                    Ok(Told::Transient(event)) => self.ready.push_back((*event).clone()),
+                    Err(RecvError::Lagged(_)) => {
+                        metrics::counter!(crate::telemetry::SUBSCRIBERS_DROPPED).increment(1);
+                        self.stage = Stage::Over;
+                        return Some(StreamItem::Lagged);
+                    }
+                    Err(RecvError::Closed) => return None,
+                },
+            }
+        }
+    }
+
+    /// The next stored rows; when there are none left, what follows is live.
+    async fn read_on(&mut self) -> Result<(), StoreFault> {
+        // A row may have been seen in part, so reading begins with the one that was seen last.
+        let from = self.seen.0.saturating_sub(1);
+        let rows = self.shared.store.journal(self.run, from, ROWS).await?;
+        let full = rows.len() == ROWS as usize;
+        for row in rows {
+            let events = public_events(row.seq, &row.batch, &self.snapshot.plan);
+            self.queue(events.into_iter());
+        }
+        if !full {
+            self.stage = Stage::Live;
+        }
+        Ok(())
+    }
+
+    fn queue(&mut self, events: impl Iterator<Item = PublicEvent>) {
+        let last = self.ready.back().and_then(|e| e.id).unwrap_or(self.seen);
+        self.ready.extend(events.filter(|e| e.id.is_none_or(|id| id > last || (last == (0, 0) && id >= (1, 0)))));
+    }
+}

@@ -1,0 +1,158 @@
+//! What all runs of a node share.
+
+use crate::bus::Bus;
+use crate::cache::OutputCache;
+use crate::driver::Nudge;
+use crate::parts::{Clock, Invoker, Parts, Settings};
+use crate::read::RunDetail;
+use crate::registry::Registry;
+use crate::slots::Slots;
+use crate::snapshot::Snapshots;
+use crate::telemetry as t;
+use crate::workflows::WorkflowEntry;
+use heddle_core::document::Fault;
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::limits::Limits;
+use heddle_core::plan::Plan;
+use heddle_core::time::Timestamp;
+use heddle_store::{Lease, RunStore, Shelf};
+use metrics::gauge;
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::time::Duration;
+use tokio::sync::{mpsc, watch};
+
+/// How long a reference keeps its meaning without being looked up again.
+const REFERENCE_LIFE: Duration = Duration::from_secs(1);
+
+/// The node.
+pub(crate) struct Shared {
+    pub(crate) store: Arc<dyn RunStore>,
+    pub(crate) shelf: Arc<dyn Shelf>,
+    pub(crate) invoker: Arc<dyn Invoker>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) limits: Arc<Limits>,
+    pub(crate) settings: Settings,
+    pub(crate) cache: OutputCache,
+    pub(crate) slots: Slots,
+    pub(crate) bus: Bus,
+    pub(crate) registry: Registry,
+    pub(crate) snapshots: Snapshots,
+    lease: RwLock<Lease>,
+    active: Mutex<HashMap<RunId, Active>>,
+    /// Runs that wait in the store for a node, as far as this one knows.
+    pub(crate) queued: AtomicU64,
+    pub(crate) draining: AtomicBool,
+    pub(crate) lost: AtomicBool,
+    /// What runs of a workflow took lately, in milliseconds, smoothed.
+    pace: Mutex<HashMap<Digest, f64>>,
+    pub(crate) wake_claim: tokio::sync::Notify,
+    /// Checked plans by the digest of their source.
+    plans: moka::sync::Cache<Digest, Arc<Plan>>,
+    /// What a reference means, for a second: another node may publish.
+    pub(crate) references: moka::sync::Cache<(Tenant, String), Arc<Plan>>,
+}
+
+/// A run that this node drives.
+#[derive(Clone)]
+pub(crate) struct Active {
+    pub(crate) nudge: mpsc::Sender<Nudge>,
+    pub(crate) done: watch::Receiver<Option<Arc<RunDetail>>>,
+}
+
+impl fmt::Debug for Shared {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Shared({})", self.settings.node)
+    }
+}
+
+impl Shared {
+    pub(crate) fn new(parts: Parts, lease: Lease) -> Shared {
+        let limits = parts.limits;
+        Shared {
+            cache: OutputCache::new(parts.store.clone(), limits.output_cache_bytes),
+            slots: Slots::new(parts.settings.workers.max(1), parts.settings.start_rate_per_s),
+            bus: Bus::new(limits.sse_backlog as usize, limits.subscriptions as usize),
+            registry: Registry::default(),
+            snapshots: Snapshots::new(parts.store.clone(), limits.plan_cache),
+            lease: RwLock::new(lease),
+            active: Mutex::new(HashMap::new()),
+            queued: AtomicU64::new(0),
+            draining: AtomicBool::new(false),
+            lost: AtomicBool::new(false),
+            pace: Mutex::new(HashMap::new()),
+            wake_claim: tokio::sync::Notify::new(),
+            plans: moka::sync::Cache::new(limits.plan_cache),
+            references: moka::sync::Cache::builder().max_capacity(limits.plan_cache).time_to_live(REFERENCE_LIFE).build(),
+            store: parts.store,
+            shelf: parts.shelf,
+            invoker: parts.invoker,
+            clock: parts.clock,
+            settings: parts.settings,
+            limits,
+        }
+    }
+    /// The plan of a published workflow, checked once and kept.
+    pub(crate) fn plan_of(&self, entry: &WorkflowEntry) -> Result<Arc<Plan>, Vec<Fault>> {
+        if let Some(plan) = self.plans.get(&entry.digest) {
+            return Ok(plan);
+        }
+        let plan = Arc::new(Plan::reread(&entry.source)?);
+        self.plans.insert(entry.digest, plan.clone());
+        Ok(plan)
+    }
+    pub(crate) fn now(&self) -> Timestamp {
+        self.clock.now()
+    }
+    pub(crate) fn lease(&self) -> Lease {
+        self.lease.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+    pub(crate) fn epoch(&self) -> u64 {
+        self.lease.read().unwrap_or_else(PoisonError::into_inner).epoch
+    }
+    pub(crate) fn renewed(&self, lease: Lease) {
+        *self.lease.write().unwrap_or_else(PoisonError::into_inner) = lease;
+    }
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Acquire)
+    }
+
+    pub(crate) fn activate(&self, run: RunId, active: Active) {
+        let mut map = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        map.insert(run, active);
+        gauge!(t::RUNS_ACTIVE).set(map.len() as f64);
+    }
+    pub(crate) fn deactivate(&self, run: RunId) {
+        let mut map = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        map.remove(&run);
+        gauge!(t::RUNS_ACTIVE).set(map.len() as f64);
+        drop(map);
+        self.wake_claim.notify_one();
+    }
+    pub(crate) fn active(&self, run: RunId) -> Option<Active> {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()
+    }
+    pub(crate) fn all_active(&self) -> Vec<(RunId, Active)> {
+        let map = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        map.iter().map(|(id, a)| (*id, a.clone())).collect()
+    }
+    pub(crate) fn active_count(&self) -> usize {
+        self.active.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Notes how long a run of this workflow took.
+    pub(crate) fn note_pace(&self, workflow: Digest, took_ms: u64) {
+        let mut pace = self.pace.lock().unwrap_or_else(PoisonError::into_inner);
+        if pace.len() as u64 >= self.limits.plan_cache {
+            pace.clear();
+        }
+        let smoothed = pace.entry(workflow).or_insert(took_ms as f64);
+        *smoothed = 0.8 * *smoothed + 0.2 * took_ms as f64;
+    }
+    /// How long a run of this workflow is likely to take, in milliseconds.
+    pub(crate) fn pace(&self, workflow: Digest) -> Option<u64> {
+        self.pace.lock().unwrap_or_else(PoisonError::into_inner).get(&workflow).map(|ms| *ms as u64)
+    }
+}

@@ -1,0 +1,130 @@
+//! Who may run now. A slot is a sandbox: it is taken after the cache has been asked and given back when the attempt
+//! ends, whichever way. Attempts wait in the order in which they came; each run has at most its `maxParallel` here,
+//! so the queue is bounded by the runs that a node drives.
+//!
+//! Calls that an agent makes have slots of their own, so that agents who hold every ordinary slot can never starve
+//! the calls that they wait for.
+
+use crate::telemetry as t;
+use metrics::{gauge, histogram};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+
+/// The sandboxes of a node.
+#[derive(Debug)]
+pub(crate) struct Slots {
+    ordinary: Arc<Semaphore>,
+    nested: Arc<Semaphore>,
+    most: usize,
+    rate: Option<Mutex<Pace>>,
+}
+
+#[derive(Debug)]
+struct Pace {
+    interval: Duration,
+    next: Instant,
+}
+
+/// A slot, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Slot {
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        gauge!(t::SLOTS_USED).decrement(1.0);
+    }
+}
+
+/// Who asks for a slot.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Depth {
+    /// An attempt of a run.
+    Attempt,
+    /// A call of an agent's attempt.
+    Nested,
+}
+
+/// The slot did not come in time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct QueueTimeout;
+
+impl Slots {
+    /// So many slots, and at most so many begun in a second.
+    pub(crate) fn new(most: usize, start_rate_per_s: Option<u32>) -> Slots {
+        let pace = |per_s: u32| Pace { interval: Duration::from_secs(1) / per_s.max(1), next: Instant::now() };
+        Slots {
+            ordinary: Arc::new(Semaphore::new(most)),
+            nested: Arc::new(Semaphore::new(most)),
+            most,
+            rate: start_rate_per_s.map(|r| Mutex::new(pace(r))),
+        }
+    }
+
+    /// Waits for a slot, at most so long.
+    pub(crate) async fn take(&self, depth: Depth, at_most: Option<Duration>) -> Result<Slot, QueueTimeout> {
+        let from = match depth {
+            Depth::Attempt => &self.ordinary,
+            Depth::Nested => &self.nested,
+        };
+        let permit = match from.clone().try_acquire_owned() {
+            Ok(permit) => {
+                histogram!(t::QUEUE_SECONDS).record(0.0);
+                permit
+            }
+            Err(_) => self.queue(from.clone(), at_most).await?,
+        };
+        self.keep_pace().await;
+        gauge!(t::SLOTS_USED).increment(1.0);
+        Ok(Slot { _permit: permit })
+    }
+
+    async fn queue(&self, from: Arc<Semaphore>, at_most: Option<Duration>) -> Result<OwnedSemaphorePermit, QueueTimeout> {
+        let since = Instant::now();
+        let _waiting = Waiting::new();
+        let got = match at_most {
+            None => from.acquire_owned().await.map_err(|_| QueueTimeout),
+            Some(most) => tokio::time::timeout(most, from.acquire_owned()).await.map_err(|_| QueueTimeout)?.map_err(|_| QueueTimeout),
+        };
+        histogram!(t::QUEUE_SECONDS).record(since.elapsed());
+        got
+    }
+
+    /// Spreads starts evenly where the operator set a rate.
+    async fn keep_pace(&self) {
+        let Some(pace) = &self.rate else { return };
+        let at = {
+            let mut pace = pace.lock().await;
+            let at = pace.next.max(Instant::now());
+            pace.next = at + pace.interval;
+            at
+        };
+        tokio::time::sleep_until(at.into()).await;
+    }
+
+    /// Slots in use, and how many there are.
+    pub(crate) fn used(&self) -> (usize, usize) {
+        (self.most - self.ordinary.available_permits(), self.most)
+    }
+    /// Nested slots in use.
+    pub(crate) fn nested_used(&self) -> usize {
+        self.most - self.nested.available_permits()
+    }
+}
+
+/// Counts who waits, however the waiting ends.
+struct Waiting;
+
+impl Waiting {
+    fn new() -> Waiting {
+        gauge!(t::ATTEMPTS_QUEUED).increment(1.0);
+        Waiting
+    }
+}
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        gauge!(t::ATTEMPTS_QUEUED).decrement(1.0);
+    }
+}

@@ -1,0 +1,130 @@
+//! What a run owns from the moment it is accepted: the workflow's source and the plugins that its references meant.
+//! Kept once under its digest, however many runs share it; nothing that is published or loaded later changes it.
+
+use crate::registry::Registry;
+use heddle_core::id::{Digest, Tenant};
+use heddle_core::json::Json;
+use heddle_core::plan::Plan;
+use heddle_core::plugin::{Metadata, Pinned};
+use heddle_store::{Blob, RunStore, StoreFault};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// A checked workflow with its plugins pinned.
+#[derive(Clone, Debug)]
+pub struct Snapshot {
+    /// Digest of its stored form.
+    pub digest: Digest,
+    /// The plan.
+    pub plan: Arc<Plan>,
+    /// The plugin of each of the plan's calls.
+    pub pins: Vec<Arc<Pinned>>,
+    /// For each step, what an agent may call.
+    pub tools: Vec<Vec<Granted>>,
+}
+
+/// A plugin that an agent may call.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Granted {
+    /// The plugin.
+    pub pin: Arc<Pinned>,
+    /// What it says of itself.
+    pub metadata: Arc<Metadata>,
+}
+
+/// The stored form.
+#[derive(Serialize, Deserialize)]
+struct Stored {
+    source: Json,
+    pins: Vec<Arc<Pinned>>,
+    tools: Vec<Vec<Granted>>,
+}
+
+/// A reference that means nothing any more.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no plugin `{reference}` is loaded{hint}")]
+pub struct Unresolved {
+    /// The reference.
+    pub reference: String,
+    /// The name that was probably meant.
+    pub hint: String,
+}
+
+/// Snapshots, by what they were made from and by their digest.
+pub struct Snapshots {
+    made: moka::sync::Cache<(Tenant, Digest, u64), Arc<Snapshot>>,
+    by_digest: moka::sync::Cache<Digest, Arc<Snapshot>>,
+    store: Arc<dyn RunStore>,
+}
+
+impl std::fmt::Debug for Snapshots {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Snapshots({})", self.by_digest.entry_count())
+    }
+}
+
+/// Why there is no snapshot.
+#[derive(Debug, thiserror::Error)]
+pub enum SnapshotFault {
+    /// A plugin is missing.
+    #[error(transparent)]
+    Unresolved(#[from] Unresolved),
+    /// The store did not answer, or what it has is damaged.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
+
+impl Snapshots {
+    /// An empty collection in front of this store, of at most so many.
+    pub fn new(store: Arc<dyn RunStore>, most: u64) -> Snapshots {
+        Snapshots { made: moka::sync::Cache::new(most), by_digest: moka::sync::Cache::new(most), store }
+    }
+
+    /// Pins the plan's plugins as they are now, and keeps the result in the store.
+    pub async fn make(&self, tenant: &Tenant, plan: &Arc<Plan>, registry: &Registry) -> Result<Arc<Snapshot>, SnapshotFault> {
+        let key = (tenant.clone(), plan.digest, registry.epoch());
+        if let Some(made) = self.made.get(&key) {
+            return Ok(made);
+        }
+        let mut pins = Vec::with_capacity(plan.calls.len());
+        for call in &plan.calls {
+            let entry = registry.resolve(tenant, call).ok_or_else(|| {
+                let names: Vec<String> = registry.all(tenant).iter().map(|e| e.metadata.reference()).collect();
+                let asked = format!("{}:{}", call.kind.word(), call.name);
+                Unresolved { reference: call.to_string(), hint: crate::registry::hint(&asked, &names) }
+            })?;
+            pins.push(Arc::new(entry.pinned()));
+        }
+        let granted = |patterns: &[Arc<str>]| {
+            let entries = registry.granted(tenant, patterns);
+            entries.into_iter().map(|e| Granted { pin: Arc::new(e.pinned()), metadata: e.metadata }).collect()
+        };
+        let tools = plan.steps.iter().map(|s| granted(&s.tools)).collect();
+        let stored = Stored { source: plan.source.clone(), pins, tools };
+        let bytes = serde_json::to_vec(&stored).unwrap_or_default();
+        let digest = Digest::of(&bytes);
+        self.store.put_blob(Blob { digest, bytes: bytes.into() }).await?;
+        let snapshot = Arc::new(Snapshot { digest, plan: plan.clone(), pins: stored.pins, tools: stored.tools });
+        self.made.insert(key, snapshot.clone());
+        self.by_digest.insert(digest, snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// The snapshot of a run that was accepted before.
+    pub async fn get(&self, digest: Digest) -> Result<Arc<Snapshot>, StoreFault> {
+        if let Some(snapshot) = self.by_digest.get(&digest) {
+            return Ok(snapshot);
+        }
+        let damaged = |why: String| StoreFault::Damaged { what: format!("snapshot {digest}"), why };
+        let bytes = self.store.blob(digest).await?.ok_or_else(|| damaged("it is missing".into()))?;
+        let stored: Stored = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
+        let plan = Plan::reread(&stored.source).map_err(|f| damaged(f.first().map(ToString::to_string).unwrap_or_default()))?;
+        if stored.pins.len() != plan.calls.len() {
+            return Err(damaged("its plugins do not fit its workflow".into()));
+        }
+        let snapshot = Arc::new(Snapshot { digest, plan: Arc::new(plan), pins: stored.pins, tools: stored.tools });
+        self.by_digest.insert(digest, snapshot.clone());
+        Ok(snapshot)
+    }
+}

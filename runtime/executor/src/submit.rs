@@ -1,0 +1,282 @@
+//! Accepting a run: the workflow is found and checked, its plugins are pinned, its input is checked, and one append
+//! records it. The answer follows the commit. Where a driver is free, that same append claims the run and begins its
+//! first attempts.
+
+use crate::driver::{Driver, Opening, Standing};
+use crate::shared::Shared;
+use crate::snapshot::{Snapshot, SnapshotFault};
+use crate::telemetry as t;
+use crate::workflows;
+use heddle_core::document::{Doc, Fault};
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::plan::Plan;
+use heddle_core::run::Run;
+use heddle_core::run::event::{Accepted, Batch, Event, Payload};
+use heddle_core::schema::Mismatch;
+use heddle_core::time::Timestamp;
+use heddle_store::{Append, AppendFault, Blob, IdempotencyClaim, IndexChange, RunRow, RunStatus, SameRequest, StoreFault};
+use metrics::counter;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use tokio::sync::oneshot;
+
+/// A wish for a run.
+#[derive(Clone, Debug)]
+pub struct Submit {
+    /// The owner.
+    pub tenant: Tenant,
+    /// What to run.
+    pub workflow: WorkflowChoice,
+    /// Its input.
+    pub input: Json,
+    /// Labels for finding it.
+    pub labels: Vec<(String, String)>,
+    /// The same key twice is one run.
+    pub idempotency: Option<Arc<str>>,
+    /// W3C trace context of the caller.
+    pub traceparent: Option<String>,
+}
+
+/// What to run.
+#[derive(Clone, Debug)]
+pub enum WorkflowChoice {
+    /// A published workflow: `namespace/name` or `namespace/name@range`.
+    Named(String),
+    /// A workflow that comes with the wish.
+    Inline(Doc),
+}
+
+/// An accepted run.
+#[derive(Clone, Copy, Debug)]
+pub struct Submitted {
+    /// Its id.
+    pub run: RunId,
+    /// Whether it was there before, under the same idempotency key.
+    pub repeated: Repeated,
+}
+
+/// Whether a wish had been granted before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Repeated {
+    /// It had.
+    Yes,
+    /// It is new.
+    No,
+}
+
+/// Why a run was not accepted. Nothing has been recorded.
+#[derive(Debug, thiserror::Error)]
+pub enum SubmitFault {
+    /// No such workflow.
+    #[error("no workflow `{reference}` is published{hint}")]
+    UnknownWorkflow {
+        /// What was asked for.
+        reference: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// The workflow has faults.
+    #[error("the workflow has {} faults", .0.len())]
+    InvalidWorkflow(Vec<Fault>),
+    /// The input does not match the workflow's schema.
+    #[error("the input does not match the workflow's schema")]
+    InvalidInput(Vec<Mismatch>),
+    /// A plugin is missing.
+    #[error(transparent)]
+    Snapshot(SnapshotFault),
+    /// Past a limit.
+    #[error("{what} is {found}; the limit {limit} is {max}")]
+    TooLarge {
+        /// What is too large.
+        what: &'static str,
+        /// How large it is.
+        found: u64,
+        /// The limit.
+        limit: &'static str,
+        /// Its value.
+        max: u64,
+    },
+    /// The key belongs to a run that another request made.
+    #[error("the idempotency key was used for another request, which made run {run}; choose another key")]
+    IdempotencyMismatch {
+        /// That run.
+        run: RunId,
+    },
+    /// Too many runs wait.
+    #[error("{queued} runs wait for this node (limit runs_queued); try again later")]
+    QueueFull {
+        /// How many wait.
+        queued: u64,
+    },
+    /// The node is stopping.
+    #[error("the node is stopping; try again later")]
+    Draining,
+    /// The store did not take it.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
+
+/// How long an idempotency key is remembered.
+const KEY_LIFE_MS: u64 = 24 * 3_600_000;
+
+pub(crate) async fn submit(shared: &Arc<Shared>, wish: Submit) -> Result<Submitted, SubmitFault> {
+    if shared.is_draining() {
+        return Err(SubmitFault::Draining);
+    }
+    check_size(shared, &wish)?;
+    let plan = plan_of(shared, &wish).await?;
+    let input = plan.accept_input(&wish.input).map_err(SubmitFault::InvalidInput)?;
+    let snapshot = shared.snapshots.make(&wish.tenant, &plan, &shared.registry).await.map_err(|fault| match fault {
+        SnapshotFault::Store(fault) => SubmitFault::Store(fault),
+        other => SubmitFault::Snapshot(other),
+    })?;
+    let free = (shared.active_count() as u64) < shared.limits.runs_active;
+    let queued = shared.queued.load(Ordering::Relaxed);
+    if !free && queued >= shared.limits.runs_queued {
+        return Err(SubmitFault::QueueFull { queued });
+    }
+    let run = RunId(uuid::Uuid::now_v7().as_u128());
+    let opening = open(shared, run, &wish, &snapshot, input);
+    let answer = match (free, wish.idempotency.is_some()) {
+        (true, false) => drive_at_once(shared, run, snapshot, opening).await,
+        // Another run may have the key, so nothing begins before the claim is committed.
+        (_, _) => record_first(shared, run, &wish, opening).await,
+    };
+    let repeated = answer?;
+    if repeated.1 == Repeated::No {
+        counter!(t::RUNS_ACCEPTED).increment(1);
+    }
+    Ok(Submitted { run: repeated.0, repeated: repeated.1 })
+}
+
+fn check_size(shared: &Shared, wish: &Submit) -> Result<(), SubmitFault> {
+    let check = |what, found: usize, limit, max: u64| match found as u64 > max {
+        true => Err(SubmitFault::TooLarge { what, found: found as u64, limit, max }),
+        false => Ok(()),
+    };
+    check("the input", wish.input.size(), "input_bytes", shared.limits.input_bytes)?;
+    check("the number of labels", wish.labels.len(), "labels", shared.limits.labels)?;
+    let key = wish.idempotency.as_ref().map_or(0, |k| k.len());
+    check("the idempotency key", key, "idempotency_key_bytes", shared.limits.idempotency_key_bytes)
+}
+
+async fn plan_of(shared: &Shared, wish: &Submit) -> Result<Arc<Plan>, SubmitFault> {
+    match &wish.workflow {
+        WorkflowChoice::Named(reference) => match workflows::find(shared, &wish.tenant, reference).await? {
+            Some(plan) => Ok(plan),
+            None => {
+                let known = workflows::names(shared, &wish.tenant).await?;
+                let hint = crate::registry::hint(reference.split('@').next().unwrap_or_default(), &known);
+                Err(SubmitFault::UnknownWorkflow { reference: reference.clone(), hint })
+            }
+        },
+        WorkflowChoice::Inline(doc) => workflows::check(shared, &wish.tenant, doc).map_err(SubmitFault::InvalidWorkflow),
+    }
+}
+
+/// The first fact of a run, with what is kept beside it.
+fn open(shared: &Shared, run: RunId, wish: &Submit, snapshot: &Arc<Snapshot>, input: Json) -> (Event, Opening, Timestamp) {
+    let now = shared.now();
+    let mut blobs = Vec::new();
+    let input = if input.size() as u64 <= shared.limits.inline_bytes {
+        Payload::Inline(input)
+    } else {
+        let (digest, size) = (input.digest(), input.size() as u64);
+        blobs.push(Blob { digest, bytes: input.text().as_bytes().into() });
+        Payload::Stored { digest, size }
+    };
+    let (max_parallel, from) = match snapshot.plan.max_parallel {
+        Some(n) => (n, "definition"),
+        None => (shared.settings.run_parallel, "node"),
+    };
+    let plan = &snapshot.plan;
+    let row = RunRow {
+        run,
+        tenant: wish.tenant.clone(),
+        workflow: plan.full_name().into(),
+        workflow_version: plan.version.to_string().into(),
+        snapshot: snapshot.digest,
+        labels: wish.labels.clone(),
+        created: now,
+        status: RunStatus::Running,
+        due: None,
+        finished: None,
+    };
+    let accepted = Accepted {
+        tenant: wish.tenant.clone(),
+        snapshot: snapshot.digest,
+        input,
+        max_parallel: u64::from(max_parallel).min(shared.limits.run_parallel) as u32,
+        max_parallel_from: from.into(),
+        labels: wish.labels.clone(),
+        traceparent: wish.traceparent.clone(),
+    };
+    (Event::RunAccepted(Arc::new(accepted)), Opening { index: IndexChange::Create(Box::new(row)), blobs }, now)
+}
+
+type Answer = Result<(RunId, Repeated), SubmitFault>;
+
+/// Accepts and drives in one: the run's first attempts ride in the append that accepts it.
+async fn drive_at_once(shared: &Arc<Shared>, id: RunId, snapshot: Arc<Snapshot>, (event, opening, now): (Event, Opening, Timestamp)) -> Answer {
+    let mut run = Run::new(id, snapshot.plan.clone(), shared.limits.clone());
+    run.apply(&event, now).map_err(|e| SubmitFault::Store(StoreFault::Unavailable(e.to_string())))?;
+    let (answer, accepted) = oneshot::channel();
+    let standing = Standing { durable: 0, status: RunStatus::Running };
+    let driver = Driver::new(shared.clone(), snapshot, run, standing, Some(answer));
+    crate::upkeep::spawn(shared.clone(), driver, Some((vec![event], opening)));
+    match accepted.await {
+        Ok(Ok(())) => Ok((id, Repeated::No)),
+        Ok(Err(fault)) => Err(refused(fault)),
+        Err(_) => Err(SubmitFault::Store(StoreFault::Unavailable("the driver went away".into()))),
+    }
+}
+
+/// Records a run that nobody drives yet; the claim loop hands it to a driver.
+async fn record_first(shared: &Arc<Shared>, id: RunId, wish: &Submit, (event, opening, now): (Event, Opening, Timestamp)) -> Answer {
+    let IndexChange::Create(mut row) = opening.index else { return Ok((id, Repeated::No)) };
+    row.status = RunStatus::Queued;
+    let idempotency = wish.idempotency.as_ref().map(|key| IdempotencyClaim {
+        key: key.clone(),
+        request: request_digest(wish),
+        expires: now.plus_ms(KEY_LIFE_MS),
+    });
+    let append = Append {
+        run: id,
+        epoch: shared.epoch(),
+        expected: 0,
+        batch: Batch { at: now, events: vec![event] },
+        index: IndexChange::Create(row),
+        blobs: opening.blobs,
+        cache: Vec::new(),
+        consumed: Vec::new(),
+        idempotency,
+    };
+    match shared.store.append(append).await {
+        Ok(_) => {
+            shared.queued.fetch_add(1, Ordering::Relaxed);
+            shared.wake_claim.notify_one();
+            Ok((id, Repeated::No))
+        }
+        Err(AppendFault::Duplicate { run, same_request: SameRequest::Yes }) => Ok((run, Repeated::Yes)),
+        Err(AppendFault::Duplicate { run, same_request: SameRequest::No }) => Err(SubmitFault::IdempotencyMismatch { run }),
+        Err(fault) => Err(refused(fault)),
+    }
+}
+
+fn refused(fault: AppendFault) -> SubmitFault {
+    SubmitFault::Store(StoreFault::Unavailable(fault.to_string()))
+}
+
+/// What makes two requests the same: the workflow and the input as the caller gave them.
+fn request_digest(wish: &Submit) -> Digest {
+    let mut text = match &wish.workflow {
+        WorkflowChoice::Named(reference) => format!("named {reference}\n"),
+        WorkflowChoice::Inline(doc) => format!("inline {}\n", Json::from_value(doc.value()).text()),
+    };
+    text.push_str(wish.input.text());
+    for (key, value) in &wish.labels {
+        text.push_str(&format!("\n{} {key}={value}", key.len()));
+    }
+    Digest::of(text.as_bytes())
+}

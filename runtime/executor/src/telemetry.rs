@@ -1,0 +1,60 @@
+//! The metrics of a node: one row each, so that what is counted, what it is called and what it means stand together.
+//! Labels are statuses, kinds and verdicts: never a name that a user chose.
+
+/// What kind of metric it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MetricKind {
+    /// Only grows.
+    Counter,
+    /// Goes up and down.
+    Gauge,
+    /// Seconds, in buckets.
+    Histogram,
+}
+
+/// One metric.
+#[derive(Clone, Copy, Debug)]
+pub struct Metric {
+    /// Its name.
+    pub name: &'static str,
+    /// What kind it is.
+    pub kind: MetricKind,
+    /// What it means.
+    pub help: &'static str,
+}
+
+macro_rules! metrics_table {
+    ($($constant:ident = $name:literal $kind:ident $help:literal;)*) => {
+        $(#[doc = $help] pub const $constant: &str = $name;)*
+        /// Every metric, in the order of the documentation.
+        pub const METRICS: &[Metric] = &[$(Metric { name: $name, kind: MetricKind::$kind, help: $help },)*];
+    };
+}
+
+metrics_table! {
+    RUNS_ACCEPTED = "heddle_runs_accepted_total" Counter "Runs accepted.";
+    RUNS_FINISHED = "heddle_runs_finished_total" Counter "Runs ended, by `status`.";
+    RUN_SECONDS = "heddle_run_duration_seconds" Histogram "Time from acceptance to end of a run, by `status`.";
+    RUNS_ACTIVE = "heddle_runs_active" Gauge "Runs that this node drives.";
+    RUNS_RECOVERED = "heddle_runs_recovered_total" Counter "Runs taken over from a process that went away.";
+    ATTEMPTS = "heddle_attempts_total" Counter "Attempts ended, by plugin `kind` and `result`.";
+    ATTEMPT_SECONDS = "heddle_attempt_duration_seconds" Histogram "Time in the sandbox, by plugin `kind`.";
+    QUEUE_SECONDS = "heddle_attempt_queue_seconds" Histogram "Time that an attempt waited for a sandbox.";
+    ATTEMPTS_QUEUED = "heddle_attempts_queued" Gauge "Attempts that wait for a sandbox.";
+    SLOTS_USED = "heddle_slots_used" Gauge "Sandboxes in use.";
+    STEPS_FINISHED = "heddle_steps_finished_total" Counter "Steps ended, by `status`; items of a `forEach` are counted one by one.";
+    RETRIES = "heddle_retries_total" Counter "Attempts that followed a failed one.";
+    CACHE_HITS = "heddle_cache_hits_total" Counter "Steps served from the cache, by `layer`: memory or store.";
+    CACHE_MISSES = "heddle_cache_misses_total" Counter "Steps that were looked up and not found.";
+    CACHE_EVICTIONS = "heddle_cache_evictions_total" Counter "Entries that left the memory cache for want of room.";
+    CACHE_BYTES = "heddle_cache_bytes" Gauge "Bytes in the memory cache.";
+    APPENDS = "heddle_journal_appends_total" Counter "Rows appended to journals.";
+    APPEND_SECONDS = "heddle_journal_append_seconds" Histogram "Time from handing over an append to its commit.";
+    EVENTS_PUBLISHED = "heddle_events_published_total" Counter "Public events handed to subscribers.";
+    SUBSCRIBERS_DROPPED = "heddle_subscribers_dropped_total" Counter "Subscribers that were too slow.";
+    LEASE_LOST = "heddle_lease_lost_total" Counter "Times that this node lost its lease.";
+    COMPILES = "heddle_compiles_total" Counter "Components compiled, by `result`.";
+    COMPILE_SECONDS = "heddle_compile_duration_seconds" Histogram "Time to compile a component.";
+    HTTP_REQUESTS = "heddle_http_requests_total" Counter "Requests answered, by `route`, `method` and `status`.";
+    HTTP_SECONDS = "heddle_http_request_duration_seconds" Histogram "Time to answer a request, by `route`.";
+}

@@ -1,0 +1,152 @@
+//! What a node does besides driving runs: it renews its lease, takes over what nobody drives, and throws away what is
+//! old. Recovery is continuous: the same loop picks up queued runs, due ones, and those of a node that went away.
+
+use crate::driver::{Driver, Exit, Nudge, Opening, Standing};
+use crate::read;
+use crate::shared::Shared;
+use crate::telemetry as t;
+use heddle_core::run::event::Event;
+use heddle_store::{RunRow, RunStatus};
+use metrics::counter;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+/// How often the store is asked for runs that nobody drives, when nothing says that there are some.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How often old things are looked for.
+const RETAIN_EVERY: Duration = Duration::from_secs(60);
+/// Rows that one step of retention may remove.
+const RETAIN_ROWS: u32 = 200;
+/// Runs taken over in one question.
+const CLAIM: u32 = 64;
+
+/// Drives a run in a task of its own.
+pub(crate) fn spawn(shared: Arc<Shared>, driver: Driver, opening: Option<(Vec<Event>, Opening)>) {
+    let run = driver.run_id();
+    tokio::spawn(async move {
+        match driver.drive(opening).await {
+            Exit::Finished | Exit::Parked | Exit::Drained => {}
+            Exit::Lost(fault) => tracing::warn!(%run, %fault, "the run is driven elsewhere, or the store is gone; its driver stops"),
+            Exit::Unreadable(fault) => tracing::error!(%run, %fault, "the run cannot be read; it stays as it is: `heddle doctor`"),
+            Exit::Illegal(fault) => tracing::error!(%run, %fault, "the journal contradicts the plan; the run stays as it is: `heddle doctor`"),
+        }
+        drop(shared);
+    });
+}
+
+/// Takes over runs, for as long as the node lives.
+pub(crate) async fn claim_loop(shared: Arc<Shared>) {
+    loop {
+        if shared.is_draining() || shared.lost.load(Ordering::Acquire) {
+            return;
+        }
+        let room = (shared.limits.runs_active as usize).saturating_sub(shared.active_count());
+        let taken = if room == 0 { 0 } else { claim(&shared, (room as u32).min(CLAIM)).await };
+        if taken < CLAIM as usize {
+            tokio::select! {
+                () = shared.wake_claim.notified() => {}
+                () = tokio::time::sleep(LOOK_EVERY) => {}
+            }
+        }
+    }
+}
+
+async fn claim(shared: &Arc<Shared>, limit: u32) -> usize {
+    let rows = match shared.store.claim(&shared.lease(), limit).await {
+        Ok(rows) => rows,
+        Err(fault) => {
+            tracing::error!(%fault, "runs cannot be taken over");
+            return 0;
+        }
+    };
+    let taken = rows.len();
+    for row in rows {
+        if row.status == RunStatus::Queued {
+            let _ = shared.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1)));
+        }
+        take_over(shared, row).await;
+    }
+    taken
+}
+
+async fn take_over(shared: &Arc<Shared>, row: RunRow) {
+    if let Some(active) = shared.active(row.run) {
+        // It is driven here already: it has a message.
+        let _ = active.nudge.try_send(Nudge::Inbox);
+        return;
+    }
+    match read::replay(shared, &row).await {
+        Ok(replayed) => {
+            if row.status == RunStatus::Running {
+                counter!(t::RUNS_RECOVERED).increment(1);
+            }
+            let standing = Standing { durable: replayed.seq, status: row.status };
+            let driver = Driver::new(shared.clone(), replayed.snapshot, replayed.run, standing, None);
+            spawn(shared.clone(), driver, None);
+        }
+        // The run keeps its place in the store, and other runs go on.
+        Err(fault) => tracing::error!(run = %row.run, %fault, "the run cannot be taken over: `heddle doctor`"),
+    }
+}
+
+/// Renews the node's lease at a third of its life. When it is lost, the node drives nothing any more.
+pub(crate) async fn lease_loop(shared: Arc<Shared>) {
+    let ttl = shared.limits.lease_ms;
+    loop {
+        tokio::time::sleep(Duration::from_millis(ttl / 3)).await;
+        match shared.store.renew_lease(&shared.lease(), ttl).await {
+            Ok(Some(lease)) => shared.renewed(lease),
+            Ok(None) => {
+                counter!(t::LEASE_LOST).increment(1);
+                tracing::error!("the lease of this node is lost; it drives nothing any more: restart it");
+                shared.lost.store(true, Ordering::Release);
+                for (_, active) in shared.all_active() {
+                    let _ = active.nudge.try_send(Nudge::Stop);
+                }
+                return;
+            }
+            Err(fault) => tracing::error!(%fault, "the lease cannot be renewed"),
+        }
+    }
+}
+
+/// Throws away what is older than the retention, a few rows at a time.
+pub(crate) async fn retention_loop(shared: Arc<Shared>) {
+    loop {
+        tokio::time::sleep(RETAIN_EVERY).await;
+        let before = heddle_core::time::Timestamp(shared.now().0.saturating_sub(shared.limits.retention_ms));
+        loop {
+            match shared.store.retain(before, shared.limits.stored_cache_bytes, RETAIN_ROWS).await {
+                Ok(0) => break,
+                Ok(_) => tokio::task::yield_now().await,
+                Err(fault) => {
+                    tracing::error!(%fault, "old runs cannot be removed");
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Lets running attempts end, at most for the drain time, then gives everything back.
+pub(crate) async fn drain(shared: &Arc<Shared>) {
+    shared.draining.store(true, Ordering::Release);
+    for (_, active) in shared.all_active() {
+        let _ = active.nudge.send(Nudge::Drain).await;
+    }
+    let end = tokio::time::Instant::now() + Duration::from_millis(shared.limits.drain_ms);
+    let mut stopped = false;
+    while shared.active_count() > 0 {
+        if tokio::time::Instant::now() >= end && !stopped {
+            stopped = true;
+            for (_, active) in shared.all_active() {
+                let _ = active.nudge.send(Nudge::Stop).await;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    if let Err(fault) = shared.store.release_lease(&shared.lease()).await {
+        tracing::warn!(%fault, "the lease was not given back; it ends by itself");
+    }
+}

@@ -1,0 +1,260 @@
+//! What ordinary toolchains import: linked, and empty. Clocks and randomness by kind, sleeps, logs.
+
+mod support;
+
+use heddle_core::outcome::{FailureKind, Outcome, PluginKind};
+use heddle_host::testkit::Guest;
+use heddle_host::Progress;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+use support::{Bench, Recorder, failure, is, output};
+
+const STDIO_WORLD: &str = "import wasi:cli/stdout@0.2.6; import wasi:cli/stderr@0.2.6; import wasi:io/streams@0.2.6;";
+const STDIO_IMPORTS: &str = r#"
+    (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $stdout (result i32)))
+    (import "wasi:cli/stderr@0.2.6" "get-stderr" (func $stderr (result i32)))
+    (import "wasi:io/streams@0.2.6" "[method]output-stream.blocking-write-and-flush" (func $print (param i32 i32 i32 i32)))"#;
+const LOG: &str = r#"(import "heddle:host/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#;
+
+/// Repeats something so many times.
+fn times(count: u32, what: &str) -> String {
+    format!("(local.set $c (i32.const {count})) (loop $again {what} (br_if $again (local.tee $c (i32.sub (local.get $c) (i32.const 1)))))")
+}
+
+async fn recorded(bench: &Bench, guest: &Guest) -> (heddle_core::outcome::AttemptEnd, Arc<Recorder>) {
+    let recorder = Arc::new(Recorder::default());
+    let loaded = bench.load(guest).await;
+    let mut call = bench.call(&loaded, "1");
+    call.host_calls = recorder.clone();
+    let end = bench.host.call(call).await;
+    bench.is_idle();
+    (end, recorder)
+}
+
+#[tokio::test]
+async fn a_flood_on_stdout_is_cut_and_the_attempt_succeeds() {
+    let bench = Bench::new();
+    // A GiB, a MiB at a time.
+    let body = format!(
+        "(local.set $a (call $stdout)) {} (call $number (i64.const 1))",
+        times(1024, "(call $print (local.get $a) (i32.const 65536) (i32.const 1048576) (i32.const 40000))")
+    );
+    let guest = Guest::tool("floods").memory("20").world(STDIO_WORLD).imports(STDIO_IMPORTS).body(&body);
+    let (end, recorder) = recorded(&bench, &guest).await;
+    assert_eq!(output(&end), "1");
+    let lines = recorder.lines();
+    let kept: usize = lines.iter().map(String::len).sum();
+    assert!(kept <= (8 << 10) + 200, "{kept}");
+    let dropped = (1u64 << 30) - bench.limits.stdio_bytes;
+    assert_eq!(lines.last().unwrap(), &format!("stdout: {dropped} bytes dropped (`limits.stdio_bytes`)"));
+}
+
+#[tokio::test]
+async fn stdout_and_stderr_become_lines() {
+    let bench = Bench::new();
+    let body = "(call $print (call $stdout) (i32.const 32768) (i32.const 8) (i32.const 40000))
+        (call $print (call $stderr) (i32.const 32776) (i32.const 4) (i32.const 40000)) (call $number (i64.const 1))";
+    let guest = Guest::tool("prints").world(STDIO_WORLD).imports(STDIO_IMPORTS).data(32_768, b"one\ntwo\noh\x1bm").body(body);
+    let (end, recorder) = recorded(&bench, &guest).await;
+    assert_eq!(output(&end), "1");
+    assert_eq!(recorder.lines(), ["one", "two", "oh\\u{1b}m"]);
+}
+
+#[tokio::test]
+async fn a_flood_of_log_lines_is_dropped_and_counted() {
+    let bench = Bench::new();
+    let body = format!("{} (call $number (i64.const 1))", times(200_000, "(call $log (i32.const 2) (i32.const 32768) (i32.const 5))"));
+    let guest = Guest::tool("floods").imports(LOG).data(32_768, b"\r\n\x1b[2").body(&body);
+    let (end, recorder) = recorded(&bench, &guest).await;
+    assert_eq!(output(&end), "1");
+    let lines = recorder.lines();
+    assert_eq!(lines[0], "\\r\\n\\u{1b}[2");
+    assert!(lines.last().unwrap().ends_with("lines dropped (`limits.log_bytes`, `limits.log_lines_per_second`)"));
+    assert!(lines.iter().map(String::len).sum::<usize>() as u64 <= bench.limits.log_bytes + 200);
+}
+
+#[tokio::test]
+async fn one_huge_line_is_cut() {
+    let bench = Bench::new();
+    let body = "(memory.fill (i32.const 65536) (i32.const 97) (i32.const 10485760))
+        (call $log (i32.const 4) (i32.const 65536) (i32.const 10485760)) (call $number (i64.const 1))";
+    let (end, recorder) = recorded(&bench, &Guest::tool("shouts").memory("170").imports(LOG).body(body)).await;
+    assert_eq!(output(&end), "1");
+    let lines = recorder.lines();
+    assert_eq!(lines.len(), 1);
+    assert!(lines[0].len() as u64 <= bench.limits.log_line_bytes && lines[0].ends_with('…'));
+}
+
+#[tokio::test]
+async fn randomness_is_bounded_and_paid_for() {
+    let bench = Bench::new();
+    let world = "import wasi:random/random@0.2.6;";
+    let imports = r#"(import "wasi:random/random@0.2.6" "get-random-bytes" (func $bytes (param i64 i32)))
+        (import "heddle:host/random@0.1.0" "bytes" (func $own (param i32 i32)))"#;
+    for body in ["(call $bytes (i64.const 1073741824) (i32.const 40000))", "(call $own (i32.const 65537) (i32.const 40000))"] {
+        let guest = Guest::tool("greedy").world(world).imports(imports).body(&format!("{body} (i32.const 0)"));
+        assert_eq!(bench.fails(&guest).await.kind, FailureKind::HostcallDataLimit);
+    }
+    let body = format!(
+        "{} (call $number (i64.const 1))",
+        times(10_000, "(global.set $heap (i32.const 65536)) (call $bytes (i64.const 64) (i32.const 40000))")
+    );
+    let end = bench.run(&Guest::tool("sips").world(world).imports(imports).body(&body)).await;
+    assert_eq!(output(&end), "1");
+    assert!(end.usage.fuel > 10_000 * 101 && end.usage.hostcalls == 10_000, "{:?}", end.usage);
+}
+
+/// Adds up every clock and every source of randomness, under both their names.
+fn senses(guest: Guest) -> Guest {
+    guest
+        .world("import wasi:clocks/wall-clock@0.2.6; import wasi:clocks/monotonic-clock@0.2.6; import wasi:random/random@0.2.6;
+                import wasi:random/insecure@0.2.6; import wasi:random/insecure-seed@0.2.6;")
+        .imports(
+            r#"(import "heddle:host/clock@0.1.0" "now-ms" (func $now (result i64)))
+            (import "heddle:host/clock@0.1.0" "monotonic-ns" (func $mono (result i64)))
+            (import "heddle:host/random@0.1.0" "next-u64" (func $own (result i64)))
+            (import "wasi:clocks/wall-clock@0.2.6" "now" (func $wall (param i32)))
+            (import "wasi:clocks/monotonic-clock@0.2.6" "now" (func $ticks (result i64)))
+            (import "wasi:random/random@0.2.6" "get-random-u64" (func $random (result i64)))
+            (import "wasi:random/insecure@0.2.6" "get-insecure-random-u64" (func $insecure (result i64)))
+            (import "wasi:random/insecure-seed@0.2.6" "insecure-seed" (func $seed (param i32)))"#,
+        )
+        .body(
+            "(call $wall (i32.const 40000)) (call $seed (i32.const 40016))
+            (call $number (i64.add (i64.add (i64.add (call $now) (call $mono)) (i64.add (call $own) (i64.load (i32.const 40000))))
+             (i64.add (i64.add (call $ticks) (call $random)) (i64.add (call $insecure) (i64.load (i32.const 40016))))))",
+        )
+}
+
+#[tokio::test]
+async fn a_transform_senses_nothing_a_tool_the_world() {
+    let bench = Bench::new();
+    let transform = bench.load(&senses(Guest::transform("pure"))).await;
+    let tool = bench.load(&senses(Guest::tool("real"))).await;
+    let mut call = bench.call(&transform, "1");
+    let pure = output(&bench.host.call(call.clone()).await).to_owned();
+    call.scope.seed = [1; 32];
+    call.scope.clock_ms += 5;
+    let elsewhere = Bench::new();
+    elsewhere.load(&senses(Guest::transform("pure"))).await;
+    assert_eq!(output(&elsewhere.host.call(call).await), pure, "a transform depends on its input and on nothing else");
+    let first = output(&bench.host.call(bench.call(&tool, "1")).await).to_owned();
+    assert_ne!(output(&bench.host.call(bench.call(&tool, "1")).await), first);
+}
+
+#[tokio::test]
+async fn clocks_go_by_kind_in_steps_of_a_millisecond() {
+    let bench = Bench::new();
+    let imports = r#"(import "heddle:host/clock@0.1.0" "now-ms" (func $now (result i64)))
+        (import "wasi:clocks/monotonic-clock@0.2.6" "now" (func $ticks (result i64)))"#;
+    let world = "import wasi:clocks/monotonic-clock@0.2.6;";
+    let asks = |guest: Guest, call: &str| guest.world(world).imports(imports).body(&format!("(call $number (call {call}))"));
+    assert_eq!(output(&bench.run(&asks(Guest::transform("now"), "$now")).await), "946684800000");
+    assert_eq!(output(&bench.run(&asks(Guest::transform("now"), "$ticks")).await), "0");
+    let real: u64 = output(&bench.run(&asks(Guest::tool("now"), "$now")).await).parse().unwrap();
+    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_millis() as u64;
+    assert!(now - real < 10_000, "{real} {now}");
+    let ticks: u64 = output(&bench.run(&asks(Guest::tool("now"), "$ticks")).await).parse().unwrap();
+    assert_eq!(ticks % 1_000_000, 0);
+}
+
+fn sleeper(guest: Guest, body: &str) -> Guest {
+    guest.world(support::SLEEP_WORLD).imports(support::SLEEP_IMPORTS).body(body)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_sleeping_tool_holds_no_thread_and_ends_at_its_deadline() {
+    let bench = Bench::with(|limits| limits.set("step_wall_ms", 500).unwrap());
+    let loaded = bench.load(&sleeper(Guest::tool("sleeps"), support::SLEEP_FOREVER)).await;
+    let began = Instant::now();
+    let sleeping: Vec<_> = (0..6).map(|_| tokio::spawn(bench.host.call(bench.call(&loaded, "1")))).collect();
+    let quick = bench.run(&Guest::transform("quick")).await;
+    assert_eq!(output(&quick), "null");
+    assert!(began.elapsed() < Duration::from_millis(450), "sleepers held the threads");
+    for sleep in sleeping {
+        let end = sleep.await.unwrap();
+        assert!(end.usage.cpu_us < 100_000 && (500_000..700_000).contains(&end.usage.wall_us), "{:?}", end.usage);
+        assert_eq!(failure(end).kind, FailureKind::DeadlineExceeded);
+    }
+    bench.is_well().await;
+}
+
+#[tokio::test]
+async fn sleeps_are_real_for_tools_and_over_at_once_for_transforms() {
+    let bench = Bench::new();
+    let nap = "(call $block (call $sleep (i64.const 80000000))) (call $ok (local.get $ptr) (local.get $len))";
+    let end = bench.run(&sleeper(Guest::tool("naps"), nap)).await;
+    assert!(matches!(end.outcome, Outcome::Done(_)) && end.usage.wall_us >= 79_000, "{end:?}");
+    let end = bench.run(&sleeper(Guest::transform("naps"), support::SLEEP_FOREVER)).await;
+    assert!(matches!(end.outcome, Outcome::Done(_)), "{end:?}");
+}
+
+#[tokio::test]
+async fn polls_are_bounded() {
+    let bench = Bench::new();
+    let fill = |count: u32| {
+        format!(
+            "(local.set $a (call $sleep (i64.const 1))) (local.set $b (i32.const 65536)) (global.set $heap (i32.const 524288))
+             {} (call $poll (i32.const 65536) (i32.const {count}) (i32.const 40000)) (call $number (i64.load32_u (i32.const 40004)))",
+            times(count, "(i32.store (local.get $b) (local.get $a)) (local.set $b (i32.add (local.get $b) (i32.const 4)))")
+        )
+    };
+    let guest = |count: u32| sleeper(Guest::tool("polls").memory("10"), &fill(count));
+    assert_eq!(output(&bench.run(&guest(1_000)).await), "1000");
+    assert_eq!(bench.fails(&guest(1_001)).await.kind, FailureKind::HandleLimit);
+    assert_eq!(bench.fails(&guest(100_000)).await.kind, FailureKind::HandleLimit);
+    let empty = "(call $poll (i32.const 0) (i32.const 0) (i32.const 40000)) (i32.const 0)";
+    is(&bench.fails(&sleeper(Guest::tool("polls"), empty)).await, FailureKind::Trap, "empty_poll");
+    let hoard = "(loop $more (drop (call $sleep (i64.const 1))) (br $more)) (unreachable)";
+    assert_eq!(bench.fails(&sleeper(Guest::tool("hoards"), hoard)).await.kind, FailureKind::HandleLimit);
+}
+
+#[tokio::test]
+async fn there_is_no_environment_no_file_and_no_network() {
+    let bench = Bench::new();
+    let world = "import wasi:cli/environment@0.2.6; import wasi:filesystem/preopens@0.2.6; import wasi:filesystem/types@0.2.6;
+        import wasi:sockets/tcp-create-socket@0.2.6;";
+    let imports = r#"(import "wasi:cli/environment@0.2.6" "get-environment" (func $environment (param i32)))
+        (import "wasi:cli/environment@0.2.6" "get-arguments" (func $arguments (param i32)))
+        (import "wasi:filesystem/preopens@0.2.6" "get-directories" (func $directories (param i32)))
+        (import "wasi:filesystem/types@0.2.6" "[method]descriptor.sync-data" (func $sync (param i32 i32)))
+        (import "wasi:sockets/tcp-create-socket@0.2.6" "create-tcp-socket" (func $socket (param i32 i32)))"#;
+    // All three lengths, and then the socket's answer: an error (1) with `access-denied` (1).
+    let body = "(call $environment (i32.const 40000)) (call $arguments (i32.const 40008)) (call $directories (i32.const 40016))
+        (call $socket (i32.const 0) (i32.const 40024))
+        (call $number (i64.extend_i32_u (i32.add
+          (i32.add (i32.load (i32.const 40004)) (i32.add (i32.load (i32.const 40012)) (i32.load (i32.const 40020))))
+          (i32.add (i32.mul (i32.load8_u (i32.const 40024)) (i32.const 10)) (i32.load8_u (i32.const 40028))))))";
+    let end = bench.run(&Guest::tool("looks").world(world).imports(imports).body(body)).await;
+    assert_eq!(output(&end), "11");
+    let forged = Guest::tool("forges").world(world).imports(imports).body("(call $sync (i32.const 5) (i32.const 40000)) (i32.const 0)");
+    is(&bench.fails(&forged).await, FailureKind::Trap, "invalid_handle");
+}
+
+#[tokio::test]
+async fn context_and_progress_reach_those_who_may_have_them() {
+    let bench = Bench::new();
+    let imports = r#"(import "heddle:host/context@0.1.0" "current" (func $context (param i32)))
+        (import "heddle:host/progress@0.1.0" "report" (func $report (param i32 i32 i32 i32 i32 i32)))"#;
+    // The record: tenant, run, step at 0, 8, 16; item at 24; attempt at 32.
+    let body = "(call $context (i32.const 40000))
+        (call $report (i32.const 32768) (i32.const 4) (i32.const 1) (i32.const 200) (i32.const 32772) (i32.const 3))
+        (call $number (i64.extend_i32_u (i32.add (i32.mul (i32.load (i32.const 40028)) (i32.const 10)) (i32.load (i32.const 40032)))))";
+    let guest = Guest::tool("knows").imports(imports).data(32_768, b"half\x1b[m").body(body);
+    let (end, recorder) = recorded(&bench, &guest).await;
+    assert_eq!(output(&end), "32", "item 3, attempt 2");
+    let expected = Progress { stage: "half".into(), percent: Some(100), message: "\\u{1b}[m".into() };
+    assert_eq!(*recorder.progress.lock().unwrap(), [expected]);
+}
+
+#[tokio::test]
+async fn describe_has_the_rights_of_a_transform() {
+    let bench = Bench::new();
+    let imports = r#"(import "heddle:host/context@0.1.0" "current" (func $context (param i32)))"#;
+    let guest = Guest::tool("peeks").imports(imports).describe("(call $context (i32.const 40000)) (i32.const 1024)");
+    let refused = bench.try_load(&guest).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::CapabilityDenied, "{refused}");
+    let sleepy = sleeper(Guest::tool("sleeps"), "(i32.const 0)")
+        .describe("(call $block (call $sleep (i64.const 3155760000000000000))) (i32.const 1024)");
+    assert_eq!(bench.load(&sleepy).await.metadata.kind, PluginKind::Tool);
+}

@@ -1,0 +1,37 @@
+//! A `heddle.toml` that says every default, with what each setting is for: printed by `heddle config show --example`.
+
+use super::quantity;
+use super::table::{Kind, SETTINGS, Setting};
+use heddle_core::limits::{TABLE, Unit};
+use std::fmt::Write as _;
+
+/// The text of the example. Everything is commented out, because everything is the default.
+pub fn text() -> String {
+    let mut out = String::from(
+        "# heddle.toml: every setting, with its default. A setting is taken from a flag, else from HEDDLE_SECTION_NAME in the\n\
+         # environment, else from this file, else from the default. `heddle config show --origin` says where each came from.\n",
+    );
+    let mut section = "";
+    for setting in SETTINGS {
+        let (own, name) = setting.key.split_once('.').unwrap_or(("", setting.key));
+        if own != section {
+            section = own;
+            let _ = write!(out, "\n[{section}]");
+        }
+        let _ = write!(out, "\n# {}\n# {name} = {}\n", setting.why, written(setting));
+    }
+    out.push_str("\n# A limit may be any value from 1 to its hard maximum.\n[limits]\n");
+    for row in TABLE {
+        let value = quantity::print(row.default, row.unit);
+        let value = if matches!(row.unit, Unit::Count | Unit::Fuel) { value } else { format!("\"{value}\"") };
+        let _ = write!(out, "\n# {} At most {}.\n# {} = {value}\n", row.why, quantity::print(row.max, row.unit), row.name);
+    }
+    out
+}
+
+fn written(setting: &Setting) -> String {
+    match setting.kind {
+        Kind::Count if !setting.default.is_empty() => setting.default.to_owned(),
+        _ => format!("\"{}\"", setting.default),
+    }
+}

@@ -1,0 +1,316 @@
+//! Lists, workflows and plugins as clients see them.
+
+use heddle_core::json::Json;
+use heddle_core::limits::AskedLimits;
+use heddle_core::plan::{Plan, Verb};
+use heddle_core::plugin::Metadata;
+use serde::Serialize;
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+/// A run in a list.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RunSummary {
+    /// Its id.
+    #[schema(format = "uuid")]
+    pub id: String,
+    /// `namespace/name` of its workflow.
+    pub workflow: String,
+    /// Version of its workflow.
+    pub version: String,
+    /// Where it stands.
+    pub status: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+    /// When it was accepted.
+    #[schema(format = "date-time")]
+    pub created_at: String,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    pub finished_at: Option<String>,
+}
+
+/// A page of runs, newest first.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct RunPage {
+    /// The runs.
+    pub items: Vec<RunSummary>,
+    /// Give this as `cursor` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A page of a `forEach`'s items.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct ItemPage {
+    /// The items, in the order of the list.
+    pub items: Vec<super::run::ItemDoc>,
+    /// Give this as `cursor` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A row of a run's journal: what was decided, in one commit.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JournalEntry {
+    /// Its place, from 1, without gaps.
+    pub seq: u64,
+    /// When it was decided.
+    #[schema(format = "date-time")]
+    pub at: String,
+    /// The facts, as they are stored.
+    #[schema(value_type = Vec<serde_json::Value>)]
+    pub events: Vec<Json>,
+}
+
+/// A page of a journal.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct JournalPage {
+    /// The rows.
+    pub items: Vec<JournalEntry>,
+    /// Give this as `cursor` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A run that was accepted.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Accepted {
+    /// Its id.
+    #[schema(format = "uuid")]
+    pub id: String,
+    /// Where it stands.
+    pub status: String,
+}
+
+/// Why a run stands where it stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Why {
+    /// The run's status.
+    pub status: String,
+    /// One sentence.
+    pub why: String,
+    /// What holds each step that has not ended.
+    pub steps: Vec<WhyStep>,
+}
+
+/// What holds a step.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WhyStep {
+    /// The step.
+    pub step: String,
+    /// Its status.
+    pub status: String,
+    /// One sentence.
+    pub why: String,
+}
+
+/// A workflow version.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowDoc {
+    /// Its namespace.
+    pub namespace: String,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Digest of its canonical source.
+    pub digest: String,
+    /// Its title.
+    pub title: String,
+    /// Its description.
+    pub description: String,
+    /// `draft`, `active`, `inactive` or `archived`.
+    pub status: String,
+    /// Its steps.
+    pub steps: Vec<WorkflowStep>,
+    /// JSON Schema of its input.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub input_schema: Option<Json>,
+    /// Its canonical source.
+    #[schema(value_type = serde_json::Value)]
+    pub definition: Json,
+}
+
+/// A step of a workflow.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkflowStep {
+    /// Its id.
+    pub id: String,
+    /// What it calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub calls: Option<String>,
+    /// What it waits for, expressions included.
+    pub depends_on: Vec<String>,
+    /// Whether it is done for each element of a list.
+    pub for_each: bool,
+}
+
+/// The document of a workflow version.
+pub fn workflow(plan: &Plan, status: &str) -> WorkflowDoc {
+    let id = |step: u32| plan.steps.get(step as usize).map(|s| s.id.to_string()).unwrap_or_default();
+    let steps = plan.steps.iter().map(|step| WorkflowStep {
+        id: step.id.to_string(),
+        calls: match &step.verb {
+            Verb::Call { call, .. } => plan.calls.get(*call).map(ToString::to_string),
+            Verb::Set(_) => None,
+        },
+        depends_on: step.depends.iter().map(|d| id(d.step)).collect(),
+        for_each: step.map.is_some(),
+    });
+    WorkflowDoc {
+        namespace: plan.namespace.to_string(),
+        name: plan.name.to_string(),
+        version: plan.version.to_string(),
+        digest: plan.digest.to_string(),
+        title: plan.title.to_string(),
+        description: plan.description.to_string(),
+        status: status.to_owned(),
+        steps: steps.collect(),
+        input_schema: plan.input_schema.as_ref().map(|s| s.text().clone()),
+        definition: plan.source.clone(),
+    }
+}
+
+/// A workflow in a list.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WorkflowSummaryDoc {
+    /// `namespace/name`.
+    pub name: String,
+    /// Its newest version.
+    pub version: String,
+    /// Its title.
+    pub title: String,
+    /// Digest of its canonical source.
+    pub digest: String,
+}
+
+/// A page of workflows.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WorkflowPage {
+    /// The workflows, by name.
+    pub items: Vec<WorkflowSummaryDoc>,
+    /// Give this as `cursor` for the next page; absent on the last.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cursor: Option<String>,
+}
+
+/// A plugin version.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PluginDoc {
+    /// `transform`, `tool` or `agent`.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// Digest of its component.
+    pub digest: String,
+    /// Bytes of its component.
+    pub size_bytes: u64,
+    /// When it was loaded.
+    #[schema(format = "date-time")]
+    pub loaded_at: String,
+    /// A few words.
+    pub title: String,
+    /// One or two sentences.
+    pub description: String,
+    /// Capability names that it provides.
+    pub provides: Vec<String>,
+    /// JSON Schema of its input.
+    #[schema(value_type = serde_json::Value)]
+    pub input_schema: Json,
+    /// JSON Schema of its output.
+    #[schema(value_type = serde_json::Value)]
+    pub output_schema: Json,
+    /// Limits that it asks for.
+    pub limits: AskedLimitsDoc,
+    /// Markdown.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub documentation: String,
+}
+
+/// Limits that a plugin asks for.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = AskedLimits)]
+pub struct AskedLimitsDoc {
+    /// Fuel.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fuel: Option<u64>,
+    /// Bytes of linear memory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub memory_bytes: Option<u64>,
+    /// Milliseconds of wall time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wall_ms: Option<u64>,
+}
+
+impl From<AskedLimits> for AskedLimitsDoc {
+    fn from(limits: AskedLimits) -> AskedLimitsDoc {
+        AskedLimitsDoc { fuel: limits.fuel, memory_bytes: limits.memory_bytes, wall_ms: limits.wall_ms }
+    }
+}
+
+/// The document of a plugin version.
+pub fn plugin(metadata: &Metadata, digest: String, size_bytes: u64, loaded_at: String) -> PluginDoc {
+    PluginDoc {
+        kind: metadata.kind.word().to_owned(),
+        name: metadata.name.clone(),
+        version: metadata.version.to_string(),
+        digest,
+        size_bytes,
+        loaded_at,
+        title: metadata.title.clone(),
+        description: metadata.description.clone(),
+        provides: metadata.provides.clone(),
+        input_schema: metadata.input_schema.clone(),
+        output_schema: metadata.output_schema.clone(),
+        limits: metadata.limits.into(),
+        documentation: metadata.documentation.clone(),
+    }
+}
+
+/// Plugins.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PluginPage {
+    /// The versions, by kind, name and version.
+    pub items: Vec<PluginDoc>,
+}
+
+/// An uploaded component.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ComponentDoc {
+    /// SHA-256 of its bytes.
+    pub digest: String,
+    /// `compiling`, `ready` or `failed`.
+    pub status: &'static str,
+    /// Its kind, by the interface that it exports.
+    pub kind: String,
+    /// Bytes.
+    pub size_bytes: u64,
+    /// What it imports.
+    pub imports: Vec<String>,
+    /// `kind:name@version`, once it is ready.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub plugin: Option<String>,
+    /// Why it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub failure: Option<ComponentFailure>,
+}
+
+/// Why a component is not ready.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ComponentFailure {
+    /// `component_invalid`, `compile_limit`, `version_conflict` or how its `describe` failed.
+    pub code: String,
+    /// One sentence each.
+    pub reasons: Vec<String>,
+}
