@@ -78,16 +78,23 @@ impl Doc {
     pub fn parse(text: &str, limits: &Limits) -> Result<Doc, Fault> {
         let whole = |message: String| Fault { place: Place::default(), path: String::new(), message };
         if text.len() as u64 > limits.document_bytes {
-            return Err(whole(format!("the document has {} bytes; the limit document_bytes is {}", text.len(), limits.document_bytes)));
+            return Err(whole(format!(
+                "the document has {} bytes; the limit document_bytes is {}",
+                text.len(),
+                limits.document_bytes
+            )));
         }
-        Reader { limits, nodes: 0, aliases: 0, anchors: HashMap::new(), parser: Parser::new_from_str(text) }.document()
+        Reader { limits, nodes: 0, aliases: 0, anchors: HashMap::new(), parser: Parser::new_from_str(text) }
+            .document()
     }
     /// The tree of a value that came without text.
     pub fn of_value(value: &Value) -> Doc {
         let place = Place::default();
         let part = match value {
             Value::List(items) => Part::List(items.iter().map(Doc::of_value).collect()),
-            Value::Map(map) => Part::Map(map.iter().map(|(k, v)| (Key { text: k.clone(), place }, Doc::of_value(v))).collect()),
+            Value::Map(map) => Part::Map(
+                map.iter().map(|(k, v)| (Key { text: k.clone(), place }, Doc::of_value(v))).collect(),
+            ),
             scalar => Part::Scalar(scalar.clone()),
         };
         Doc { place, part }
@@ -156,7 +163,10 @@ impl<'a> Reader<'a> {
                         match self.next()? {
                             (Event::StreamEnd, _) => return Ok(doc),
                             (Event::DocumentStart(_), place) => {
-                                return Err(at(place, "a second document begins here; a file holds one".into()));
+                                return Err(at(
+                                    place,
+                                    "a second document begins here; a file holds one".into(),
+                                ));
                             }
                             _ => {}
                         }
@@ -169,7 +179,13 @@ impl<'a> Reader<'a> {
     fn count(&mut self, place: Place, nodes: u64) -> Result<(), Fault> {
         self.nodes += nodes;
         match self.nodes > self.limits.document_nodes {
-            true => Err(at(place, format!("more than {} nodes, aliases counted where they are used (limit document_nodes)", self.limits.document_nodes))),
+            true => Err(at(
+                place,
+                format!(
+                    "more than {} nodes, aliases counted where they are used (limit document_nodes)",
+                    self.limits.document_nodes
+                ),
+            )),
             false => Ok(()),
         }
     }
@@ -183,10 +199,19 @@ impl<'a> Reader<'a> {
         let (doc, anchor) = match event {
             Event::Scalar(text, style, anchor, tag) => {
                 if let Some(tag) = tag {
-                    return Err(at(place, format!("tag `{}{}` is not allowed; write plain YAML", tag.handle, tag.suffix)));
+                    return Err(at(
+                        place,
+                        format!("tag `{}{}` is not allowed; write plain YAML", tag.handle, tag.suffix),
+                    ));
                 }
                 let plain = style == ScalarStyle::Plain;
-                (Doc { place, part: Part::Scalar(if plain { scalar(&text) } else { Value::text(text.as_ref()) }) }, anchor)
+                (
+                    Doc {
+                        place,
+                        part: Part::Scalar(if plain { scalar(&text) } else { Value::text(text.as_ref()) }),
+                    },
+                    anchor,
+                )
             }
             Event::SequenceStart(anchor, _) => (self.list(place, depth)?, anchor),
             Event::MappingStart(anchor, _) => (self.map(place, depth)?, anchor),
@@ -203,7 +228,10 @@ impl<'a> Reader<'a> {
     fn alias(&mut self, id: usize, place: Place) -> Result<Doc, Fault> {
         self.aliases += 1;
         if self.aliases > self.limits.document_aliases {
-            return Err(at(place, format!("more than {} aliases (limit document_aliases)", self.limits.document_aliases)));
+            return Err(at(
+                place,
+                format!("more than {} aliases (limit document_aliases)", self.limits.document_aliases),
+            ));
         }
         let Some((doc, size)) = self.anchors.get(&id).cloned() else {
             return Err(at(place, "this alias names an anchor that is not complete yet".into()));
@@ -232,7 +260,10 @@ impl<'a> Reader<'a> {
                 (_, place) => return Err(at(place, "a key must be text".into())),
             };
             if &*key == "<<" {
-                return Err(at(key_place, "merge keys (`<<`) are not allowed; repeat the keys, or use `defaults`".into()));
+                return Err(at(
+                    key_place,
+                    "merge keys (`<<`) are not allowed; repeat the keys, or use `defaults`".into(),
+                ));
             }
             if !seen.insert(key.clone()) {
                 return Err(at(key_place, format!("key `{key}` stands twice in this map")));
@@ -258,10 +289,12 @@ fn scalar(text: &str) -> Value {
         "" | "~" | "null" => Value::Null,
         "true" => Value::Bool(true),
         "false" => Value::Bool(false),
-        _ if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => match json::parse_value(text.as_bytes()) {
-            Ok(number) => number,
-            Err(_) => Value::text(text),
-        },
+        _ if text.starts_with(|c: char| c == '-' || c.is_ascii_digit()) => {
+            match json::parse_value(text.as_bytes()) {
+                Ok(number) => number,
+                Err(_) => Value::text(text),
+            }
+        }
         _ => Value::text(text),
     }
 }
@@ -290,7 +323,10 @@ mod tests {
         let doc = parse("a: 1\nb:\n  c: x\n").unwrap();
         let Part::Map(entries) = &doc.part else { panic!() };
         let Part::Map(inner) = &entries[1].1.part else { panic!() };
-        assert_eq!((inner[0].0.place, inner[0].1.place), (Place { line: 3, column: 3 }, Place { line: 3, column: 6 }));
+        assert_eq!(
+            (inner[0].0.place, inner[0].1.place),
+            (Place { line: 3, column: 3 }, Place { line: 3, column: 6 })
+        );
     }
     #[test]
     fn budgets_stop_bombs() {
@@ -299,8 +335,17 @@ mod tests {
             bomb += &format!("a{i}: &a{i} [{}]\n", vec![format!("*a{}", i - 1); 9].join(","));
         }
         let fault = parse(&bomb).unwrap_err();
-        assert!(fault.message.contains("document_nodes") || fault.message.contains("document_aliases"), "{fault}");
-        assert!(parse(&"[".repeat(100_000)).unwrap_err().message.contains("nested deeper"));
+        assert!(
+            fault.message.contains("document_nodes") || fault.message.contains("document_aliases"),
+            "{fault}"
+        );
+        assert!(
+            parse(&format!("{}1{}", "[".repeat(80), "]".repeat(80)))
+                .unwrap_err()
+                .message
+                .contains("nested deeper")
+        );
+        assert!(parse(&"[".repeat(100_000)).is_err());
         assert!(parse(&format!("[{}1]", "{a: ".repeat(3000))).is_err());
         assert!(parse("a: 1\na: 2").unwrap_err().message.contains("twice"));
         assert!(parse("a: 1\n---\nb: 2").unwrap_err().message.contains("second document"));

@@ -104,6 +104,9 @@ mod tests {
         }
         let spaced = Json::parse(b" { \"a\" : 1 } ").unwrap();
         assert_eq!(Parts { input: &spaced, ..base.clone() }.fingerprint(), base.fingerprint());
-        assert_eq!(Parts { workflow: "other", step: "other", ..base.clone() }.fingerprint(), base.fingerprint());
+        assert_eq!(
+            Parts { workflow: "other", step: "other", ..base.clone() }.fingerprint(),
+            base.fingerprint()
+        );
     }
 }

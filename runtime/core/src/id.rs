@@ -87,7 +87,8 @@ impl fmt::Debug for Digest {
 impl FromStr for Digest {
     type Err = IdFault;
     fn from_str(text: &str) -> Result<Digest, IdFault> {
-        let fault = || IdFault(text.chars().take(80).collect(), "a digest (`sha256:` and 64 hexadecimal digits)");
+        let fault =
+            || IdFault(text.chars().take(80).collect(), "a digest (`sha256:` and 64 hexadecimal digits)");
         let hex = text.strip_prefix("sha256:").ok_or_else(fault)?.as_bytes();
         if hex.len() != 64 {
             return Err(fault());
@@ -153,6 +154,8 @@ mod tests {
     }
     #[test]
     fn names() {
-        assert!(is_name("a-b_9") && !is_name("9a") && !is_name("A") && !is_name("") && !is_name(&"a".repeat(65)));
+        assert!(
+            is_name("a-b_9") && !is_name("9a") && !is_name("A") && !is_name("") && !is_name(&"a".repeat(65))
+        );
     }
 }

@@ -66,9 +66,8 @@ impl<T> Gate<T> {
     /// Asks to do something that the latest row decided: it comes back at once if it may be done now, and from
     /// [`Gate::committed`] later if not.
     pub fn ask(&mut self, nature: Nature, what: T) -> Option<T> {
-        let open = self.durable >= self.decided
-            || (nature == Nature::Pure)
-            || planted::is(Bug::EffectGateRemoved);
+        let open =
+            self.durable >= self.decided || (nature == Nature::Pure) || planted::is(Bug::EffectGateRemoved);
         if open {
             return Some(what);
         }

@@ -180,7 +180,9 @@ impl fmt::Debug for Json {
 }
 impl Serialize for Json {
     fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serde_json::from_str::<&RawValue>(self.text()).map_err(serde::ser::Error::custom)?.serialize(serializer)
+        serde_json::from_str::<&RawValue>(self.text())
+            .map_err(serde::ser::Error::custom)?
+            .serialize(serializer)
     }
 }
 impl<'de> Deserialize<'de> for Json {
@@ -202,18 +204,39 @@ mod tests {
 
     #[test]
     fn canonical_form() {
-        assert_eq!(canonical(r#" { "b" : 1.50, "a": [1, 2e3, -0, 0.0, "é\u0041\n"] } "#), r#"{"a":[1,2e3,-0,0.0,"éA\n"],"b":1.50}"#);
+        assert_eq!(
+            canonical(r#" { "b" : 1.50, "a": [1, 2e3, -0, 0.0, "é\u0041\n"] } "#),
+            r#"{"a":[1,2e3,-0,0.0,"éA\n"],"b":1.50}"#
+        );
         assert_eq!(canonical("123456789012345678901234567890"), "123456789012345678901234567890");
         assert_eq!(canonical("9223372036854775808"), "9223372036854775808");
         assert_eq!(canonical(r#""\u0000\u001f\ud83d\ude00""#), "\"\\u0000\\u001f😀\"");
     }
     #[test]
     fn refusals_say_where() {
-        assert!(matches!(Json::parse(br#"{"a":1,"a":2}"#), Err(JsonFault::DuplicateKey { key, .. }) if key == "a"));
+        assert!(
+            matches!(Json::parse(br#"{"a":1,"a":2}"#), Err(JsonFault::DuplicateKey { key, .. }) if key == "a")
+        );
         assert!(matches!(Json::parse(br#"{"a":1,"\u0061":2}"#), Err(JsonFault::DuplicateKey { .. })));
         assert!(matches!(Json::parse("[".repeat(70).as_bytes()), Err(JsonFault::TooDeep { .. })));
-        assert!(matches!(Json::parse(format!("{}{}", "[".repeat(70), "]".repeat(70)).as_bytes()), Err(JsonFault::TooDeep { .. })));
-        for text in ["", "nul", "1e999", "NaN", "Infinity", "[1,]", "{\"a\"}", "1 2", "01", "\"\u{1}\"", "\"\\ud800\"", "'a'"] {
+        assert!(matches!(
+            Json::parse(format!("{}{}", "[".repeat(70), "]".repeat(70)).as_bytes()),
+            Err(JsonFault::TooDeep { .. })
+        ));
+        for text in [
+            "",
+            "nul",
+            "1e999",
+            "NaN",
+            "Infinity",
+            "[1,]",
+            "{\"a\"}",
+            "1 2",
+            "01",
+            "\"\u{1}\"",
+            "\"\\ud800\"",
+            "'a'",
+        ] {
             assert!(matches!(Json::parse(text.as_bytes()), Err(JsonFault::Syntax { .. })), "{text}");
         }
         assert_eq!(Json::parse(b"\"\xff\""), Err(JsonFault::NotUtf8));
@@ -239,17 +262,24 @@ mod tests {
     }
     fn arb_json() -> impl Strategy<Value = String> {
         let leaf = prop_oneof![
-            Just("null".to_owned()), Just("true".to_owned()),
+            Just("null".to_owned()),
+            Just("true".to_owned()),
             any::<i64>().prop_map(|i| i.to_string()),
             (-1e9f64..1e9).prop_map(|d| format!("{d:?}")),
             any::<String>().prop_map(|s| serde_json::to_string(&s).unwrap()),
         ];
-        leaf.prop_recursive(4, 32, 6, |inner| prop_oneof![
-            prop::collection::vec(inner.clone(), 0..6).prop_map(|v| format!("[ {} ]", v.join(" , "))),
-            prop::collection::btree_map(any::<String>(), inner, 0..6).prop_map(|m| {
-                let parts: Vec<_> = m.iter().rev().map(|(k, v)| format!("{} : {v}", serde_json::to_string(k).unwrap())).collect();
-                format!("{{ {} }}", parts.join(", "))
-            }),
-        ])
+        leaf.prop_recursive(4, 32, 6, |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(|v| format!("[ {} ]", v.join(" , "))),
+                prop::collection::btree_map(any::<String>(), inner, 0..6).prop_map(|m| {
+                    let parts: Vec<_> = m
+                        .iter()
+                        .rev()
+                        .map(|(k, v)| format!("{} : {v}", serde_json::to_string(k).unwrap()))
+                        .collect();
+                    format!("{{ {} }}", parts.join(", "))
+                }),
+            ]
+        })
     }
 }

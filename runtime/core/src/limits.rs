@@ -185,10 +185,13 @@ pub enum LimitFault {
 impl Limits {
     /// Sets one limit by its name.
     pub fn set(&mut self, name: &str, value: u64) -> Result<(), LimitFault> {
-        let row = TABLE.iter().find(|row| row.name == name).ok_or_else(|| LimitFault::Unknown(name.to_owned()))?;
+        let row =
+            TABLE.iter().find(|row| row.name == name).ok_or_else(|| LimitFault::Unknown(name.to_owned()))?;
         match value {
             0 => return Err(LimitFault::Zero(name.to_owned())),
-            v if v > row.max => return Err(LimitFault::PastMaximum { name: name.to_owned(), value, max: row.max }),
+            v if v > row.max => {
+                return Err(LimitFault::PastMaximum { name: name.to_owned(), value, max: row.max });
+            }
             _ => {}
         }
         if let Some(slot) = self.slot(name) {

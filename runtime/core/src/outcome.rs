@@ -151,7 +151,14 @@ pub struct Failure {
 impl Failure {
     /// A failure with its kind's own retryability and nothing finer.
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Failure {
-        Failure { kind, code: None, message: message.into(), retryable: kind.retryable(), retry_after_ms: None, data: None }
+        Failure {
+            kind,
+            code: None,
+            message: message.into(),
+            retryable: kind.retryable(),
+            retry_after_ms: None,
+            data: None,
+        }
     }
     /// The same, with a finer word.
     pub fn with_code(mut self, code: impl Into<String>) -> Failure {

@@ -214,7 +214,9 @@ impl Plan {
 
 /// The value with missing members set to their schema's `default`; `None` when nothing is missing.
 fn fill_defaults(value: &Value, schema: &Value) -> Option<Value> {
-    let (Value::Map(map), Some(Value::Map(properties))) = (value, schema.get("properties")) else { return None };
+    let (Value::Map(map), Some(Value::Map(properties))) = (value, schema.get("properties")) else {
+        return None;
+    };
     let mut filled: Option<Map> = None;
     for (key, property) in properties.iter() {
         let new = match map.get(key) {

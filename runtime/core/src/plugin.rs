@@ -143,7 +143,10 @@ mod tests {
     fn references() {
         let r = PluginRef::parse("tool:http-fetch@^1").unwrap();
         assert_eq!((r.kind, r.name.as_str()), (PluginKind::Tool, "http-fetch"));
-        assert!(r.range.matches(&semver::Version::new(1, 9, 0)) && !r.range.matches(&semver::Version::new(2, 0, 0)));
+        assert!(
+            r.range.matches(&semver::Version::new(1, 9, 0))
+                && !r.range.matches(&semver::Version::new(2, 0, 0))
+        );
         assert!(PluginRef::parse("agent:x").unwrap().range.matches(&semver::Version::new(0, 0, 1)));
         assert!(matches!(PluginRef::parse("fetch"), Err(PluginRefFault::Kind(..))));
         assert!(matches!(PluginRef::parse("plugin:fetch"), Err(PluginRefFault::Kind(..))));

@@ -199,7 +199,8 @@ struct Finished {
 impl Run {
     /// A run of which nothing has been recorded yet.
     pub fn new(id: RunId, plan: Arc<Plan>, limits: Arc<Limits>) -> Run {
-        let steps: Vec<StepState> = plan.steps.iter().map(|s| StepState::new(s.depends.len() as u32)).collect();
+        let steps: Vec<StepState> =
+            plan.steps.iter().map(|s| StepState::new(s.depends.len() as u32)).collect();
         Run {
             id,
             limits,
@@ -268,7 +269,13 @@ impl Run {
             }
         }
     }
-    fn take(&mut self, input: &Input, now: Timestamp, values: &Values, out: &mut Vec<Event>) -> Result<bool, IllegalEvent> {
+    fn take(
+        &mut self,
+        input: &Input,
+        now: Timestamp,
+        values: &Values,
+        out: &mut Vec<Event>,
+    ) -> Result<bool, IllegalEvent> {
         let events = self.decide(input, now, values);
         for event in &events {
             self.apply(event, now)?;
@@ -308,10 +315,13 @@ impl Run {
     }
     /// The earliest time at which it wants to be woken.
     pub fn next_wake(&self) -> Option<Timestamp> {
-        self.pending.iter().filter_map(|a| match a {
-            Action::Wake { at, .. } => Some(*at),
-            Action::Invoke { .. } => None,
-        }).min()
+        self.pending
+            .iter()
+            .filter_map(|a| match a {
+                Action::Wake { at, .. } => Some(*at),
+                Action::Invoke { .. } => None,
+            })
+            .min()
     }
     fn max_parallel(&self) -> u32 {
         self.accepted.as_ref().map_or(1, |a| a.max_parallel)

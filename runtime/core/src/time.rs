@@ -80,7 +80,8 @@ impl Span {
 }
 
 fn short_ms(mut text: &str) -> Option<u64> {
-    const UNITS: [(&str, u64); 5] = [("ms", 1), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
+    const UNITS: [(&str, u64); 5] =
+        [("ms", 1), ("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1000)];
     let (mut total, mut last) = (0u64, u64::MAX);
     if text.is_empty() {
         return None;
@@ -148,7 +149,14 @@ mod tests {
 
     #[test]
     fn spans_read_both_forms_and_refuse_bare_numbers() {
-        for (text, ms) in [("30s", 30_000), ("1h30m", 5_400_000), ("500ms", 500), ("PT30S", 30_000), ("P1DT2H", 93_600_000), ("7d", 604_800_000)] {
+        for (text, ms) in [
+            ("30s", 30_000),
+            ("1h30m", 5_400_000),
+            ("500ms", 500),
+            ("PT30S", 30_000),
+            ("P1DT2H", 93_600_000),
+            ("7d", 604_800_000),
+        ] {
             assert_eq!(Span::parse(text), Ok(Span(ms)), "{text}");
         }
         assert!(matches!(Span::parse("30"), Err(SpanFault::BareNumber(_))));

@@ -67,7 +67,14 @@ impl AttemptCall {
         hash.finalize().into()
     }
     fn fingerprint(&self, pin: &Pinned, policy: CachePolicy) -> Digest {
-        let grants: Vec<String> = self.snapshot.tools.get(self.node.step as usize).into_iter().flatten().map(|g| g.pin.digest.to_string()).collect();
+        let grants: Vec<String> = self
+            .snapshot
+            .tools
+            .get(self.node.step as usize)
+            .into_iter()
+            .flatten()
+            .map(|g| g.pin.digest.to_string())
+            .collect();
         FingerprintParts {
             tenant: &self.tenant,
             scope: policy.scope,
@@ -84,7 +91,12 @@ impl AttemptCall {
         AttemptResult { node: self.node, attempt: self.attempt, outcome, usage, cache, keep: None }
     }
     fn hit(&self, key: Digest, found: Found) -> AttemptResult {
-        let verdict = CacheVerdict::Hit { key, stored_at: found.stored_at, source_run: found.source_run, hits: found.hits };
+        let verdict = CacheVerdict::Hit {
+            key,
+            stored_at: found.stored_at,
+            source_run: found.source_run,
+            hits: found.hits,
+        };
         self.ended(Ok(found.output), Usage::default(), verdict)
     }
 }
@@ -102,11 +114,23 @@ pub(crate) fn from_memory(shared: &Shared, call: &AttemptCall) -> Option<Attempt
 /// Runs an attempt from the cache's question to its end.
 pub(crate) async fn run(shared: Arc<Shared>, call: AttemptCall) -> AttemptResult {
     let Some(pin) = call.pin().cloned() else {
-        return call.ended(Err(Failure::new(FailureKind::Internal, "the step calls nothing")), Usage::default(), CacheVerdict::Off);
+        return call.ended(
+            Err(Failure::new(FailureKind::Internal, "the step calls nothing")),
+            Usage::default(),
+            CacheVerdict::Off,
+        );
     };
     if call.input.size() as u64 > shared.limits.input_bytes {
-        let message = format!("the input has {} bytes; the limit input_bytes is {}", call.input.size(), shared.limits.input_bytes);
-        return call.ended(Err(Failure::new(FailureKind::QuotaExceeded, message)), Usage::default(), CacheVerdict::Off);
+        let message = format!(
+            "the input has {} bytes; the limit input_bytes is {}",
+            call.input.size(),
+            shared.limits.input_bytes
+        );
+        return call.ended(
+            Err(Failure::new(FailureKind::QuotaExceeded, message)),
+            Usage::default(),
+            CacheVerdict::Off,
+        );
     }
     let policy = call.step().cache;
     if policy.mode == CacheMode::Off {
@@ -131,23 +155,39 @@ pub(crate) async fn run(shared: Arc<Shared>, call: AttemptCall) -> AttemptResult
     finish(&call, end, Some((key, expires, policy.mode)))
 }
 
-fn finish(call: &AttemptCall, end: AttemptEnd, cached: Option<(Digest, Option<Timestamp>, CacheMode)>) -> AttemptResult {
+fn finish(
+    call: &AttemptCall,
+    end: AttemptEnd,
+    cached: Option<(Digest, Option<Timestamp>, CacheMode)>,
+) -> AttemptResult {
     let verdict = cached.map_or(CacheVerdict::Off, |(key, ..)| CacheVerdict::Miss { key });
     let outcome = match end.outcome {
         Outcome::Done(output) => Ok(output),
         Outcome::Failed(failure) => Err(failure),
-        Outcome::Continue(_) => Err(Failure::new(FailureKind::Internal, "an attempt ended with a checkpoint")),
+        Outcome::Continue(_) => {
+            Err(Failure::new(FailureKind::Internal, "an attempt ended with a checkpoint"))
+        }
     };
-    let keep = cached.filter(|(_, _, mode)| *mode != CacheMode::Read && outcome.is_ok()).map(|(key, expires, _)| (key, expires));
+    let keep = cached
+        .filter(|(_, _, mode)| *mode != CacheMode::Read && outcome.is_ok())
+        .map(|(key, expires, _)| (key, expires));
     AttemptResult { keep, ..call.ended(outcome, end.usage, verdict) }
 }
 
 /// Takes a slot and runs the plugin; an agent goes on from its checkpoints until it is done.
-pub(crate) async fn sandbox(shared: &Arc<Shared>, call: &AttemptCall, pin: Arc<Pinned>, depth: Depth) -> AttemptEnd {
+pub(crate) async fn sandbox(
+    shared: &Arc<Shared>,
+    call: &AttemptCall,
+    pin: Arc<Pinned>,
+    depth: Depth,
+) -> AttemptEnd {
     let step = call.step();
     let queue = step.timeouts.queue.map(|s| Duration::from_millis(s.0));
     let Ok(_slot) = shared.slots.take(depth, queue).await else {
-        return AttemptEnd::failed(FailureKind::DeadlineExceeded, "no sandbox was free within `timeout.queue`");
+        return AttemptEnd::failed(
+            FailureKind::DeadlineExceeded,
+            "no sandbox was free within `timeout.queue`",
+        );
     };
     let asked = lowest(step.limits, pin.limits, step.timeouts.run.map(|s| s.0));
     let limits = shared.limits.attempt(pin.kind, &asked);
@@ -186,7 +226,10 @@ pub(crate) async fn sandbox(shared: &Arc<Shared>, call: &AttemptCall, pin: Arc<P
     }
     AttemptEnd::failed(
         FailureKind::BudgetExhausted,
-        format!("the agent returned `continue` {} times (limit agent_segments)", shared.limits.agent_segments),
+        format!(
+            "the agent returned `continue` {} times (limit agent_segments)",
+            shared.limits.agent_segments
+        ),
     )
 }
 

@@ -60,6 +60,11 @@ impl Bus {
     }
     /// Subscribers now.
     pub(crate) fn listeners(&self) -> usize {
-        self.runs.lock().unwrap_or_else(PoisonError::into_inner).values().map(broadcast::Sender::receiver_count).sum()
+        self.runs
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .values()
+            .map(broadcast::Sender::receiver_count)
+            .sum()
     }
 }

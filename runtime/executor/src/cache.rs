@@ -95,7 +95,12 @@ impl OutputCache {
         }
         counter!(t::CACHE_HITS, "layer" => "memory").increment(1);
         let hits = entry.hits.fetch_add(1, Ordering::Relaxed) + 1;
-        Some(Found { output: entry.output.clone(), stored_at: entry.stored_at, source_run: entry.source_run, hits })
+        Some(Found {
+            output: entry.output.clone(),
+            stored_at: entry.stored_at,
+            source_run: entry.source_run,
+            hits,
+        })
     }
 
     /// Looks everywhere, waiting for whoever computes the same right now.
@@ -152,7 +157,15 @@ impl OutputCache {
     }
 
     /// Keeps an output in memory.
-    pub(crate) fn keep(&self, tenant: &Tenant, key: Digest, output: &Json, stored_at: Timestamp, expires: Option<Timestamp>, source_run: RunId) {
+    pub(crate) fn keep(
+        &self,
+        tenant: &Tenant,
+        key: Digest,
+        output: &Json,
+        stored_at: Timestamp,
+        expires: Option<Timestamp>,
+        source_run: RunId,
+    ) {
         let entry = Entry { output: output.clone(), stored_at, expires, source_run, hits: AtomicU64::new(0) };
         self.memory.insert((tenant.clone(), key), Arc::new(entry));
         gauge!(t::CACHE_BYTES).set(self.memory.weighted_size() as f64);

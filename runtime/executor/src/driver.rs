@@ -122,7 +122,13 @@ pub(crate) struct Opening {
 
 impl Driver {
     /// A driver for a run. It is known to the node from now on.
-    pub(crate) fn new(shared: Arc<Shared>, snapshot: Arc<Snapshot>, run: Run, at: Standing, accepted: Option<oneshot::Sender<Result<(), AppendFault>>>) -> Driver {
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        snapshot: Arc<Snapshot>,
+        run: Run,
+        at: Standing,
+        accepted: Option<oneshot::Sender<Result<(), AppendFault>>>,
+    ) -> Driver {
         let (nudge, inbox) = mpsc::channel(NUDGES);
         let (done, seen) = watch::channel(None);
         shared.activate(run.id, Active { nudge, done: seen });
@@ -247,7 +253,12 @@ impl Driver {
             }
             Happening::Time => {
                 let now = self.shared.now();
-                let due: Vec<Input> = self.timers.iter().take_while(|(at, _)| *at <= now).map(|(_, t)| Input::TimerFired(*t)).collect();
+                let due: Vec<Input> = self
+                    .timers
+                    .iter()
+                    .take_while(|(at, _)| *at <= now)
+                    .map(|(_, t)| Input::TimerFired(*t))
+                    .collect();
                 self.settle(due, Vec::new(), None).await
             }
         }
@@ -272,7 +283,11 @@ impl Driver {
     }
     fn payload(&mut self, output: &Json, fresh: bool) -> Payload {
         let limits = &self.shared.limits;
-        let most = if self.inline < limits.run_inline_bytes { limits.inline_bytes } else { limits.inline_bytes.min(1024) };
+        let most = if self.inline < limits.run_inline_bytes {
+            limits.inline_bytes
+        } else {
+            limits.inline_bytes.min(1024)
+        };
         if output.size() as u64 <= most {
             self.inline += output.size() as u64;
             return Payload::Inline(output.clone());
@@ -296,7 +311,12 @@ impl Driver {
     }
 
     /// Decides what these inputs mean, hands the facts over, and begins what they allow.
-    async fn settle(&mut self, inputs: Vec<Input>, mut events: Vec<Event>, mut index: Option<IndexChange>) -> Result<(), Exit> {
+    async fn settle(
+        &mut self,
+        inputs: Vec<Input>,
+        mut events: Vec<Event>,
+        mut index: Option<IndexChange>,
+    ) -> Result<(), Exit> {
         let now = self.shared.now();
         let most = self.shared.limits.run_unsynced_events as usize;
         let mut inputs = VecDeque::from(inputs);
@@ -306,7 +326,8 @@ impl Driver {
         while let Some(input) = inputs.pop_front() {
             let mut input = input;
             loop {
-                let settled = self.run.settle(&input, now, &self.values, most, &mut events).map_err(Exit::Illegal)?;
+                let settled =
+                    self.run.settle(&input, now, &self.values, most, &mut events).map_err(Exit::Illegal)?;
                 input = Input::Advance;
                 match settled {
                     Settled::Quiet => break,
@@ -354,7 +375,9 @@ impl Driver {
     }
     fn index_change(&mut self, now: Timestamp) -> IndexChange {
         match self.run.finish() {
-            Some(finish) => IndexChange::Update { status: RunStatus::from(finish), due: None, finished: Some(now) },
+            Some(finish) => {
+                IndexChange::Update { status: RunStatus::from(finish), due: None, finished: Some(now) }
+            }
             None if self.index == RunStatus::Running => IndexChange::None,
             None => {
                 self.index = RunStatus::Running;
@@ -392,14 +415,30 @@ impl Driver {
         }
         let needs = self.run.needs_for(node, &self.values);
         self.fetch(&needs).await?;
-        let (tenant, traceparent) = self.run.accepted().map(|a| (a.tenant.clone(), a.traceparent.clone())).unwrap_or_default();
+        let (tenant, traceparent) =
+            self.run.accepted().map(|a| (a.tenant.clone(), a.traceparent.clone())).unwrap_or_default();
         let future: BoxFuture<'static, AttemptResult> = match self.run.input_of(node, &self.values) {
             Err(failure) => {
-                let result = AttemptResult { node, attempt, outcome: Err(failure), usage: Default::default(), cache: CacheVerdict::Off, keep: None };
+                let result = AttemptResult {
+                    node,
+                    attempt,
+                    outcome: Err(failure),
+                    usage: Default::default(),
+                    cache: CacheVerdict::Off,
+                    keep: None,
+                };
                 std::future::ready(result).boxed()
             }
             Ok(input) => {
-                let call = AttemptCall { tenant, run: self.run.id, node, attempt, snapshot: self.snapshot.clone(), input, traceparent };
+                let call = AttemptCall {
+                    tenant,
+                    run: self.run.id,
+                    node,
+                    attempt,
+                    snapshot: self.snapshot.clone(),
+                    input,
+                    traceparent,
+                };
                 match attempt::from_memory(&self.shared, &call) {
                     Some(result) => std::future::ready(result).boxed(),
                     None => attempt::run(self.shared.clone(), call).boxed(),
@@ -420,8 +459,16 @@ impl Driver {
             self.values.clear();
         }
         for digest in digests {
-            let damaged = |why: &str| Exit::Unreadable(StoreFault::Damaged { what: format!("value {digest}"), why: why.to_owned() });
-            let bytes = self.shared.store.blob(*digest).await.map_err(Exit::Unreadable)?.ok_or_else(|| damaged("it is missing"))?;
+            let damaged = |why: &str| {
+                Exit::Unreadable(StoreFault::Damaged { what: format!("value {digest}"), why: why.to_owned() })
+            };
+            let bytes = self
+                .shared
+                .store
+                .blob(*digest)
+                .await
+                .map_err(Exit::Unreadable)?
+                .ok_or_else(|| damaged("it is missing"))?;
             let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is not text"))?;
             self.values.insert(*digest, Json::trusted(text));
         }
@@ -438,7 +485,9 @@ impl Driver {
         for message in &messages {
             match crate::inbox::input_of(&message.body) {
                 Some(input) => inputs.push(input),
-                None => tracing::error!(run = %self.run.id, message = message.id, "a message of the inbox cannot be read; it is dropped"),
+                None => {
+                    tracing::error!(run = %self.run.id, message = message.id, "a message of the inbox cannot be read; it is dropped")
+                }
             }
             self.consumed.push(message.id);
         }
@@ -493,12 +542,18 @@ impl Driver {
             return Ok(Some(Exit::Drained));
         }
         let now = self.shared.now();
-        let Some(due) = self.timers.first().map(|(at, _)| *at).filter(|_| self.run.waits()) else { return Ok(None) };
+        let Some(due) = self.timers.first().map(|(at, _)| *at).filter(|_| self.run.waits()) else {
+            return Ok(None);
+        };
         if due.since_ms(now) < self.shared.settings.park_after_ms {
             return Ok(None);
         }
         self.index = RunStatus::Waiting;
-        self.hand_over(now, Vec::new(), Some(IndexChange::Update { status: RunStatus::Waiting, due: Some(due), finished: None }));
+        self.hand_over(
+            now,
+            Vec::new(),
+            Some(IndexChange::Update { status: RunStatus::Waiting, due: Some(due), finished: None }),
+        );
         if let Some((seq, result)) = self.appends.next().await {
             self.committed(seq, result).await?;
         }

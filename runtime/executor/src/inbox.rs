@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 /// The message that asks for a run to be cancelled.
 pub(crate) fn cancel(by: &str, reason: &str) -> Json {
-    Json::from_value(Value::map([("cancel", Value::map([("by", Value::text(by)), ("reason", Value::text(reason))]))]))
+    Json::from_value(Value::map([(
+        "cancel",
+        Value::map([("by", Value::text(by)), ("reason", Value::text(reason))]),
+    )]))
 }
 
 /// What a message means to the core.

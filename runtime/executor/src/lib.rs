@@ -110,7 +110,11 @@ impl Executor {
     pub async fn start(parts: Parts) -> Result<Executor, StartFault> {
         let ttl = parts.limits.lease_ms;
         let node = parts.settings.node.clone();
-        let lease = parts.store.take_lease(&node, ttl).await?.ok_or_else(|| StartFault::NameTaken(node.to_string()))?;
+        let lease = parts
+            .store
+            .take_lease(&node, ttl)
+            .await?
+            .ok_or_else(|| StartFault::NameTaken(node.to_string()))?;
         let shared = Arc::new(Shared::new(parts, lease));
         shared.registry.load(&*shared.shelf, &Tenant::default()).await?;
         tokio::spawn(upkeep::claim_loop(shared.clone()));
@@ -158,7 +162,12 @@ impl Executor {
         read::detail(&self.shared, tenant, run).await
     }
     /// A run when it has ended, or when the time is up.
-    pub async fn wait(&self, tenant: &Tenant, run: RunId, at_most: Duration) -> Result<Option<RunDetail>, ReadFault> {
+    pub async fn wait(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        at_most: Duration,
+    ) -> Result<Option<RunDetail>, ReadFault> {
         read::wait(&self.shared, tenant, run, at_most).await
     }
     /// A page of runs, newest first.
@@ -166,27 +175,56 @@ impl Executor {
         Ok(self.shared.store.runs(query).await?)
     }
     /// Rows of a run's journal after `after`.
-    pub async fn journal(&self, tenant: &Tenant, run: RunId, after: u64, limit: u32) -> Result<Option<Vec<JournalRow>>, ReadFault> {
+    pub async fn journal(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        after: u64,
+        limit: u32,
+    ) -> Result<Option<Vec<JournalRow>>, ReadFault> {
         read::journal(&self.shared, tenant, run, after, limit).await
     }
     /// A page of a `forEach`'s items. `None` where there is no such run or step.
-    pub async fn items(&self, tenant: &Tenant, run: RunId, step: &str, from: u32, limit: u32) -> Result<Option<Vec<(u32, WorkView)>>, ReadFault> {
+    pub async fn items(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        step: &str,
+        from: u32,
+        limit: u32,
+    ) -> Result<Option<Vec<(u32, WorkView)>>, ReadFault> {
         read::items(&self.shared, tenant, run, step, from, limit).await
     }
     /// A value that a run's document names by its digest. `None` where the tenant has no such run, or there is no
     /// such value.
-    pub async fn value(&self, tenant: &Tenant, run: RunId, digest: Digest) -> Result<Option<Json>, ReadFault> {
+    pub async fn value(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        digest: Digest,
+    ) -> Result<Option<Json>, ReadFault> {
         match read::row(&self.shared, tenant, run).await? {
             None => Ok(None),
             Some(_) => read::value(&self.shared, digest).await,
         }
     }
     /// The events of a run after this one, past and future, without a gap. Ends with the run.
-    pub async fn events(&self, tenant: &Tenant, run: RunId, after: Option<EventId>) -> Result<Option<impl Stream<Item = StreamItem> + Send + use<>>, ReadFault> {
+    pub async fn events(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        after: Option<EventId>,
+    ) -> Result<Option<impl Stream<Item = StreamItem> + Send + use<>>, ReadFault> {
         read::follow(&self.shared, tenant, run, after).await
     }
     /// Asks for a run to be cancelled. What is answered is on disk.
-    pub async fn cancel(&self, tenant: &Tenant, run: RunId, by: &str, reason: &str) -> Result<CancelAnswer, ReadFault> {
+    pub async fn cancel(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        by: &str,
+        reason: &str,
+    ) -> Result<CancelAnswer, ReadFault> {
         if read::row(&self.shared, tenant, run).await?.is_none() {
             return Ok(CancelAnswer::Unknown);
         }
@@ -211,20 +249,39 @@ impl Executor {
         workflows::publish(&self.shared, tenant, doc).await
     }
     /// A page of published versions after this key, with their keys.
-    pub async fn workflows(&self, tenant: &Tenant, after: &str, limit: u32) -> Result<Vec<(String, WorkflowEntry)>, StoreFault> {
+    pub async fn workflows(
+        &self,
+        tenant: &Tenant,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<(String, WorkflowEntry)>, StoreFault> {
         workflows::page(&self.shared, tenant, after, limit).await
     }
     /// Every version of `namespace/name`, oldest first.
-    pub async fn workflow_versions(&self, tenant: &Tenant, name: &str) -> Result<Vec<WorkflowEntry>, StoreFault> {
+    pub async fn workflow_versions(
+        &self,
+        tenant: &Tenant,
+        name: &str,
+    ) -> Result<Vec<WorkflowEntry>, StoreFault> {
         workflows::versions(&self.shared, tenant, Some(name)).await
     }
     /// The newest version that `namespace/name@range` can mean.
-    pub async fn workflow(&self, tenant: &Tenant, reference: &str) -> Result<Option<WorkflowEntry>, StoreFault> {
+    pub async fn workflow(
+        &self,
+        tenant: &Tenant,
+        reference: &str,
+    ) -> Result<Option<WorkflowEntry>, StoreFault> {
         workflows::entry(&self.shared, tenant, reference).await
     }
 
     /// Takes a plugin that has been compiled and described; the next run may use it.
-    pub async fn add_plugin(&self, tenant: &Tenant, metadata: Metadata, digest: Digest, size: u64) -> Result<(), PluginFault> {
+    pub async fn add_plugin(
+        &self,
+        tenant: &Tenant,
+        metadata: Metadata,
+        digest: Digest,
+        size: u64,
+    ) -> Result<(), PluginFault> {
         let entry = PluginEntry { metadata: Arc::new(metadata), digest, size, loaded_at: self.shared.now() };
         self.shared.registry.add(&*self.shared.shelf, tenant, entry).await
     }

@@ -52,7 +52,13 @@ pub struct Settings {
 
 impl Default for Settings {
     fn default() -> Settings {
-        Settings { node: "local".into(), run_parallel: 16, workers: 16, start_rate_per_s: None, park_after_ms: 5_000 }
+        Settings {
+            node: "local".into(),
+            run_parallel: 16,
+            workers: 16,
+            start_rate_per_s: None,
+            park_after_ms: 5_000,
+        }
     }
 }
 

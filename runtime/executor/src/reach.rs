@@ -36,12 +36,16 @@ impl AttemptReach {
         if !self.shared.bus.is_heard(run) {
             return;
         }
-        let mut data = vec![("step", Value::text(self.call.step().id.clone())), ("attempt", Value::Int(i64::from(self.call.attempt)))];
+        let mut data = vec![
+            ("step", Value::text(self.call.step().id.clone())),
+            ("attempt", Value::Int(i64::from(self.call.attempt))),
+        ];
         if let Some(item) = self.call.node.item {
             data.push(("item", Value::Int(i64::from(item))));
         }
         data.extend(more);
-        let event = PublicEvent { id: None, time: self.shared.now(), kind, data: Json::from_value(Value::map(data)) };
+        let event =
+            PublicEvent { id: None, time: self.shared.now(), kind, data: Json::from_value(Value::map(data)) };
         self.shared.bus.tell(run, Told::Transient(Arc::new(event)));
     }
 
@@ -86,7 +90,9 @@ impl Reach for AttemptReach {
             match outcome {
                 Outcome::Done(output) => Ok(output),
                 Outcome::Failed(failure) => Err(failure),
-                Outcome::Continue(_) => Err(Failure::new(FailureKind::Internal, "a tool returned a checkpoint")),
+                Outcome::Continue(_) => {
+                    Err(Failure::new(FailureKind::Internal, "a tool returned a checkpoint"))
+                }
             }
         }
         .boxed()

@@ -105,7 +105,11 @@ pub(crate) async fn replay(shared: &Shared, row: &RunRow) -> Result<Replayed, Re
     Ok(Replayed { run, snapshot, seq })
 }
 
-pub(crate) async fn detail(shared: &Shared, tenant: &Tenant, run: RunId) -> Result<Option<RunDetail>, ReadFault> {
+pub(crate) async fn detail(
+    shared: &Shared,
+    tenant: &Tenant,
+    run: RunId,
+) -> Result<Option<RunDetail>, ReadFault> {
     let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
     let replayed = replay(shared, &row).await?;
     let estimate = shared.pace(replayed.snapshot.plan.digest);
@@ -113,7 +117,12 @@ pub(crate) async fn detail(shared: &Shared, tenant: &Tenant, run: RunId) -> Resu
 }
 
 /// Waits until the run has ended, at most so long.
-pub(crate) async fn wait(shared: &Shared, tenant: &Tenant, run: RunId, at_most: Duration) -> Result<Option<RunDetail>, ReadFault> {
+pub(crate) async fn wait(
+    shared: &Shared,
+    tenant: &Tenant,
+    run: RunId,
+    at_most: Duration,
+) -> Result<Option<RunDetail>, ReadFault> {
     let end = tokio::time::Instant::now() + at_most;
     loop {
         if let Some(active) = shared.active(run) {
@@ -137,7 +146,13 @@ pub(crate) async fn wait(shared: &Shared, tenant: &Tenant, run: RunId, at_most: 
 /// How soon a run that nobody drives here is looked at again.
 const IDLE_LOOK: Duration = Duration::from_millis(20);
 
-pub(crate) async fn journal(shared: &Shared, tenant: &Tenant, run: RunId, after: u64, limit: u32) -> Result<Option<Vec<JournalRow>>, ReadFault> {
+pub(crate) async fn journal(
+    shared: &Shared,
+    tenant: &Tenant,
+    run: RunId,
+    after: u64,
+    limit: u32,
+) -> Result<Option<Vec<JournalRow>>, ReadFault> {
     match row(shared, tenant, run).await? {
         None => Ok(None),
         Some(_) => Ok(Some(shared.store.journal(run, after, limit).await?)),
@@ -145,7 +160,14 @@ pub(crate) async fn journal(shared: &Shared, tenant: &Tenant, run: RunId, after:
 }
 
 /// A step's items.
-pub(crate) async fn items(shared: &Shared, tenant: &Tenant, run: RunId, step: &str, from: u32, limit: u32) -> Result<Option<Vec<(u32, WorkView)>>, ReadFault> {
+pub(crate) async fn items(
+    shared: &Shared,
+    tenant: &Tenant,
+    run: RunId,
+    step: &str,
+    from: u32,
+    limit: u32,
+) -> Result<Option<Vec<(u32, WorkView)>>, ReadFault> {
     let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
     let replayed = replay(shared, &row).await?;
     Ok(replayed.run.plan.step(step).map(|index| replayed.run.item_views(index, from, limit)))
@@ -189,12 +211,28 @@ enum Stage {
 }
 
 /// The events of a run after this one: first what is stored, then what happens, without a gap. Ends with the run.
-pub(crate) async fn follow(shared: &Arc<Shared>, tenant: &Tenant, run: RunId, after: Option<EventId>) -> Result<Option<impl Stream<Item = StreamItem> + Send + use<>>, ReadFault> {
+pub(crate) async fn follow(
+    shared: &Arc<Shared>,
+    tenant: &Tenant,
+    run: RunId,
+    after: Option<EventId>,
+) -> Result<Option<impl Stream<Item = StreamItem> + Send + use<>>, ReadFault> {
     let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
     // Listening begins before the past is read, so that nothing falls between the two.
-    let live = shared.bus.listen(run).map_err(|TooManySubscribers| ReadFault::TooManySubscribers { most: shared.limits.subscriptions })?;
+    let live = shared
+        .bus
+        .listen(run)
+        .map_err(|TooManySubscribers| ReadFault::TooManySubscribers { most: shared.limits.subscriptions })?;
     let snapshot = shared.snapshots.get(row.snapshot).await?;
-    let following = Following { shared: shared.clone(), run, snapshot, live, seen: after.unwrap_or((0, 0)), ready: VecDeque::new(), stage: Stage::Past };
+    let following = Following {
+        shared: shared.clone(),
+        run,
+        snapshot,
+        live,
+        seen: after.unwrap_or((0, 0)),
+        ready: VecDeque::new(),
+        stage: Stage::Past,
+    };
     Ok(Some(futures_util::stream::unfold(following, |mut f| async move {
         let item = f.next().await?;
         Some((item, f))
@@ -254,6 +292,7 @@ impl Following {
 
     fn queue(&mut self, events: impl Iterator<Item = PublicEvent>) {
         let last = self.ready.back().and_then(|e| e.id).unwrap_or(self.seen);
-        self.ready.extend(events.filter(|e| e.id.is_none_or(|id| id > last || (last == (0, 0) && id >= (1, 0)))));
+        self.ready
+            .extend(events.filter(|e| e.id.is_none_or(|id| id > last || (last == (0, 0) && id >= (1, 0)))));
     }
 }

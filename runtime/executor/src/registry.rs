@@ -84,7 +84,9 @@ impl Registry {
                 after.clone_from(&record.key);
                 match serde_json::from_str::<PluginEntry>(record.body.text()) {
                     Ok(entry) => self.hold(tenant, entry),
-                    Err(fault) => tracing::error!(key = record.key, %fault, "a plugin record is damaged; push the plugin again"),
+                    Err(fault) => {
+                        tracing::error!(key = record.key, %fault, "a plugin record is damaged; push the plugin again")
+                    }
                 }
             }
             if page.len() < PAGE as usize {
@@ -102,7 +104,12 @@ impl Registry {
     }
 
     /// Takes a plugin whose component has been compiled and described. The same bytes again change nothing.
-    pub async fn add(&self, shelf: &dyn Shelf, tenant: &Tenant, entry: PluginEntry) -> Result<(), PluginFault> {
+    pub async fn add(
+        &self,
+        shelf: &dyn Shelf,
+        tenant: &Tenant,
+        entry: PluginEntry,
+    ) -> Result<(), PluginFault> {
         let metadata = &entry.metadata;
         let key = format!("{}@{}", metadata.reference(), metadata.version);
         let body = Json::trusted(serde_json::to_string(&entry).unwrap_or_default());
@@ -110,9 +117,15 @@ impl Registry {
             Ok(_) => {}
             Err(StoreFault::Conflict(_)) => {
                 let present = shelf.get(&collection(PLUGINS, tenant), &key).await?;
-                let digest = present.and_then(|r| serde_json::from_str::<PluginEntry>(r.body.text()).ok()).map(|e| e.digest);
+                let digest = present
+                    .and_then(|r| serde_json::from_str::<PluginEntry>(r.body.text()).ok())
+                    .map(|e| e.digest);
                 if let Some(digest) = digest.filter(|d| *d != entry.digest) {
-                    return Err(PluginFault::VersionConflict { name: metadata.reference(), version: metadata.version.to_string(), digest });
+                    return Err(PluginFault::VersionConflict {
+                        name: metadata.reference(),
+                        version: metadata.version.to_string(),
+                        digest,
+                    });
                 }
             }
             Err(fault) => return Err(fault.into()),
@@ -128,7 +141,13 @@ impl Registry {
     /// Every version of every plugin of the tenant, by kind and name, oldest version first.
     pub fn all(&self, tenant: &Tenant) -> Vec<PluginEntry> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        held.tenants.get(tenant).into_iter().flat_map(|p| p.values()).flat_map(|v| v.values()).cloned().collect()
+        held.tenants
+            .get(tenant)
+            .into_iter()
+            .flat_map(|p| p.values())
+            .flat_map(|v| v.values())
+            .cloned()
+            .collect()
     }
     /// The newest version that the reference can mean.
     pub fn resolve(&self, tenant: &Tenant, reference: &PluginRef) -> Option<PluginEntry> {
@@ -141,9 +160,14 @@ impl Registry {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let Some(plugins) = held.tenants.get(tenant) else { return Vec::new() };
         let granted = |kind: PluginKind, name: &str| {
-            patterns.iter().any(|p| p.split_once(':').is_some_and(|(k, n)| k == kind.word() && (n == "*" || n == name)))
+            patterns
+                .iter()
+                .any(|p| p.split_once(':').is_some_and(|(k, n)| k == kind.word() && (n == "*" || n == name)))
         };
-        let newest = plugins.iter().filter(|((kind, name), _)| granted(*kind, name)).filter_map(|(_, v)| v.values().next_back());
+        let newest = plugins
+            .iter()
+            .filter(|((kind, name), _)| granted(*kind, name))
+            .filter_map(|(_, v)| v.values().next_back());
         newest.cloned().collect()
     }
     /// The registry as the checks of one tenant's workflows see it.
@@ -164,7 +188,8 @@ impl Catalog for TenantCatalog<'_> {
         self.registry.resolve(self.tenant, reference).map(|e| e.metadata)
     }
     fn names(&self) -> Vec<String> {
-        let mut names: Vec<String> = self.registry.all(self.tenant).iter().map(|e| e.metadata.reference()).collect();
+        let mut names: Vec<String> =
+            self.registry.all(self.tenant).iter().map(|e| e.metadata.reference()).collect();
         names.dedup();
         names
     }

@@ -85,7 +85,10 @@ impl Shared {
             pace: Mutex::new(HashMap::new()),
             wake_claim: tokio::sync::Notify::new(),
             plans: moka::sync::Cache::new(limits.plan_cache),
-            references: moka::sync::Cache::builder().max_capacity(limits.plan_cache).time_to_live(REFERENCE_LIFE).build(),
+            references: moka::sync::Cache::builder()
+                .max_capacity(limits.plan_cache)
+                .time_to_live(REFERENCE_LIFE)
+                .build(),
             store: parts.store,
             shelf: parts.shelf,
             invoker: parts.invoker,

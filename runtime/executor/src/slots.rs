@@ -54,7 +54,8 @@ pub(crate) struct QueueTimeout;
 impl Slots {
     /// So many slots, and at most so many begun in a second.
     pub(crate) fn new(most: usize, start_rate_per_s: Option<u32>) -> Slots {
-        let pace = |per_s: u32| Pace { interval: Duration::from_secs(1) / per_s.max(1), next: Instant::now() };
+        let pace =
+            |per_s: u32| Pace { interval: Duration::from_secs(1) / per_s.max(1), next: Instant::now() };
         Slots {
             ordinary: Arc::new(Semaphore::new(most)),
             nested: Arc::new(Semaphore::new(most)),
@@ -81,12 +82,19 @@ impl Slots {
         Ok(Slot { _permit: permit })
     }
 
-    async fn queue(&self, from: Arc<Semaphore>, at_most: Option<Duration>) -> Result<OwnedSemaphorePermit, QueueTimeout> {
+    async fn queue(
+        &self,
+        from: Arc<Semaphore>,
+        at_most: Option<Duration>,
+    ) -> Result<OwnedSemaphorePermit, QueueTimeout> {
         let since = Instant::now();
         let _waiting = Waiting::new();
         let got = match at_most {
             None => from.acquire_owned().await.map_err(|_| QueueTimeout),
-            Some(most) => tokio::time::timeout(most, from.acquire_owned()).await.map_err(|_| QueueTimeout)?.map_err(|_| QueueTimeout),
+            Some(most) => tokio::time::timeout(most, from.acquire_owned())
+                .await
+                .map_err(|_| QueueTimeout)?
+                .map_err(|_| QueueTimeout),
         };
         histogram!(t::QUEUE_SECONDS).record(since.elapsed());
         got

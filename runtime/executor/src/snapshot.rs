@@ -82,7 +82,12 @@ impl Snapshots {
     }
 
     /// Pins the plan's plugins as they are now, and keeps the result in the store.
-    pub async fn make(&self, tenant: &Tenant, plan: &Arc<Plan>, registry: &Registry) -> Result<Arc<Snapshot>, SnapshotFault> {
+    pub async fn make(
+        &self,
+        tenant: &Tenant,
+        plan: &Arc<Plan>,
+        registry: &Registry,
+    ) -> Result<Arc<Snapshot>, SnapshotFault> {
         let key = (tenant.clone(), plan.digest, registry.epoch());
         if let Some(made) = self.made.get(&key) {
             return Ok(made);
@@ -90,7 +95,8 @@ impl Snapshots {
         let mut pins = Vec::with_capacity(plan.calls.len());
         for call in &plan.calls {
             let entry = registry.resolve(tenant, call).ok_or_else(|| {
-                let names: Vec<String> = registry.all(tenant).iter().map(|e| e.metadata.reference()).collect();
+                let names: Vec<String> =
+                    registry.all(tenant).iter().map(|e| e.metadata.reference()).collect();
                 let asked = format!("{}:{}", call.kind.word(), call.name);
                 Unresolved { reference: call.to_string(), hint: crate::registry::hint(&asked, &names) }
             })?;
@@ -105,7 +111,8 @@ impl Snapshots {
         let bytes = serde_json::to_vec(&stored).unwrap_or_default();
         let digest = Digest::of(&bytes);
         self.store.put_blob(Blob { digest, bytes: bytes.into() }).await?;
-        let snapshot = Arc::new(Snapshot { digest, plan: plan.clone(), pins: stored.pins, tools: stored.tools });
+        let snapshot =
+            Arc::new(Snapshot { digest, plan: plan.clone(), pins: stored.pins, tools: stored.tools });
         self.made.insert(key, snapshot.clone());
         self.by_digest.insert(digest, snapshot.clone());
         Ok(snapshot)
@@ -119,11 +126,13 @@ impl Snapshots {
         let damaged = |why: String| StoreFault::Damaged { what: format!("snapshot {digest}"), why };
         let bytes = self.store.blob(digest).await?.ok_or_else(|| damaged("it is missing".into()))?;
         let stored: Stored = serde_json::from_slice(&bytes).map_err(|e| damaged(e.to_string()))?;
-        let plan = Plan::reread(&stored.source).map_err(|f| damaged(f.first().map(ToString::to_string).unwrap_or_default()))?;
+        let plan = Plan::reread(&stored.source)
+            .map_err(|f| damaged(f.first().map(ToString::to_string).unwrap_or_default()))?;
         if stored.pins.len() != plan.calls.len() {
             return Err(damaged("its plugins do not fit its workflow".into()));
         }
-        let snapshot = Arc::new(Snapshot { digest, plan: Arc::new(plan), pins: stored.pins, tools: stored.tools });
+        let snapshot =
+            Arc::new(Snapshot { digest, plan: Arc::new(plan), pins: stored.pins, tools: stored.tools });
         self.by_digest.insert(digest, snapshot.clone());
         Ok(snapshot)
     }

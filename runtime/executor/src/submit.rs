@@ -15,7 +15,9 @@ use heddle_core::run::Run;
 use heddle_core::run::event::{Accepted, Batch, Event, Payload};
 use heddle_core::schema::Mismatch;
 use heddle_core::time::Timestamp;
-use heddle_store::{Append, AppendFault, Blob, IdempotencyClaim, IndexChange, RunRow, RunStatus, SameRequest, StoreFault};
+use heddle_store::{
+    Append, AppendFault, Blob, IdempotencyClaim, IndexChange, RunRow, RunStatus, SameRequest, StoreFault,
+};
 use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -127,10 +129,11 @@ pub(crate) async fn submit(shared: &Arc<Shared>, wish: Submit) -> Result<Submitt
     check_size(shared, &wish)?;
     let plan = plan_of(shared, &wish).await?;
     let input = plan.accept_input(&wish.input).map_err(SubmitFault::InvalidInput)?;
-    let snapshot = shared.snapshots.make(&wish.tenant, &plan, &shared.registry).await.map_err(|fault| match fault {
-        SnapshotFault::Store(fault) => SubmitFault::Store(fault),
-        other => SubmitFault::Snapshot(other),
-    })?;
+    let snapshot =
+        shared.snapshots.make(&wish.tenant, &plan, &shared.registry).await.map_err(|fault| match fault {
+            SnapshotFault::Store(fault) => SubmitFault::Store(fault),
+            other => SubmitFault::Snapshot(other),
+        })?;
     let free = (shared.active_count() as u64) < shared.limits.runs_active;
     let queued = shared.queued.load(Ordering::Relaxed);
     if !free && queued >= shared.limits.runs_queued {
@@ -171,12 +174,20 @@ async fn plan_of(shared: &Shared, wish: &Submit) -> Result<Arc<Plan>, SubmitFaul
                 Err(SubmitFault::UnknownWorkflow { reference: reference.clone(), hint })
             }
         },
-        WorkflowChoice::Inline(doc) => workflows::check(shared, &wish.tenant, doc).map_err(SubmitFault::InvalidWorkflow),
+        WorkflowChoice::Inline(doc) => {
+            workflows::check(shared, &wish.tenant, doc).map_err(SubmitFault::InvalidWorkflow)
+        }
     }
 }
 
 /// The first fact of a run, with what is kept beside it.
-fn open(shared: &Shared, run: RunId, wish: &Submit, snapshot: &Arc<Snapshot>, input: Json) -> (Event, Opening, Timestamp) {
+fn open(
+    shared: &Shared,
+    run: RunId,
+    wish: &Submit,
+    snapshot: &Arc<Snapshot>,
+    input: Json,
+) -> (Event, Opening, Timestamp) {
     let now = shared.now();
     let mut blobs = Vec::new();
     let input = if input.size() as u64 <= shared.limits.inline_bytes {
@@ -212,13 +223,22 @@ fn open(shared: &Shared, run: RunId, wish: &Submit, snapshot: &Arc<Snapshot>, in
         labels: wish.labels.clone(),
         traceparent: wish.traceparent.clone(),
     };
-    (Event::RunAccepted(Arc::new(accepted)), Opening { index: IndexChange::Create(Box::new(row)), blobs }, now)
+    (
+        Event::RunAccepted(Arc::new(accepted)),
+        Opening { index: IndexChange::Create(Box::new(row)), blobs },
+        now,
+    )
 }
 
 type Answer = Result<(RunId, Repeated), SubmitFault>;
 
 /// Accepts and drives in one: the run's first attempts ride in the append that accepts it.
-async fn drive_at_once(shared: &Arc<Shared>, id: RunId, snapshot: Arc<Snapshot>, (event, opening, now): (Event, Opening, Timestamp)) -> Answer {
+async fn drive_at_once(
+    shared: &Arc<Shared>,
+    id: RunId,
+    snapshot: Arc<Snapshot>,
+    (event, opening, now): (Event, Opening, Timestamp),
+) -> Answer {
     let mut run = Run::new(id, snapshot.plan.clone(), shared.limits.clone());
     run.apply(&event, now).map_err(|e| SubmitFault::Store(StoreFault::Unavailable(e.to_string())))?;
     let (answer, accepted) = oneshot::channel();
@@ -233,7 +253,12 @@ async fn drive_at_once(shared: &Arc<Shared>, id: RunId, snapshot: Arc<Snapshot>,
 }
 
 /// Records a run that nobody drives yet; the claim loop hands it to a driver.
-async fn record_first(shared: &Arc<Shared>, id: RunId, wish: &Submit, (event, opening, now): (Event, Opening, Timestamp)) -> Answer {
+async fn record_first(
+    shared: &Arc<Shared>,
+    id: RunId,
+    wish: &Submit,
+    (event, opening, now): (Event, Opening, Timestamp),
+) -> Answer {
     let IndexChange::Create(mut row) = opening.index else { return Ok((id, Repeated::No)) };
     row.status = RunStatus::Queued;
     let idempotency = wish.idempotency.as_ref().map(|key| IdempotencyClaim {
@@ -259,7 +284,9 @@ async fn record_first(shared: &Arc<Shared>, id: RunId, wish: &Submit, (event, op
             Ok((id, Repeated::No))
         }
         Err(AppendFault::Duplicate { run, same_request: SameRequest::Yes }) => Ok((run, Repeated::Yes)),
-        Err(AppendFault::Duplicate { run, same_request: SameRequest::No }) => Err(SubmitFault::IdempotencyMismatch { run }),
+        Err(AppendFault::Duplicate { run, same_request: SameRequest::No }) => {
+            Err(SubmitFault::IdempotencyMismatch { run })
+        }
         Err(fault) => Err(refused(fault)),
     }
 }

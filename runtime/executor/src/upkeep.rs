@@ -27,9 +27,15 @@ pub(crate) fn spawn(shared: Arc<Shared>, driver: Driver, opening: Option<(Vec<Ev
     tokio::spawn(async move {
         match driver.drive(opening).await {
             Exit::Finished | Exit::Parked | Exit::Drained => {}
-            Exit::Lost(fault) => tracing::warn!(%run, %fault, "the run is driven elsewhere, or the store is gone; its driver stops"),
-            Exit::Unreadable(fault) => tracing::error!(%run, %fault, "the run cannot be read; it stays as it is: `heddle doctor`"),
-            Exit::Illegal(fault) => tracing::error!(%run, %fault, "the journal contradicts the plan; the run stays as it is: `heddle doctor`"),
+            Exit::Lost(fault) => {
+                tracing::warn!(%run, %fault, "the run is driven elsewhere, or the store is gone; its driver stops")
+            }
+            Exit::Unreadable(fault) => {
+                tracing::error!(%run, %fault, "the run cannot be read; it stays as it is: `heddle doctor`")
+            }
+            Exit::Illegal(fault) => {
+                tracing::error!(%run, %fault, "the journal contradicts the plan; the run stays as it is: `heddle doctor`")
+            }
         }
         drop(shared);
     });
@@ -63,7 +69,9 @@ async fn claim(shared: &Arc<Shared>, limit: u32) -> usize {
     let taken = rows.len();
     for row in rows {
         if row.status == RunStatus::Queued {
-            let _ = shared.queued.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1)));
+            let _ = shared
+                .queued
+                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1)));
         }
         take_over(shared, row).await;
     }
@@ -86,7 +94,9 @@ async fn take_over(shared: &Arc<Shared>, row: RunRow) {
             spawn(shared.clone(), driver, None);
         }
         // The run keeps its place in the store, and other runs go on.
-        Err(fault) => tracing::error!(run = %row.run, %fault, "the run cannot be taken over: `heddle doctor`"),
+        Err(fault) => {
+            tracing::error!(run = %row.run, %fault, "the run cannot be taken over: `heddle doctor`")
+        }
     }
 }
 

@@ -102,10 +102,16 @@ pub(crate) async fn publish(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Resu
             Ok(Published { entry, novelty: Novelty::New })
         }
         Err(StoreFault::Conflict(_)) => match read(shared, tenant, &key).await? {
-            Some(present) if present.digest == entry.digest => Ok(Published { entry: present, novelty: Novelty::Known }),
+            Some(present) if present.digest == entry.digest => {
+                Ok(Published { entry: present, novelty: Novelty::Known })
+            }
             Some(present) => {
                 let name = format!("{}/{}", entry.namespace, entry.name);
-                Err(PublishFault::Conflict { name, version: entry.version.to_string(), digest: present.digest })
+                Err(PublishFault::Conflict {
+                    name,
+                    version: entry.version.to_string(),
+                    digest: present.digest,
+                })
             }
             None => Err(StoreFault::Conflict(key).into()),
         },
@@ -119,11 +125,16 @@ async fn read(shared: &Shared, tenant: &Tenant, key: &str) -> Result<Option<Work
 }
 
 fn parse(key: &str, body: &Json) -> Result<WorkflowEntry, StoreFault> {
-    serde_json::from_str(body.text()).map_err(|e| StoreFault::Damaged { what: format!("workflow {key}"), why: e.to_string() })
+    serde_json::from_str(body.text())
+        .map_err(|e| StoreFault::Damaged { what: format!("workflow {key}"), why: e.to_string() })
 }
 
 /// Every version of one workflow, oldest first; or of all of them, where no name is given.
-pub(crate) async fn versions(shared: &Shared, tenant: &Tenant, name: Option<&str>) -> Result<Vec<WorkflowEntry>, StoreFault> {
+pub(crate) async fn versions(
+    shared: &Shared,
+    tenant: &Tenant,
+    name: Option<&str>,
+) -> Result<Vec<WorkflowEntry>, StoreFault> {
     let prefix = name.map(|n| format!("{n}@")).unwrap_or_default();
     let (mut after, mut found) = (prefix.clone(), Vec::new());
     loop {
@@ -142,20 +153,30 @@ pub(crate) async fn versions(shared: &Shared, tenant: &Tenant, name: Option<&str
 }
 
 /// A page of all versions, after this key.
-pub(crate) async fn page(shared: &Shared, tenant: &Tenant, after: &str, limit: u32) -> Result<Vec<(String, WorkflowEntry)>, StoreFault> {
+pub(crate) async fn page(
+    shared: &Shared,
+    tenant: &Tenant,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<(String, WorkflowEntry)>, StoreFault> {
     let page = shared.shelf.scan(&collection(WORKFLOWS, tenant), after, limit).await?;
     page.into_iter().map(|r| Ok((r.key.clone(), parse(&r.key, &r.body)?))).collect()
 }
 
 /// The names of all workflows, for hints.
 pub(crate) async fn names(shared: &Shared, tenant: &Tenant) -> Result<Vec<String>, StoreFault> {
-    let mut names: Vec<String> = versions(shared, tenant, None).await?.iter().map(|e| format!("{}/{}", e.namespace, e.name)).collect();
+    let mut names: Vec<String> =
+        versions(shared, tenant, None).await?.iter().map(|e| format!("{}/{}", e.namespace, e.name)).collect();
     names.dedup();
     Ok(names)
 }
 
 /// The newest version that `namespace/name@range` can mean.
-pub(crate) async fn entry(shared: &Shared, tenant: &Tenant, reference: &str) -> Result<Option<WorkflowEntry>, StoreFault> {
+pub(crate) async fn entry(
+    shared: &Shared,
+    tenant: &Tenant,
+    reference: &str,
+) -> Result<Option<WorkflowEntry>, StoreFault> {
     let (name, range) = reference.split_once('@').unwrap_or((reference, "*"));
     let Ok(range) = semver::VersionReq::parse(range) else { return Ok(None) };
     let versions = versions(shared, tenant, Some(name)).await?;
@@ -163,14 +184,20 @@ pub(crate) async fn entry(shared: &Shared, tenant: &Tenant, reference: &str) -> 
 }
 
 /// Its plan, from the cache of checked plans where it is there.
-pub(crate) async fn find(shared: &Shared, tenant: &Tenant, reference: &str) -> Result<Option<Arc<Plan>>, StoreFault> {
+pub(crate) async fn find(
+    shared: &Shared,
+    tenant: &Tenant,
+    reference: &str,
+) -> Result<Option<Arc<Plan>>, StoreFault> {
     let cached = (tenant.clone(), reference.to_owned());
     if let Some(plan) = shared.references.get(&cached) {
         return Ok(Some(plan));
     }
     let Some(entry) = entry(shared, tenant, reference).await? else { return Ok(None) };
     let damaged = |why: String| StoreFault::Damaged { what: format!("workflow {reference}"), why };
-    let plan = shared.plan_of(&entry).map_err(|faults| damaged(faults.first().map(ToString::to_string).unwrap_or_default()))?;
+    let plan = shared
+        .plan_of(&entry)
+        .map_err(|faults| damaged(faults.first().map(ToString::to_string).unwrap_or_default()))?;
     shared.references.insert(cached, plan.clone());
     Ok(Some(plan))
 }

@@ -30,11 +30,11 @@ pub(crate) mod transform {
     });
 }
 
-pub(crate) use agent::AgentPre;
 pub(crate) use agent::exports::heddle::plugin::runnable::Outcome as Segment;
 pub(crate) use agent::heddle::host::context::Context;
 pub(crate) use agent::heddle::host::log::Level;
 pub(crate) use agent::heddle::host::tools::{Request, ToolInfo};
 pub(crate) use agent::heddle::host::types::{Detail, Failure, Later};
-pub(crate) use tool::ToolPre;
-pub(crate) use transform::TransformPre;
+pub(crate) use agent::{Agent, AgentPre};
+pub(crate) use tool::{Tool, ToolPre};
+pub(crate) use transform::{Transform, TransformPre};

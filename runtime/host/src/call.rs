@@ -103,9 +103,8 @@ pub(crate) async fn run(node: Arc<Node>, call: Call) -> AttemptEnd {
     });
     let (end, usage) = ended.await;
     let outcome = match end {
-        Ok(Ok(Produced::Output(text))) => {
-            output::read(&text, output_bytes, Some(&ready.output_schema)).map_or_else(Outcome::Failed, Outcome::Done)
-        }
+        Ok(Ok(Produced::Output(text))) => output::read(&text, output_bytes, Some(&ready.output_schema))
+            .map_or_else(Outcome::Failed, Outcome::Done),
         Ok(Ok(Produced::State(text))) => {
             output::read(&text, output_bytes, None).map_or_else(Outcome::Failed, Outcome::Continue)
         }
@@ -163,7 +162,9 @@ pub(crate) async fn in_sandbox<T>(
     // Waiting for a slot counts as wall time: an attempt that never gets one ends like one that is too slow.
     let _slot = match wall.guard(node.slots.acquire()).await {
         Ok(Ok(slot)) => slot,
-        Ok(Err(closed)) => return (Err(Failure::new(FailureKind::Internal, closed.to_string())), Usage::default()),
+        Ok(Err(closed)) => {
+            return (Err(Failure::new(FailureKind::Internal, closed.to_string())), Usage::default());
+        }
         Err(Passed) => return (Err(too_slow(&guest.attempt)), measured(0, 0, 0, &cpu, &wall)),
     };
     let fuel = guest.attempt.fuel;
@@ -193,5 +194,11 @@ fn too_slow(limits: &AttemptLimits) -> Failure {
 }
 
 fn measured(fuel: u64, memory_peak_bytes: u64, hostcalls: u64, cpu: &CpuMeter, wall: &WallClock) -> Usage {
-    Usage { fuel, memory_peak_bytes, wall_us: wall.elapsed().as_micros() as u64, cpu_us: cpu.spent_us(), hostcalls }
+    Usage {
+        fuel,
+        memory_peak_bytes,
+        wall_us: wall.elapsed().as_micros() as u64,
+        cpu_us: cpu.spent_us(),
+        hostcalls,
+    }
 }

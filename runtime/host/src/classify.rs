@@ -28,13 +28,23 @@ pub(crate) fn classify(error: &wasmtime::Error, refused: Option<Refused>) -> Fai
 
 fn of_trap(trap: Trap, refused: Option<Refused>) -> Failure {
     match trap {
-        Trap::OutOfFuel => Failure::new(FailureKind::FuelExhausted, "the fuel of the attempt ran out; raise `fuel`, or do less in one step"),
-        Trap::Interrupt => Failure::new(FailureKind::CpuDeadline, "the attempt used more CPU time than `limits.cpu_ms` allows"),
-        Trap::StackOverflow => Failure::new(FailureKind::StackOverflow, "the guest's stack overflowed (`limits.wasm_stack_bytes`); recurse less"),
+        Trap::OutOfFuel => Failure::new(
+            FailureKind::FuelExhausted,
+            "the fuel of the attempt ran out; raise `fuel`, or do less in one step",
+        ),
+        Trap::Interrupt => Failure::new(
+            FailureKind::CpuDeadline,
+            "the attempt used more CPU time than `limits.cpu_ms` allows",
+        ),
+        Trap::StackOverflow => Failure::new(
+            FailureKind::StackOverflow,
+            "the guest's stack overflowed (`limits.wasm_stack_bytes`); recurse less",
+        ),
         _ => match refused {
             // What a guest does when it cannot get memory; a division by zero is still a division by zero.
             Some(refused) if is_helpless(trap) => out_of(refused),
-            _ => Failure::new(FailureKind::Trap, format!("the guest trapped: {trap}")).with_code(trap_code(trap)),
+            _ => Failure::new(FailureKind::Trap, format!("the guest trapped: {trap}"))
+                .with_code(trap_code(trap)),
         },
     }
 }
@@ -54,9 +64,12 @@ fn out_of(refused: Refused) -> Failure {
     let kind = refused.kind();
     match refused {
         Refused::Memory => Failure::new(kind, "the guest needs more memory than its limit (`memory_bytes`)"),
-        Refused::Table => Failure::new(kind, "the guest needs more table elements than `limits.table_elements`"),
+        Refused::Table => {
+            Failure::new(kind, "the guest needs more table elements than `limits.table_elements`")
+        }
         Refused::Node => {
-            let mut failure = Failure::new(kind, "the node has no memory left for guests (`limits.guest_memory_bytes`)");
+            let mut failure =
+                Failure::new(kind, "the node has no memory left for guests (`limits.guest_memory_bytes`)");
             failure.retryable = true;
             failure.with_code("node_memory")
         }
@@ -109,10 +122,16 @@ const BOUNDARY: &[(&str, &str)] = &[
 fn of_message(error: &wasmtime::Error, refused: Option<Refused>) -> Failure {
     let message = root_message(error);
     if message.contains("fuel allocated for hostcalls has been exhausted") {
-        return Failure::new(FailureKind::HostcallDataLimit, "one call carried more data than `limits.hostcall_bytes` allows");
+        return Failure::new(
+            FailureKind::HostcallDataLimit,
+            "one call carried more data than `limits.hostcall_bytes` allows",
+        );
     }
     if message.contains("handle limit exceeded") || message.contains("too many active lends") {
-        return Failure::new(FailureKind::HandleLimit, "the guest holds more handles than `limits.component_handles` allows");
+        return Failure::new(
+            FailureKind::HandleLimit,
+            "the guest holds more handles than `limits.component_handles` allows",
+        );
     }
     if let Some(refused) = refused {
         return out_of(refused);
@@ -121,8 +140,12 @@ fn of_message(error: &wasmtime::Error, refused: Option<Refused>) -> Failure {
         return Failure::new(FailureKind::Internal, format!("the pool of sandboxes is too small: {message}"));
     }
     let lower = message.to_ascii_lowercase();
-    let code = BOUNDARY.iter().find(|(words, _)| lower.contains(words)).map_or("component_boundary", |(_, code)| code);
-    Failure::new(FailureKind::Trap, format!("the guest broke the rules of its interface: {message}")).with_code(code)
+    let code = BOUNDARY
+        .iter()
+        .find(|(words, _)| lower.contains(words))
+        .map_or("component_boundary", |(_, code)| code);
+    Failure::new(FailureKind::Trap, format!("the guest broke the rules of its interface: {message}"))
+        .with_code(code)
 }
 
 fn root_message(error: &wasmtime::Error) -> String {
@@ -138,7 +161,8 @@ fn backtrace(error: &wasmtime::Error) -> Option<Json> {
         .take(crate::engine::BACKTRACE_FRAMES)
         .map(|frame| {
             let module = frame.module().name().unwrap_or("module");
-            let function = frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), short);
+            let function =
+                frame.func_name().map_or_else(|| format!("function {}", frame.func_index()), short);
             let at = frame.module_offset().map(|offset| format!(" @ {offset:#x}")).unwrap_or_default();
             Value::text(format!("{module}!{function}{at}"))
         })

@@ -90,7 +90,8 @@ impl Compilers {
     }
 
     async fn talk(&self, child: &mut Child, component: Bytes) -> Result<Vec<u8>, ComponentFault> {
-        let (Some(mut stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
+        let (Some(mut stdin), Some(stdout), Some(stderr)) =
+            (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(ComponentFault::internal("the compiler has no pipes"));
         };
@@ -101,11 +102,15 @@ impl Compilers {
             let _ = stdin.write_all(&component).await;
             drop(stdin);
         };
-        let (code, said, ()) = tokio::join!(read_up_to(stdout, self.output_bytes), read_up_to(stderr, STDERR_BYTES), send);
+        let (code, said, ()) =
+            tokio::join!(read_up_to(stdout, self.output_bytes), read_up_to(stderr, STDERR_BYTES), send);
         let code = code.map_err(ComponentFault::internal)?;
         if code.len() as u64 > self.output_bytes {
             let _ = child.kill().await;
-            return Err(ComponentFault::compile_limit(format!("the machine code is larger than {} bytes", self.output_bytes)));
+            return Err(ComponentFault::compile_limit(format!(
+                "the machine code is larger than {} bytes",
+                self.output_bytes
+            )));
         }
         let status = child.wait().await.map_err(ComponentFault::internal)?;
         if status.success() {
@@ -120,7 +125,8 @@ impl Compilers {
             code: self.code,
             memory_bytes: self.memory_bytes,
             // All threads of the child together may use no more CPU than it could in its time.
-            cpu_seconds: self.time.as_secs().max(1) * std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
+            cpu_seconds: self.time.as_secs().max(1)
+                * std::thread::available_parallelism().map_or(1, |n| n.get() as u64),
         };
         let mut line = serde_json::to_vec(&order).map_err(ComponentFault::internal)?;
         line.push(b'\n');
@@ -130,8 +136,12 @@ impl Compilers {
     fn verdict(&self, status: ExitStatus, said: &str) -> ComponentFault {
         let said = said.trim();
         match status.code() {
-            Some(code) if code == i32::from(EXIT_INVALID) => ComponentFault::invalid(format!("not compilable: {said}")),
-            Some(code) if code == i32::from(EXIT_FAULT) => ComponentFault::internal(format!("the compiler failed: {said}")),
+            Some(code) if code == i32::from(EXIT_INVALID) => {
+                ComponentFault::invalid(format!("not compilable: {said}"))
+            }
+            Some(code) if code == i32::from(EXIT_FAULT) => {
+                ComponentFault::internal(format!("the compiler failed: {said}"))
+            }
             Some(code) if code == i32::from(EXIT_MEMORY) => ComponentFault::compile_limit(format!(
                 "compiling needs more than {} bytes of memory (`limits.compile_bytes`); make its functions smaller",
                 self.memory_bytes

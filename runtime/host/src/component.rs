@@ -1,11 +1,13 @@
 //! A component in memory, ready to be called: machine code linked for its kind, and what it said of itself.
 
-use crate::bindings::{AgentPre, ToolPre, TransformPre};
+use crate::bindings::{Agent, AgentPre, Tool, ToolPre, Transform, TransformPre};
 use crate::capability::Linkers;
+use crate::describe::Said;
 use crate::fault::ComponentFault;
 use crate::guest::Guest;
 use crate::purity::{CONTRACT_VERSION, KINDS};
-use heddle_core::outcome::PluginKind;
+use crate::refusal::Refusal;
+use heddle_core::outcome::{FailureKind, PluginKind};
 use heddle_core::plugin::Metadata;
 use heddle_core::schema::Schema;
 use wasmtime::Store;
@@ -32,10 +34,13 @@ impl Linked {
     /// Links a component for the kind that it exports. The types of its imports and exports are checked here.
     pub(crate) fn new(linkers: &Linkers, component: &Component) -> Result<Linked, ComponentFault> {
         let exports = |interface: &str| {
-            component.get_export_index(None, &format!("heddle:plugin/{interface}@{CONTRACT_VERSION}")).is_some()
+            component
+                .get_export_index(None, format!("heddle:plugin/{interface}@{CONTRACT_VERSION}"))
+                .is_some()
         };
         let kind = KINDS.iter().find(|(_, interface)| exports(interface)).map(|(kind, _)| *kind);
-        let kind = kind.ok_or_else(|| ComponentFault::invalid("exports none of the interfaces of a plugin"))?;
+        let kind =
+            kind.ok_or_else(|| ComponentFault::invalid("exports none of the interfaces of a plugin"))?;
         let link = || {
             let pre = linkers.of(kind).instantiate_pre(component)?;
             Ok::<_, wasmtime::Error>(match kind {
@@ -57,21 +62,30 @@ impl Linked {
         }
     }
 
-    /// Asks what it says of itself, in its own types.
-    pub(crate) async fn describe(&self, store: &mut Store<Guest>) -> wasmtime::Result<crate::describe::Said> {
+    /// Asks what it says of itself. The first instance is also where the types of its exports are checked.
+    pub(crate) async fn describe(&self, store: &mut Store<Guest>) -> wasmtime::Result<Said> {
         match self {
             Linked::Transform(pre) => {
-                let plugin = pre.instantiate_async(&mut *store).await?;
+                let instance = pre.instance_pre().instantiate_async(&mut *store).await?;
+                let plugin = Transform::new(&mut *store, &instance).map_err(other_types)?;
                 Ok(plugin.heddle_plugin_metadata().call_describe(store).await?.into())
             }
             Linked::Tool(pre) => {
-                let plugin = pre.instantiate_async(&mut *store).await?;
+                let instance = pre.instance_pre().instantiate_async(&mut *store).await?;
+                let plugin = Tool::new(&mut *store, &instance).map_err(other_types)?;
                 Ok(plugin.heddle_plugin_metadata().call_describe(store).await?.into())
             }
             Linked::Agent(pre) => {
-                let plugin = pre.instantiate_async(&mut *store).await?;
+                let instance = pre.instance_pre().instantiate_async(&mut *store).await?;
+                let plugin = Agent::new(&mut *store, &instance).map_err(other_types)?;
                 Ok(plugin.heddle_plugin_metadata().call_describe(store).await?.into())
             }
         }
     }
+}
+
+/// An export with the right name and another type.
+fn other_types(fault: wasmtime::Error) -> Refusal {
+    let message = format!("an export is not what `heddle:plugin@{CONTRACT_VERSION}` says: {fault:#}");
+    Refusal::new(FailureKind::ComponentInvalid, message)
 }

@@ -128,7 +128,9 @@ pub(crate) fn require(cx: &Cx<'_>, kinds: &[PluginKind], capability: &str) -> wa
     if kinds.contains(&cx.data().acts_as) {
         return Ok(());
     }
-    let message = format!("`{capability}` may not be used in `describe`, which runs as a transform; move it to the call");
+    let message = format!(
+        "`{capability}` may not be used in `describe`, which runs as a transform; move it to the call"
+    );
     Err(Refusal::new(FailureKind::CapabilityDenied, message).into())
 }
 
@@ -136,7 +138,10 @@ impl Guest {
     /// Keeps a host-side thing for the guest, which gets a handle to it.
     pub(crate) fn push<T: Send + 'static>(&mut self, entry: T) -> wasmtime::Result<Resource<T>> {
         self.table.push(entry).map_err(|fault| {
-            let message = format!("{fault}: more than {} at once (`limits.host_resources`)", self.limits.host_resources);
+            let message = format!(
+                "{fault}: more than {} at once (`limits.host_resources`)",
+                self.limits.host_resources
+            );
             Refusal::new(FailureKind::HandleLimit, message).into()
         })
     }

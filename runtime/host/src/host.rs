@@ -77,7 +77,8 @@ impl Host {
             .map_err(|fault| HostFault::CacheDir { path: config.cache_dir.clone(), fault })?;
         let linkers = linkers(&engine).map_err(|fault| HostFault::Wasmtime(format!("{fault:#}")))?;
         let threads = Arc::new(GuestThreads::start(config.guest_threads).map_err(HostFault::Threads)?);
-        engine::start_ticker(&engine, Duration::from_millis(limits.epoch_tick_ms)).map_err(HostFault::Threads)?;
+        engine::start_ticker(&engine, Duration::from_millis(limits.epoch_tick_ms))
+            .map_err(HostFault::Threads)?;
         let compilers = Compilers::new(config.compiler, shape, code, &limits);
         let node = Arc::new_cyclic(|node| Node {
             memory: Arc::new(NodeMemory::new(limits.guest_memory_bytes)),

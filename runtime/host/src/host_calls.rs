@@ -70,7 +70,13 @@ pub trait HostCalls: Send + Sync + 'static {
     fn tools(&self, scope: &CallScope) -> Vec<ToolInfo>;
     /// Calls another plugin. `index` counts the calls of this attempt from 0, in the order in which they were started.
     /// Dropping the future cancels the call.
-    fn call_tool(&self, scope: &CallScope, name: String, input: Json, index: u64) -> BoxFuture<'static, ToolAnswer>;
+    fn call_tool(
+        &self,
+        scope: &CallScope,
+        name: String,
+        input: Json,
+        index: u64,
+    ) -> BoxFuture<'static, ToolAnswer>;
 }
 
 /// Grants nothing and keeps nothing: for `describe`, and for plugins that need no more.
@@ -83,7 +89,13 @@ impl HostCalls for NoHostCalls {
     fn tools(&self, _scope: &CallScope) -> Vec<ToolInfo> {
         Vec::new()
     }
-    fn call_tool(&self, scope: &CallScope, name: String, _input: Json, _index: u64) -> BoxFuture<'static, ToolAnswer> {
+    fn call_tool(
+        &self,
+        scope: &CallScope,
+        name: String,
+        _input: Json,
+        _index: u64,
+    ) -> BoxFuture<'static, ToolAnswer> {
         let message = format!("`{name}` is not granted to this step; grant it in the workflow");
         let answer = ToolAnswer {
             result: Err(Failure::new(FailureKind::CapabilityDenied, message)),

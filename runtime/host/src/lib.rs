@@ -14,6 +14,8 @@
 //!
 //! What a plugin may touch is decided by what is linked, not by what it is trusted to do.
 
+#![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
+
 mod bindings;
 mod call;
 mod capability;

@@ -105,7 +105,12 @@ impl MemoryMeter {
 }
 
 impl ResourceLimiter for MemoryMeter {
-    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current) as u64;
         if self.bytes.saturating_add(more) > self.max_bytes {
             return self.refuse(Refused::Memory);
@@ -126,7 +131,12 @@ impl ResourceLimiter for MemoryMeter {
         self.refused = Some(Refused::Memory);
         Ok(())
     }
-    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+    fn table_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
         let more = desired.saturating_sub(current) as u64;
         if self.elements.saturating_add(more) > self.max_elements {
             return self.refuse(Refused::Table);

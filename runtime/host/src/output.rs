@@ -16,14 +16,22 @@ const MAX_RETRY_AFTER_MS: u64 = 24 * 60 * 60 * 1000;
 /// An output that may be recorded, or why it may not.
 pub(crate) fn read(text: &str, max_bytes: u64, schema: Option<&Schema>) -> Result<Json, Failure> {
     if text.len() as u64 > max_bytes {
-        let message = format!("the output has {} bytes; `output_bytes` is {max_bytes}; return less, or a reference", text.len());
+        let message = format!(
+            "the output has {} bytes; `output_bytes` is {max_bytes}; return less, or a reference",
+            text.len()
+        );
         return Err(Failure::new(FailureKind::OutputTooLarge, message));
     }
-    let output = Json::parse(text.as_bytes())
-        .map_err(|fault| Failure::new(FailureKind::InvalidOutput, format!("the output cannot be used: {fault}")))?;
+    let output = Json::parse(text.as_bytes()).map_err(|fault| {
+        Failure::new(FailureKind::InvalidOutput, format!("the output cannot be used: {fault}"))
+    })?;
     if let Some(schema) = schema {
         schema.check(&output).map_err(|mismatches| {
-            mismatch(FailureKind::InvalidOutput, "the output does not match the plugin's output schema", &mismatches)
+            mismatch(
+                FailureKind::InvalidOutput,
+                "the output does not match the plugin's output schema",
+                &mismatches,
+            )
         })?;
     }
     Ok(output)
@@ -32,7 +40,10 @@ pub(crate) fn read(text: &str, max_bytes: u64, schema: Option<&Schema>) -> Resul
 /// Checks an input against the plugin's schema, before there is a sandbox.
 pub(crate) fn check_input(input: &Json, max_bytes: u64, schema: &Schema) -> Result<(), Failure> {
     if input.size() as u64 > max_bytes {
-        let message = format!("the input has {} bytes; `limits.input_bytes` is {max_bytes}; pass a reference", input.size());
+        let message = format!(
+            "the input has {} bytes; `limits.input_bytes` is {max_bytes}; pass a reference",
+            input.size()
+        );
         return Err(Failure::new(FailureKind::InvalidInput, message));
     }
     schema.check(input).map_err(|mismatches| {
@@ -49,7 +60,8 @@ fn mismatch(kind: FailureKind, sentence: &str, mismatches: &[Mismatch]) -> Failu
     let places = mismatches.iter().map(|mismatch| Value::text(mismatch.pointer.as_str())).collect();
     let mut data = Map::new();
     data.insert("pointers".into(), Value::list(places));
-    let mut failure = Failure::new(kind, format!("{sentence}: {}", said.join("; "))).with_code("schema_mismatch");
+    let mut failure =
+        Failure::new(kind, format!("{sentence}: {}", said.join("; "))).with_code("schema_mismatch");
     failure.data = Some(Json::from_value(Value::Map(Arc::new(data))));
     failure
 }
@@ -59,10 +71,13 @@ pub(crate) fn guest_failure(failure: WitFailure) -> Failure {
     let (retryable, retry_after_ms, detail) = match failure {
         WitFailure::Retryable(detail) => (true, None, detail),
         WitFailure::Permanent(detail) => (false, None, detail),
-        WitFailure::RateLimited(later) => (true, Some(later.retry_after_ms.min(MAX_RETRY_AFTER_MS)), later.detail),
+        WitFailure::RateLimited(later) => {
+            (true, Some(later.retry_after_ms.min(MAX_RETRY_AFTER_MS)), later.detail)
+        }
     };
     let Detail { code, message, data } = detail;
-    let data = data.filter(|data| data.len() <= DATA_BYTES).and_then(|data| Json::parse(data.as_bytes()).ok());
+    let data =
+        data.filter(|data| data.len() <= DATA_BYTES).and_then(|data| Json::parse(data.as_bytes()).ok());
     Failure {
         kind: FailureKind::GuestError,
         code: Some(cut(code, CODE_BYTES)).filter(|code| !code.is_empty()),

@@ -59,7 +59,10 @@ pub(crate) struct CodeCache {
 
 impl std::fmt::Debug for CodeCache {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("CodeCache").field("dir", &self.dir).field("settings", &self.settings).finish_non_exhaustive()
+        f.debug_struct("CodeCache")
+            .field("dir", &self.dir)
+            .field("settings", &self.settings)
+            .finish_non_exhaustive()
     }
 }
 
@@ -139,7 +142,8 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; 32]> {
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     // Written beside and linked into place, so that two hosts on one folder cannot see half a key.
-    let temporary = path.with_extension(format!("{:08x}.tmp", u32::from_le_bytes([key[0], key[9], key[18], key[27]])));
+    let temporary =
+        path.with_extension(format!("{:08x}.tmp", u32::from_le_bytes([key[0], key[9], key[18], key[27]])));
     let made = (|| {
         let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&temporary)?;
         let mut fresh = [0; 32];
@@ -156,7 +160,11 @@ fn read_or_make_key(path: &Path) -> io::Result<[u8; 32]> {
     let mut file = File::open(path)?;
     let mode = file.metadata()?.permissions().mode();
     if mode & (Mode::RWXG | Mode::RWXO).bits() != 0 {
-        return Err(io::Error::other(format!("`{}` may be read by others (mode {:o}); set it to 600", path.display(), mode & 0o777)));
+        return Err(io::Error::other(format!(
+            "`{}` may be read by others (mode {:o}); set it to 600",
+            path.display(),
+            mode & 0o777
+        )));
     }
     file.read_exact(&mut key)?;
     Ok(key)

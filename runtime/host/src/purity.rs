@@ -37,7 +37,9 @@ pub(crate) fn refusal(kind: PluginKind, import: &str) -> Option<String> {
     };
     match package {
         "heddle:host" => own(kind, import, interface, version),
-        "heddle:plugin" => Some(format!("imports `{import}`, which is for plugins to export; export it instead")),
+        "heddle:plugin" => {
+            Some(format!("imports `{import}`, which is for plugins to export; export it instead"))
+        }
         _ => match package.strip_prefix("wasi:") {
             Some("http") => Some(format!(
                 "imports `{import}`, and plugins have no network here; build without `wasi:http`"
@@ -77,7 +79,9 @@ fn wasi(import: &str, version: &str) -> Option<String> {
     if version.starts_with("0.2.") {
         return None;
     }
-    Some(format!("imports `{import}`: expected version 0.2.x, found `{version}`; build for WASI 0.2 (wasm32-wasip2)"))
+    Some(format!(
+        "imports `{import}`: expected version 0.2.x, found `{version}`; build for WASI 0.2 (wasm32-wasip2)"
+    ))
 }
 
 /// `package:name/interface@version`, in three parts.
@@ -112,7 +116,12 @@ mod tests {
             (Tool, "wasi_snapshot_preview1", false),
             (Tool, "env", false),
         ] {
-            assert_eq!(refusal(kind, import).is_none(), allowed, "{kind:?} {import}: {:?}", refusal(kind, import));
+            assert_eq!(
+                refusal(kind, import).is_none(),
+                allowed,
+                "{kind:?} {import}: {:?}",
+                refusal(kind, import)
+            );
         }
     }
     #[test]

@@ -93,7 +93,8 @@ impl Components {
     }
 
     async fn make(&self, digest: Digest, bytes: Option<Bytes>) -> Result<Arc<Ready>, ComponentFault> {
-        let node = self.node.upgrade().ok_or_else(|| ComponentFault::internal("the host is being dropped"))?;
+        let node =
+            self.node.upgrade().ok_or_else(|| ComponentFault::internal("the host is being dropped"))?;
         let files = self.files.clone();
         let code = blocking(move || files.read(digest)).await?;
         let code = match code {
@@ -107,9 +108,10 @@ impl Components {
             }
         };
         let engine = node.engine.clone();
-        let (component, code_bytes) = blocking(move || code.load(&engine).map(|component| (component, code.size())))
-            .await?
-            .map_err(|fault| ComponentFault::internal(format!("compiled code cannot be loaded: {fault:#}")))?;
+        let (component, code_bytes) =
+            blocking(move || code.load(&engine).map(|component| (component, code.size()))).await?.map_err(
+                |fault| ComponentFault::internal(format!("compiled code cannot be loaded: {fault:#}")),
+            )?;
         let linked = Linked::new(&self.linkers, &component)?;
         let ready = Arc::new(describe(&node, linked, code_bytes).await?);
         self.ready.insert(digest, ready.clone());
@@ -127,7 +129,10 @@ impl Components {
             if inspection.digest == digest {
                 return Ok(bytes);
             }
-            Err(ComponentFault::internal(format!("the store holds other bytes ({}) under {digest}", inspection.digest)))
+            Err(ComponentFault::internal(format!(
+                "the store holds other bytes ({}) under {digest}",
+                inspection.digest
+            )))
         })
         .await?
     }

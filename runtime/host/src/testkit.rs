@@ -177,11 +177,18 @@ impl Guest {
         let wat = self.module();
         let mut module = wat::parse_str(&wat).unwrap_or_else(|fault| panic!("{fault}\n{wat}"));
         let (resolve, world) = self.resolve();
-        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8).expect("metadata can be embedded");
-        let encoder = ComponentEncoder::default().module(&module).unwrap_or_else(|fault| panic!("{fault:#}\n{wat}"));
-        let mut component = encoder.validate(false).encode().unwrap_or_else(|fault| panic!("{fault:#}\n{wat}"));
+        embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
+            .expect("metadata can be embedded");
+        let encoder =
+            ComponentEncoder::default().module(&module).unwrap_or_else(|fault| panic!("{fault:#}\n{wat}"));
+        let mut component =
+            encoder.validate(false).encode().unwrap_or_else(|fault| panic!("{fault:#}\n{wat}"));
         for (wat, instances) in &self.ballast {
-            append(&mut component, &wat::parse_str(wat).unwrap_or_else(|fault| panic!("{fault}\n{wat}")), *instances);
+            append(
+                &mut component,
+                &wat::parse_str(wat).unwrap_or_else(|fault| panic!("{fault}\n{wat}")),
+                *instances,
+            );
         }
         component
     }
@@ -205,9 +212,7 @@ impl Guest {
             self.world
         );
         let mut last = None;
-        for (path, text) in
-            [("host.wit", host.as_str()), ("plugin.wit", &plugin), ("guest.wit", &guest)]
-        {
+        for (path, text) in [("host.wit", host.as_str()), ("plugin.wit", &plugin), ("guest.wit", &guest)] {
             last = Some(resolve.push_str(path, text).unwrap_or_else(|fault| panic!("{fault:#}\n{text}")));
         }
         let package = last.expect("the guest's own package came last");
@@ -222,9 +227,15 @@ impl Guest {
             PluginKind::Agent => ("runnable", "run", "(param $has i32) (param $sptr i32) (param $slen i32)"),
         };
         let version = &self.plugin_version;
-        let realloc = self.realloc.as_deref().unwrap_or("(call $move (local.get $old) (local.get $old_len) (local.get $align) (local.get $len))");
-        let describe = self.describe.as_deref().map_or_else(|| format!("(i32.const {METADATA_AT})"), str::to_owned);
-        let mut wat = format!("(module $guest\n{}\n(memory (export \"memory\") {})\n{PRELUDE}\n", self.imports, self.memory);
+        let realloc = self.realloc.as_deref().unwrap_or(
+            "(call $move (local.get $old) (local.get $old_len) (local.get $align) (local.get $len))",
+        );
+        let describe =
+            self.describe.as_deref().map_or_else(|| format!("(i32.const {METADATA_AT})"), str::to_owned);
+        let mut wat = format!(
+            "(module $guest\n{}\n(memory (export \"memory\") {})\n{PRELUDE}\n",
+            self.imports, self.memory
+        );
         wat.push_str(&format!(
             "(func (export \"cabi_realloc\") (param $old i32) (param $old_len i32) (param $align i32) (param $len i32) (result i32)\n{realloc})\n\
              {}\n\

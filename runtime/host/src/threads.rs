@@ -35,7 +35,10 @@ impl GuestThreads {
     }
 
     /// Runs this on the guests' threads. Dropping the handle ends it.
-    pub(crate) fn run<T: Send + 'static>(&self, work: impl Future<Output = T> + Send + 'static) -> Running<T> {
+    pub(crate) fn run<T: Send + 'static>(
+        &self,
+        work: impl Future<Output = T> + Send + 'static,
+    ) -> Running<T> {
         // The option is only ever empty while this is being dropped.
         let runtime = self.0.as_ref().expect("the runtime lives as long as its owner");
         Running(runtime.spawn(work))

@@ -1,5 +1,7 @@
 //! The component boundary: what a guest hands over, and what it does with handles.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use heddle_core::json::Json;
@@ -9,7 +11,9 @@ use support::{Bench, failure, is, output};
 
 /// A tool that returns these bytes.
 fn returns(bytes: &[u8]) -> Guest {
-    Guest::tool("returns").data(32_768, bytes).body(&format!("(call $ok (i32.const 32768) (i32.const {}))", bytes.len()))
+    Guest::tool("returns")
+        .data(32_768, bytes)
+        .body(&format!("(call $ok (i32.const 32768) (i32.const {}))", bytes.len()))
 }
 
 #[tokio::test]
@@ -40,8 +44,16 @@ async fn lists_that_are_not_there_trap() {
         is(&bench.fails(&Guest::tool("lies").body(&body)).await, FailureKind::Trap, "string_out_of_bounds");
     }
     // A result record that is not there, or that does not lie on its boundary.
-    is(&bench.fails(&Guest::tool("lies").body("(i32.const -8)")).await, FailureKind::Trap, "pointer_out_of_bounds");
-    is(&bench.fails(&Guest::tool("lies").body("(i32.const 40001)")).await, FailureKind::Trap, "unaligned_pointer");
+    is(
+        &bench.fails(&Guest::tool("lies").body("(i32.const -8)")).await,
+        FailureKind::Trap,
+        "pointer_out_of_bounds",
+    );
+    is(
+        &bench.fails(&Guest::tool("lies").body("(i32.const 40001)")).await,
+        FailureKind::Trap,
+        "unaligned_pointer",
+    );
 }
 
 #[tokio::test]
@@ -70,7 +82,10 @@ async fn outputs_that_are_not_json_are_refused_and_say_where() {
         assert!(failed.message.contains(says), "{text}: {}", failed.message);
     }
     let number = "12345678901234567890";
-    assert_eq!(output(&bench.run(&returns(format!(" [ {number} ] ").as_bytes())).await), format!("[{number}]"));
+    assert_eq!(
+        output(&bench.run(&returns(format!(" [ {number} ] ").as_bytes())).await),
+        format!("[{number}]")
+    );
 }
 
 #[tokio::test]
@@ -88,8 +103,10 @@ async fn elements_without_content_are_charged() {
 async fn discriminants_that_do_not_exist_trap() {
     let bench = Bench::new();
     let result = |at: u32, value: u32| {
-        let body = format!("(local.set $a (call $fail (i32.const 1) (i32.const 0) (i32.const 0)))
-            (i32.store8 offset={at} (local.get $a) (i32.const {value})) (local.get $a)");
+        let body = format!(
+            "(local.set $a (call $fail (i32.const 1) (i32.const 0) (i32.const 0)))
+            (i32.store8 offset={at} (local.get $a) (i32.const {value})) (local.get $a)"
+        );
         Guest::tool("lies").body(&body)
     };
     // `result`, `failure`, and the `option` in its detail.
@@ -97,7 +114,9 @@ async fn discriminants_that_do_not_exist_trap() {
         is(&bench.fails(&result(at, value)).await, FailureKind::Trap, "invalid_discriminant");
     }
     let log = r#"(import "heddle:host/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#;
-    let guest = Guest::tool("lies").imports(log).body("(call $log (i32.const 99) (i32.const 0) (i32.const 0)) (i32.const 0)");
+    let guest = Guest::tool("lies")
+        .imports(log)
+        .body("(call $log (i32.const 99) (i32.const 0) (i32.const 0)) (i32.const 0)");
     is(&bench.fails(&guest).await, FailureKind::Trap, "invalid_discriminant");
     let kind = "(i32.store8 (i32.const 1040) (i32.const 9)) (i32.const 1024)";
     let refused = bench.try_load(&Guest::tool("lies").describe(kind)).await.unwrap_err();
@@ -110,8 +129,14 @@ const THING_IMPORTS: &str = r#"
     (import "[export]test:guest/things" "[resource-drop]thing" (func $drop (param i32)))"#;
 
 fn with_things(body: &str) -> Guest {
-    let constructor = r#"(func (export "test:guest/things#[constructor]thing") (result i32) (call $new (i32.const 7)))"#;
-    Guest::tool("hoards").wit(THINGS).world("export things;").imports(THING_IMPORTS).items(constructor).body(body)
+    let constructor =
+        r#"(func (export "test:guest/things#[constructor]thing") (result i32) (call $new (i32.const 7)))"#;
+    Guest::tool("hoards")
+        .wit(THINGS)
+        .world("export things;")
+        .imports(THING_IMPORTS)
+        .items(constructor)
+        .body(body)
 }
 
 #[tokio::test]
@@ -143,8 +168,11 @@ async fn handles_that_are_not_held_trap() {
         .items(r#"(func (export "test:guest/things#[constructor]thing") (result i32) (call $new (i32.const 7)))"#)
         .body("(call $block (call $new (i32.const 1))) (i32.const 0)");
     is(&bench.fails(&poll).await, FailureKind::Trap, "invalid_handle");
-    let take = r#"(import "heddle:host/tools@0.1.0" "[method]pending-call.take" (func $take (param i32 i32)))"#;
-    let forged = Guest::agent("forges").imports(take).body("(call $take (i32.const 77) (i32.const 40000)) (i32.const 0)");
+    let take =
+        r#"(import "heddle:host/tools@0.1.0" "[method]pending-call.take" (func $take (param i32 i32)))"#;
+    let forged = Guest::agent("forges")
+        .imports(take)
+        .body("(call $take (i32.const 77) (i32.const 40000)) (i32.const 0)");
     is(&bench.fails(&forged).await, FailureKind::Trap, "invalid_handle");
 }
 
@@ -152,13 +180,20 @@ async fn handles_that_are_not_held_trap() {
 async fn allocators_that_lie_trap() {
     let bench = Bench::new();
     is(&bench.fails(&Guest::tool("lies").realloc("(i32.const -16)")).await, FailureKind::Trap, "bad_realloc");
-    is(&bench.fails(&Guest::tool("refuses").realloc("(unreachable)")).await, FailureKind::Trap, "unreachable");
+    is(
+        &bench.fails(&Guest::tool("refuses").realloc("(unreachable)")).await,
+        FailureKind::Trap,
+        "unreachable",
+    );
     let log = r#"(import "heddle:host/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#;
     let calls = "(call $log (i32.const 2) (i32.const 0) (i32.const 0)) (i32.const 40000)";
     let failed = bench.fails(&Guest::tool("calls").imports(log).realloc(calls)).await;
     is(&failed, FailureKind::Trap, "cannot_leave_component");
     // Null and overlapping pointers are the guest's own business: its memory is its own.
-    assert!(matches!(bench.run(&Guest::tool("null").realloc("(i32.const 0)")).await.outcome, Outcome::Done(_)));
+    assert!(matches!(
+        bench.run(&Guest::tool("null").realloc("(i32.const 0)")).await.outcome,
+        Outcome::Done(_)
+    ));
 }
 
 #[tokio::test]

@@ -1,5 +1,7 @@
 //! The ordinary way: a plugin of each kind runs, says what it is, and gets what its world says.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use heddle_core::outcome::{FailureKind, Outcome, PluginKind};
@@ -19,7 +21,11 @@ async fn a_plugin_of_each_kind_runs() {
         assert_eq!(loaded.metadata.name, "same");
         let end = bench.host.call(bench.call(&loaded, r#"{ "b": 1.50, "a": [true] }"#)).await;
         assert_eq!(output(&end), r#"{"a":[true],"b":1.50}"#);
-        assert!(end.usage.fuel > 0 && end.usage.memory_peak_bytes == 2 << 16 && end.usage.wall_us > 0, "{:?}", end.usage);
+        assert!(
+            end.usage.fuel > 0 && end.usage.memory_peak_bytes == 2 << 16 && end.usage.wall_us > 0,
+            "{:?}",
+            end.usage
+        );
     }
     bench.is_idle();
 }
@@ -43,7 +49,9 @@ async fn an_agent_hands_on_its_state() {
                 (else (call $continue (local.get $ptr) (local.get $len))))";
     let loaded = bench.load(&Guest::agent("steps").body(body)).await;
     let mut call = bench.call(&loaded, "[1]");
-    let Outcome::Continue(state) = bench.host.call(call.clone()).await.outcome else { panic!("no checkpoint") };
+    let Outcome::Continue(state) = bench.host.call(call.clone()).await.outcome else {
+        panic!("no checkpoint")
+    };
     call.state = Some(state);
     assert_eq!(output(&bench.host.call(call).await), "[1]");
 }

@@ -1,5 +1,7 @@
 //! Time: fuel, CPU time, wall time, stack, host calls, and guests that are cancelled anywhere.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use heddle_core::outcome::FailureKind;
@@ -77,7 +79,8 @@ async fn deep_recursion_is_a_value() {
 #[tokio::test]
 async fn the_start_function_is_under_the_same_limits() {
     let bench = Bench::new();
-    let guest = Guest::tool("never").items(&format!("(func $f {}) (start $f)", SPIN.replace("(unreachable)", "")));
+    let guest =
+        Guest::tool("never").items(&format!("(func $f {}) (start $f)", SPIN.replace("(unreachable)", "")));
     let refused = bench.try_load(&guest).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::FuelExhausted, "{refused}");
     bench.is_well().await;
@@ -111,8 +114,10 @@ async fn host_calls_cost_fuel_and_are_counted() {
 async fn cancelling_anywhere_gives_everything_back() {
     let bench = Bench::new();
     let imports = format!("{NOW}{}", support::SLEEP_IMPORTS);
-    let sleeps = Guest::tool("sleeps").world(support::SLEEP_WORLD).imports(&imports).body(support::SLEEP_FOREVER);
-    let asks = Guest::tool("asks").imports(NOW).body("(loop $again (drop (call $now)) (br $again)) (unreachable)");
+    let sleeps =
+        Guest::tool("sleeps").world(support::SLEEP_WORLD).imports(&imports).body(support::SLEEP_FOREVER);
+    let asks =
+        Guest::tool("asks").imports(NOW).body("(loop $again (drop (call $now)) (br $again)) (unreachable)");
     let guests = [Guest::tool("spins").body(SPIN), sleeps, asks];
     let mut loaded = Vec::new();
     for guest in &guests {

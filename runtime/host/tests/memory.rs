@@ -1,5 +1,7 @@
 //! Memory, tables and instances: what a guest takes, and what a component may ask for.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use heddle_core::outcome::FailureKind;
@@ -8,14 +10,16 @@ use std::time::{Duration, Instant};
 use support::{Bench, failure, output};
 
 /// Grows until it is refused, then gives up like a guest whose allocator failed.
-const GROW: &str = "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)";
+const GROW: &str =
+    "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)";
 
 #[tokio::test]
 async fn growing_past_the_limit_is_called_by_its_cause() {
     let bench = Bench::new();
     let failed = bench.fails(&Guest::tool("grows").body(GROW)).await;
     assert_eq!((failed.kind, failed.retryable), (FailureKind::MemoryLimit, false), "{failed:?}");
-    let failed = bench.fails(&Guest::tool("leaps").body("(drop (memory.grow (i32.const 65536))) (unreachable)")).await;
+    let failed =
+        bench.fails(&Guest::tool("leaps").body("(drop (memory.grow (i32.const 65536))) (unreachable)")).await;
     assert_eq!(failed.kind, FailureKind::MemoryLimit, "{failed:?}");
 }
 
@@ -25,7 +29,10 @@ async fn a_guest_that_survives_a_refusal_succeeds() {
     let body = GROW.replace("(unreachable)", "(call $number (i64.extend_i32_u (memory.size)))");
     let end = bench.run(&Guest::tool("grows").body(&body)).await;
     let pages: u64 = output(&end).parse().unwrap();
-    assert!(pages * 65_536 <= bench.limits.memory_bytes && pages * 65_536 + (17 << 16) > bench.limits.memory_bytes);
+    assert!(
+        pages * 65_536 <= bench.limits.memory_bytes
+            && pages * 65_536 + (17 << 16) > bench.limits.memory_bytes
+    );
     assert_eq!(end.usage.memory_peak_bytes, pages * 65_536);
     // A division by zero after a refusal is still a division by zero.
     let body = GROW.replace("(unreachable)", "(i32.div_u (i32.const 1) (i32.const 0))");
@@ -73,7 +80,9 @@ async fn tables_are_limited() {
     let bench = Bench::new();
     let table = "(table $t 1 funcref)";
     for delta in ["2147483647", "-1", "100001"] {
-        let body = format!("(if (i32.eq (table.grow $t (ref.null func) (i32.const {delta})) (i32.const -1)) (then unreachable)) (i32.const 0)");
+        let body = format!(
+            "(if (i32.eq (table.grow $t (ref.null func) (i32.const {delta})) (i32.const -1)) (then unreachable)) (i32.const 0)"
+        );
         let failed = bench.fails(&Guest::tool("grows").items(table).body(&body)).await;
         assert_eq!(failed.kind, FailureKind::TableLimit, "{delta}: {failed:?}");
     }
@@ -123,7 +132,10 @@ async fn the_largest_legal_component_runs() {
         plain
             .clone()
             .ballast(&format!("(module (memory {pages}))"), memories)
-            .ballast(&format!("(module (table {} funcref))", limits.table_elements / limits.tables), limits.tables as u32 - 2)
+            .ballast(
+                &format!("(module (table {} funcref))", limits.table_elements / limits.tables),
+                limits.tables as u32 - 2,
+            )
             .ballast("(module)", extra)
     };
     while low + 1 < high {

@@ -1,5 +1,7 @@
 //! Traps: each has its own word and a backtrace, and a sandbox that trapped is never used again.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use heddle_core::outcome::FailureKind;
@@ -17,7 +19,10 @@ async fn each_trap_has_its_word_and_a_backtrace() {
         ("(i32.trunc_f32_s (f32.const nan))", "bad_conversion_to_integer"),
         ("(i32.load (i32.const 0x7ffffff0))", "memory_out_of_bounds"),
         ("(call_indirect $t (type $other) (f64.const 1) (i32.const 0)) (i32.const 0)", "indirect_call_type"),
-        ("(call_indirect $t (type $other) (f64.const 1) (i32.const 1)) (i32.const 0)", "indirect_call_to_null"),
+        (
+            "(call_indirect $t (type $other) (f64.const 1) (i32.const 1)) (i32.const 0)",
+            "indirect_call_to_null",
+        ),
         ("(call_indirect $t (type $other) (f64.const 1) (i32.const 9)) (i32.const 0)", "table_out_of_bounds"),
     ] {
         let failed = bench.fails(&Guest::tool("traps").items(items).body(body)).await;
@@ -63,8 +68,13 @@ async fn exit_is_a_failure_whatever_the_code() {
     let world = "import wasi:cli/exit@0.2.6;";
     let imports = r#"(import "wasi:cli/exit@0.2.6" "exit" (func $exit (param i32)))
                      (import "wasi:cli/exit@0.2.6" "exit-with-code" (func $code (param i32)))"#;
-    for (body, code) in [("(call $exit (i32.const 0))", "0"), ("(call $exit (i32.const 1))", "1"), ("(call $code (i32.const 3))", "3")] {
-        let guest = Guest::tool("leaves").world(world).imports(imports).body(&format!("{body} (i32.const 0)"));
+    for (body, code) in [
+        ("(call $exit (i32.const 0))", "0"),
+        ("(call $exit (i32.const 1))", "1"),
+        ("(call $code (i32.const 3))", "3"),
+    ] {
+        let guest =
+            Guest::tool("leaves").world(world).imports(imports).body(&format!("{body} (i32.const 0)"));
         is(&bench.fails(&guest).await, FailureKind::GuestExit, code);
     }
 }

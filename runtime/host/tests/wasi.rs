@@ -1,15 +1,18 @@
 //! What ordinary toolchains import: linked, and empty. Clocks and randomness by kind, sleeps, logs.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 mod support;
 
 use heddle_core::outcome::{FailureKind, Outcome, PluginKind};
-use heddle_host::testkit::Guest;
 use heddle_host::Progress;
+use heddle_host::testkit::Guest;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 use support::{Bench, Recorder, failure, is, output};
 
-const STDIO_WORLD: &str = "import wasi:cli/stdout@0.2.6; import wasi:cli/stderr@0.2.6; import wasi:io/streams@0.2.6;";
+const STDIO_WORLD: &str =
+    "import wasi:cli/stdout@0.2.6; import wasi:cli/stderr@0.2.6; import wasi:io/streams@0.2.6;";
 const STDIO_IMPORTS: &str = r#"
     (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $stdout (result i32)))
     (import "wasi:cli/stderr@0.2.6" "get-stderr" (func $stderr (result i32)))
@@ -18,7 +21,9 @@ const LOG: &str = r#"(import "heddle:host/log@0.1.0" "write" (func $log (param i
 
 /// Repeats something so many times.
 fn times(count: u32, what: &str) -> String {
-    format!("(local.set $c (i32.const {count})) (loop $again {what} (br_if $again (local.tee $c (i32.sub (local.get $c) (i32.const 1)))))")
+    format!(
+        "(local.set $c (i32.const {count})) (loop $again {what} (br_if $again (local.tee $c (i32.sub (local.get $c) (i32.const 1)))))"
+    )
 }
 
 async fn recorded(bench: &Bench, guest: &Guest) -> (heddle_core::outcome::AttemptEnd, Arc<Recorder>) {
@@ -54,7 +59,11 @@ async fn stdout_and_stderr_become_lines() {
     let bench = Bench::new();
     let body = "(call $print (call $stdout) (i32.const 32768) (i32.const 8) (i32.const 40000))
         (call $print (call $stderr) (i32.const 32776) (i32.const 4) (i32.const 40000)) (call $number (i64.const 1))";
-    let guest = Guest::tool("prints").world(STDIO_WORLD).imports(STDIO_IMPORTS).data(32_768, b"one\ntwo\noh\x1bm").body(body);
+    let guest = Guest::tool("prints")
+        .world(STDIO_WORLD)
+        .imports(STDIO_IMPORTS)
+        .data(32_768, b"one\ntwo\noh\x1bm")
+        .body(body);
     let (end, recorder) = recorded(&bench, &guest).await;
     assert_eq!(output(&end), "1");
     assert_eq!(recorder.lines(), ["one", "two", "oh\\u{1b}m"]);
@@ -63,13 +72,18 @@ async fn stdout_and_stderr_become_lines() {
 #[tokio::test]
 async fn a_flood_of_log_lines_is_dropped_and_counted() {
     let bench = Bench::new();
-    let body = format!("{} (call $number (i64.const 1))", times(200_000, "(call $log (i32.const 2) (i32.const 32768) (i32.const 5))"));
+    let body = format!(
+        "{} (call $number (i64.const 1))",
+        times(200_000, "(call $log (i32.const 2) (i32.const 32768) (i32.const 5))")
+    );
     let guest = Guest::tool("floods").imports(LOG).data(32_768, b"\r\n\x1b[2").body(&body);
     let (end, recorder) = recorded(&bench, &guest).await;
     assert_eq!(output(&end), "1");
     let lines = recorder.lines();
     assert_eq!(lines[0], "\\r\\n\\u{1b}[2");
-    assert!(lines.last().unwrap().ends_with("lines dropped (`limits.log_bytes`, `limits.log_lines_per_second`)"));
+    assert!(
+        lines.last().unwrap().ends_with("lines dropped (`limits.log_bytes`, `limits.log_lines_per_second`)")
+    );
     assert!(lines.iter().map(String::len).sum::<usize>() as u64 <= bench.limits.log_bytes + 200);
 }
 
@@ -78,7 +92,8 @@ async fn one_huge_line_is_cut() {
     let bench = Bench::new();
     let body = "(memory.fill (i32.const 65536) (i32.const 97) (i32.const 10485760))
         (call $log (i32.const 4) (i32.const 65536) (i32.const 10485760)) (call $number (i64.const 1))";
-    let (end, recorder) = recorded(&bench, &Guest::tool("shouts").memory("170").imports(LOG).body(body)).await;
+    let (end, recorder) =
+        recorded(&bench, &Guest::tool("shouts").memory("170").imports(LOG).body(body)).await;
     assert_eq!(output(&end), "1");
     let lines = recorder.lines();
     assert_eq!(lines.len(), 1);
@@ -91,8 +106,12 @@ async fn randomness_is_bounded_and_paid_for() {
     let world = "import wasi:random/random@0.2.6;";
     let imports = r#"(import "wasi:random/random@0.2.6" "get-random-bytes" (func $bytes (param i64 i32)))
         (import "heddle:host/random@0.1.0" "bytes" (func $own (param i32 i32)))"#;
-    for body in ["(call $bytes (i64.const 1073741824) (i32.const 40000))", "(call $own (i32.const 65537) (i32.const 40000))"] {
-        let guest = Guest::tool("greedy").world(world).imports(imports).body(&format!("{body} (i32.const 0)"));
+    for body in [
+        "(call $bytes (i64.const 1073741824) (i32.const 40000))",
+        "(call $own (i32.const 65537) (i32.const 40000))",
+    ] {
+        let guest =
+            Guest::tool("greedy").world(world).imports(imports).body(&format!("{body} (i32.const 0)"));
         assert_eq!(bench.fails(&guest).await.kind, FailureKind::HostcallDataLimit);
     }
     let body = format!(
@@ -137,7 +156,11 @@ async fn a_transform_senses_nothing_a_tool_the_world() {
     call.scope.clock_ms += 5;
     let elsewhere = Bench::new();
     elsewhere.load(&senses(Guest::transform("pure"))).await;
-    assert_eq!(output(&elsewhere.host.call(call).await), pure, "a transform depends on its input and on nothing else");
+    assert_eq!(
+        output(&elsewhere.host.call(call).await),
+        pure,
+        "a transform depends on its input and on nothing else"
+    );
     let first = output(&bench.host.call(bench.call(&tool, "1")).await).to_owned();
     assert_ne!(output(&bench.host.call(bench.call(&tool, "1")).await), first);
 }
@@ -148,7 +171,9 @@ async fn clocks_go_by_kind_in_steps_of_a_millisecond() {
     let imports = r#"(import "heddle:host/clock@0.1.0" "now-ms" (func $now (result i64)))
         (import "wasi:clocks/monotonic-clock@0.2.6" "now" (func $ticks (result i64)))"#;
     let world = "import wasi:clocks/monotonic-clock@0.2.6;";
-    let asks = |guest: Guest, call: &str| guest.world(world).imports(imports).body(&format!("(call $number (call {call}))"));
+    let asks = |guest: Guest, call: &str| {
+        guest.world(world).imports(imports).body(&format!("(call $number (call {call}))"))
+    };
     assert_eq!(output(&bench.run(&asks(Guest::transform("now"), "$now")).await), "946684800000");
     assert_eq!(output(&bench.run(&asks(Guest::transform("now"), "$ticks")).await), "0");
     let real: u64 = output(&bench.run(&asks(Guest::tool("now"), "$now")).await).parse().unwrap();
@@ -173,7 +198,11 @@ async fn a_sleeping_tool_holds_no_thread_and_ends_at_its_deadline() {
     assert!(began.elapsed() < Duration::from_millis(450), "sleepers held the threads");
     for sleep in sleeping {
         let end = sleep.await.unwrap();
-        assert!(end.usage.cpu_us < 100_000 && (500_000..700_000).contains(&end.usage.wall_us), "{:?}", end.usage);
+        assert!(
+            end.usage.cpu_us < 100_000 && (500_000..700_000).contains(&end.usage.wall_us),
+            "{:?}",
+            end.usage
+        );
         assert_eq!(failure(end).kind, FailureKind::DeadlineExceeded);
     }
     bench.is_well().await;
@@ -227,7 +256,10 @@ async fn there_is_no_environment_no_file_and_no_network() {
           (i32.add (i32.mul (i32.load8_u (i32.const 40024)) (i32.const 10)) (i32.load8_u (i32.const 40028))))))";
     let end = bench.run(&Guest::tool("looks").world(world).imports(imports).body(body)).await;
     assert_eq!(output(&end), "11");
-    let forged = Guest::tool("forges").world(world).imports(imports).body("(call $sync (i32.const 5) (i32.const 40000)) (i32.const 0)");
+    let forged = Guest::tool("forges")
+        .world(world)
+        .imports(imports)
+        .body("(call $sync (i32.const 5) (i32.const 40000)) (i32.const 0)");
     is(&bench.fails(&forged).await, FailureKind::Trap, "invalid_handle");
 }
 
@@ -251,7 +283,8 @@ async fn context_and_progress_reach_those_who_may_have_them() {
 async fn describe_has_the_rights_of_a_transform() {
     let bench = Bench::new();
     let imports = r#"(import "heddle:host/context@0.1.0" "current" (func $context (param i32)))"#;
-    let guest = Guest::tool("peeks").imports(imports).describe("(call $context (i32.const 40000)) (i32.const 1024)");
+    let guest =
+        Guest::tool("peeks").imports(imports).describe("(call $context (i32.const 40000)) (i32.const 1024)");
     let refused = bench.try_load(&guest).await.unwrap_err();
     assert_eq!(refused.kind, FailureKind::CapabilityDenied, "{refused}");
     let sleepy = sleeper(Guest::tool("sleeps"), "(i32.const 0)")

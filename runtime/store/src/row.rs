@@ -8,11 +8,11 @@ use sha2::{Digest as _, Sha256};
 
 /// A journal row as it is kept.
 #[derive(Clone, Debug)]
-pub(crate) struct Coded {
+pub(crate) struct Coded<Body = Vec<u8>> {
     /// Version of the encoding of the facts.
     pub(crate) encoding: u32,
     /// The batch as JSON.
-    pub(crate) body: Vec<u8>,
+    pub(crate) body: Body,
     /// Over run, seq and body.
     pub(crate) checksum: i64,
 }
@@ -25,15 +25,16 @@ pub(crate) fn encode(run: RunId, seq: u64, batch: &Batch) -> Result<Coded, serde
 }
 
 /// Reads a batch back, if it is what was written.
-pub(crate) fn decode(run: RunId, seq: u64, coded: &Coded) -> Result<JournalRow, StoreFault> {
+pub(crate) fn decode(run: RunId, seq: u64, coded: &Coded<impl AsRef<[u8]>>) -> Result<JournalRow, StoreFault> {
     let damaged = |why: String| StoreFault::Damaged { what: format!("row {seq} of the journal of run {run}"), why };
-    if journal_checksum(run, seq, &coded.body) != coded.checksum {
+    let body = coded.body.as_ref();
+    if journal_checksum(run, seq, body) != coded.checksum {
         return Err(damaged("its checksum does not hold".into()));
     }
     if coded.encoding > ENCODING {
         return Err(damaged(format!("its encoding {} is newer than {ENCODING}", coded.encoding)));
     }
-    let batch = serde_json::from_slice(&coded.body).map_err(|error| damaged(error.to_string()))?;
+    let batch = serde_json::from_slice(body).map_err(|error| damaged(error.to_string()))?;
     Ok(JournalRow { seq, batch })
 }
 

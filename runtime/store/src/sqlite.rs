@@ -97,7 +97,7 @@ struct Inner {
     readers: Threads<Connection>,
     files: Threads<()>,
     writer: Option<JoinHandle<()>>,
-    checkpointer: Checkpointer,
+    checkpointer: Option<Checkpointer>,
     /// Last, so that the folder is free only when nothing uses it.
     _lock: File,
 }
@@ -110,7 +110,9 @@ impl Drop for Inner {
             let _ = writer.join();
         }
         self.readers.finish();
-        self.checkpointer.finish();
+        if let Some(checkpointer) = &mut self.checkpointer {
+            checkpointer.finish();
+        }
     }
 }
 
@@ -180,11 +182,10 @@ impl SqliteStore {
     /// Puts a write in line and gives the future of its answer.
     fn write<R: Send + 'static>(
         &self,
-        lane: Lane,
         work: impl FnOnce(&mut Writer) -> rusqlite::Result<R> + Send + 'static,
     ) -> BoxFuture<'static, Result<R, StoreFault>> {
         let (operation, answer) = operation(work);
-        self.0.line.put(lane, operation);
+        self.0.line.put(Lane::First, operation);
         self.answer(answer)
     }
     /// Has a read thread do this.
@@ -237,18 +238,18 @@ fn operation<R: Send + 'static>(
 impl RunStore for SqliteStore {
     fn take_lease(&self, node: &str, ttl_ms: u64) -> BoxFuture<'static, Result<Option<Lease>, StoreFault>> {
         let node = node.to_owned();
-        self.write(Lane::First, move |writer| drive::take_lease(writer, &node, ttl_ms))
+        self.write(move |writer| drive::take_lease(writer, &node, ttl_ms))
     }
     fn renew_lease(&self, lease: &Lease, ttl_ms: u64) -> BoxFuture<'static, Result<Option<Lease>, StoreFault>> {
         let lease = lease.clone();
-        self.write(Lane::First, move |writer| {
+        self.write(move |writer| {
             let now = writer.clock.steady();
             Ok(writer.leases.renew(&lease, now, ttl_ms))
         })
     }
     fn release_lease(&self, lease: &Lease) -> BoxFuture<'static, Result<(), StoreFault>> {
         let lease = lease.clone();
-        self.write(Lane::First, move |writer| {
+        self.write(move |writer| {
             writer.leases.release(&lease);
             Ok(())
         })
@@ -293,15 +294,15 @@ impl RunStore for SqliteStore {
 
     fn claim(&self, lease: &Lease, limit: u32) -> BoxFuture<'static, Result<Vec<RunRow>, StoreFault>> {
         let lease = lease.clone();
-        self.write(Lane::First, move |writer| drive::claim(writer, &lease, limit))
+        self.write(move |writer| drive::claim(writer, &lease, limit))
     }
     fn release(&self, lease: &Lease, runs: Vec<RunId>) -> BoxFuture<'static, Result<(), StoreFault>> {
         let lease = lease.clone();
-        self.write(Lane::First, move |writer| drive::release(writer, &lease, &runs))
+        self.write(move |writer| drive::release(writer, &lease, &runs))
     }
 
     fn send(&self, run: RunId, unique: Arc<str>, body: Json) -> BoxFuture<'static, Result<bool, StoreFault>> {
-        self.write(Lane::First, move |writer| drive::send(writer, run, &unique, &body))
+        self.write(move |writer| drive::send(writer, run, &unique, &body))
     }
     fn inbox(&self, run: RunId) -> BoxFuture<'static, Result<Vec<Message>, StoreFault>> {
         self.read(move |db| read::inbox(db, run))
@@ -351,12 +352,12 @@ impl RunStore for SqliteStore {
                 cache::Found::Nothing => Ok(None),
                 cache::Found::Fresh(entry) => Ok(Some(entry)),
                 cache::Found::ToNote(entry) => {
-                    drop(store.write(Lane::First, move |writer| cache::note_use(writer, &tenant, key)));
+                    drop(store.write(move |writer| cache::note_use(writer, &tenant, key)));
                     Ok(Some(entry))
                 }
                 cache::Found::Damaged => {
                     tracing::warn!(%key, "a cache entry is damaged and is dropped");
-                    store.write(Lane::First, move |writer| cache::drop_entry(writer, &tenant, key)).await?;
+                    store.write(move |writer| cache::drop_entry(writer, &tenant, key)).await?;
                     Ok(None)
                 }
             }
@@ -407,7 +408,7 @@ impl Shelf for SqliteStore {
     ) -> BoxFuture<'static, Result<u64, StoreFault>> {
         let (collection, key) = (collection.to_owned(), key.to_owned());
         let name = key.clone();
-        let put = self.write(Lane::First, move |writer| shelf::put(writer, &collection, &key, expected, &body));
+        let put = self.write(move |writer| shelf::put(writer, &collection, &key, expected, &body));
         Box::pin(async move { put.await?.ok_or(StoreFault::Conflict(name)) })
     }
     fn scan(&self, collection: &str, after: &str, limit: u32) -> BoxFuture<'static, Result<Vec<Record>, StoreFault>> {
@@ -417,7 +418,7 @@ impl Shelf for SqliteStore {
     fn delete(&self, collection: &str, key: &str, expected: u64) -> BoxFuture<'static, Result<bool, StoreFault>> {
         let (collection, key) = (collection.to_owned(), key.to_owned());
         let name = key.clone();
-        let deleted = self.write(Lane::First, move |writer| shelf::delete(writer, &collection, &key, expected));
+        let deleted = self.write(move |writer| shelf::delete(writer, &collection, &key, expected));
         Box::pin(async move { deleted.await?.ok_or(StoreFault::Conflict(name)) })
     }
 }

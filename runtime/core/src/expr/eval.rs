@@ -54,10 +54,14 @@ pub enum EvalFault {
     #[error("{0}")]
     Arithmetic(&'static str),
     /// The evaluation took too many steps.
-    #[error("the expression takes more than {0} evaluation steps (limit expression_budget); move the work into a transform")]
+    #[error(
+        "the expression takes more than {0} evaluation steps (limit expression_budget); move the work into a transform"
+    )]
     TooManySteps(u64),
     /// The evaluation built too much.
-    #[error("the expression builds more than {0} bytes (limit expression_result_bytes); move the work into a transform")]
+    #[error(
+        "the expression builds more than {0} bytes (limit expression_result_bytes); move the work into a transform"
+    )]
     TooManyBytes(u64),
 }
 
@@ -85,7 +89,8 @@ impl Budget {
         Ok(())
     }
     pub(super) fn bytes(&mut self, n: usize) -> Result<(), EvalFault> {
-        self.bytes_left = self.bytes_left.checked_sub(n as u64).ok_or(EvalFault::TooManyBytes(self.bytes_max))?;
+        self.bytes_left =
+            self.bytes_left.checked_sub(n as u64).ok_or(EvalFault::TooManyBytes(self.bytes_max))?;
         Ok(())
     }
 }
@@ -203,7 +208,10 @@ impl Evaluation<'_> {
         for (key, value) in entries {
             let key = self.eval(key)?;
             let Value::String(key) = key else {
-                return Err(EvalFault::Argument(format!("a key must be text, and this is {}", key.type_name())));
+                return Err(EvalFault::Argument(format!(
+                    "a key must be text, and this is {}",
+                    key.type_name()
+                )));
             };
             let value = self.eval(value)?;
             self.budget.bytes(key.len() + 16)?;
@@ -215,7 +223,13 @@ impl Evaluation<'_> {
         Ok(Value::Map(Arc::new(map)))
     }
 
-    fn fold(&mut self, kind: Fold, range: &Value, body: &Tree, filter: Option<&Tree>) -> Result<Value, EvalFault> {
+    fn fold(
+        &mut self,
+        kind: Fold,
+        range: &Value,
+        body: &Tree,
+        filter: Option<&Tree>,
+    ) -> Result<Value, EvalFault> {
         let keys: Vec<Value>;
         let items: &[Value] = match range {
             Value::List(items) => items,
@@ -223,7 +237,12 @@ impl Evaluation<'_> {
                 keys = map.keys().map(|k| Value::String(k.clone())).collect();
                 &keys
             }
-            other => return Err(EvalFault::Argument(format!("a macro goes over a list or a map, and this is {}", other.type_name()))),
+            other => {
+                return Err(EvalFault::Argument(format!(
+                    "a macro goes over a list or a map, and this is {}",
+                    other.type_name()
+                )));
+            }
         };
         let mut collected = Vec::new();
         let (mut matches, mut fault) = (0u64, None);
@@ -256,7 +275,13 @@ impl Evaluation<'_> {
         }
     }
 
-    fn fold_item(&mut self, kind: Fold, body: &Tree, filter: Option<&Tree>, into: &mut Vec<Value>) -> Result<bool, EvalFault> {
+    fn fold_item(
+        &mut self,
+        kind: Fold,
+        body: &Tree,
+        filter: Option<&Tree>,
+        into: &mut Vec<Value>,
+    ) -> Result<bool, EvalFault> {
         if kind != Fold::Collect {
             return self.condition(body);
         }
@@ -317,12 +342,16 @@ impl Evaluation<'_> {
 
 fn index(operand: &Value, key: &Value) -> Result<Value, EvalFault> {
     match (operand, key) {
-        (Value::Map(map), Value::String(key)) => map.get(key).cloned().ok_or_else(|| EvalFault::Missing(key.to_string())),
+        (Value::Map(map), Value::String(key)) => {
+            map.get(key).cloned().ok_or_else(|| EvalFault::Missing(key.to_string()))
+        }
         (Value::List(items), key) => {
             let at = match key {
                 Value::Int(i) => usize::try_from(*i).ok(),
                 Value::Uint(u) => usize::try_from(*u).ok(),
-                other => other.as_f64().filter(|d| d.fract() == 0.0 && *d >= 0.0 && *d < 9e15).map(|d| d as usize),
+                other => {
+                    other.as_f64().filter(|d| d.fract() == 0.0 && *d >= 0.0 && *d < 9e15).map(|d| d as usize)
+                }
             };
             at.and_then(|at| items.get(at)).cloned().ok_or_else(|| {
                 let mut shown = String::new();
@@ -330,7 +359,12 @@ fn index(operand: &Value, key: &Value) -> Result<Value, EvalFault> {
                 EvalFault::Missing(format!("[{shown}] in a list of {}", items.len()))
             })
         }
-        _ => Err(EvalFault::Operands { operator: "[]", left: operand.type_name(), right: key.type_name(), hint: "" }),
+        _ => Err(EvalFault::Operands {
+            operator: "[]",
+            left: operand.type_name(),
+            right: key.type_name(),
+            hint: "",
+        }),
     }
 }
 
@@ -340,7 +374,12 @@ fn negate(value: Value) -> Result<Value, EvalFault> {
         Value::Double(d) => Ok(Value::Double(-d)),
         other => match (&other, other.as_f64()) {
             (Value::Number(_), Some(d)) => Ok(Value::Double(-d)),
-            _ => Err(EvalFault::Operands { operator: "-", left: "nothing", right: other.type_name(), hint: "" }),
+            _ => Err(EvalFault::Operands {
+                operator: "-",
+                left: "nothing",
+                right: other.type_name(),
+                hint: "",
+            }),
         },
     }
 }
@@ -364,13 +403,20 @@ pub(super) fn symbol(operator: Binary) -> &'static str {
 }
 
 fn operands(operator: Binary, a: &Value, b: &Value) -> EvalFault {
-    EvalFault::Operands { operator: symbol(operator), left: a.type_name(), right: b.type_name(), hint: hint(a.type_name(), b.type_name()) }
+    EvalFault::Operands {
+        operator: symbol(operator),
+        left: a.type_name(),
+        right: b.type_name(),
+        hint: hint(a.type_name(), b.type_name()),
+    }
 }
 
 pub(super) fn hint(a: &str, b: &str) -> &'static str {
     match (a, b) {
         ("int", "double") | ("double", "int") => "; write both as `double(...)` or both as `int(...)`",
-        ("string", "int" | "uint" | "double" | "bool") | ("int" | "uint" | "double" | "bool", "string") => "; make it text with `string(...)`",
+        ("string", "int" | "uint" | "double" | "bool") | ("int" | "uint" | "double" | "bool", "string") => {
+            "; make it text with `string(...)`"
+        }
         ("int", "uint") | ("uint", "int") => "; write both as `int(...)`",
         _ => "",
     }
@@ -380,7 +426,11 @@ fn arithmetic(operator: Binary, a: &Value, b: &Value) -> Result<Value, EvalFault
     use Binary::*;
     const OVERFLOW: EvalFault = EvalFault::Arithmetic("integer overflow");
     match (a, b) {
-        (Value::Int(_), Value::Int(0)) | (Value::Uint(_), Value::Uint(0)) if matches!(operator, Divide | Modulo) => Err(EvalFault::Arithmetic("division by zero")),
+        (Value::Int(_), Value::Int(0)) | (Value::Uint(_), Value::Uint(0))
+            if matches!(operator, Divide | Modulo) =>
+        {
+            Err(EvalFault::Arithmetic("division by zero"))
+        }
         (Value::Int(x), Value::Int(y)) => match operator {
             Add => x.checked_add(*y),
             Subtract => x.checked_sub(*y),
@@ -407,7 +457,11 @@ fn arithmetic(operator: Binary, a: &Value, b: &Value) -> Result<Value, EvalFault
                 Multiply => x * y,
                 _ => x / y,
             };
-            if result.is_finite() { Ok(Value::Double(result)) } else { Err(EvalFault::Arithmetic("the result is no finite number")) }
+            if result.is_finite() {
+                Ok(Value::Double(result))
+            } else {
+                Err(EvalFault::Arithmetic("the result is no finite number"))
+            }
         }
         _ => Err(operands(operator, a, b)),
     }
@@ -419,8 +473,12 @@ fn equal(a: &Value, b: &Value) -> bool {
         (Value::Null, Value::Null) => true,
         (Value::Bool(x), Value::Bool(y)) => x == y,
         (Value::String(x), Value::String(y)) => x == y,
-        (Value::List(x), Value::List(y)) => x.len() == y.len() && x.iter().zip(y.iter()).all(|(x, y)| equal(x, y)),
-        (Value::Map(x), Value::Map(y)) => x.len() == y.len() && x.iter().zip(y.iter()).all(|((k, x), (l, y))| k == l && equal(x, y)),
+        (Value::List(x), Value::List(y)) => {
+            x.len() == y.len() && x.iter().zip(y.iter()).all(|(x, y)| equal(x, y))
+        }
+        (Value::Map(x), Value::Map(y)) => {
+            x.len() == y.len() && x.iter().zip(y.iter()).all(|((k, x), (l, y))| k == l && equal(x, y))
+        }
         (Value::Number(x), Value::Number(y)) if x == y => true,
         _ => compare_numbers(a, b) == Some(Ordering::Equal),
     }

@@ -59,9 +59,9 @@ pub(super) fn call(function: Function, args: &[Value], budget: &mut Budget) -> R
         EndsWith => Value::Bool(text(0)?.ends_with(text(1)?)),
         Matches => Value::Bool(matches(text(0)?, text(1)?, budget)?),
         ToInt => Value::Int(to_int(&args[0]).ok_or_else(|| wrong(function, args))?),
-        ToUint => {
-            Value::Uint(to_int(&args[0]).and_then(|i| u64::try_from(i).ok()).ok_or_else(|| wrong(function, args))?)
-        }
+        ToUint => Value::Uint(
+            to_int(&args[0]).and_then(|i| u64::try_from(i).ok()).ok_or_else(|| wrong(function, args))?,
+        ),
         ToDouble => match &args[0] {
             Value::String(s) => s.parse().ok().filter(|d: &f64| d.is_finite()),
             other => other.as_f64(),
@@ -79,7 +79,11 @@ pub(super) fn call(function: Function, args: &[Value], budget: &mut Budget) -> R
         Trim => grown(text(0)?.trim().to_owned(), budget)?,
         Split => {
             let (text, by) = (text(0)?, text(1)?);
-            let parts: Vec<Value> = if by.is_empty() { text.chars().map(|c| Value::text(c.to_string())).collect() } else { text.split(by).map(Value::text).collect() };
+            let parts: Vec<Value> = if by.is_empty() {
+                text.chars().map(|c| Value::text(c.to_string())).collect()
+            } else {
+                text.split(by).map(Value::text).collect()
+            };
             budget.bytes(text.len() + parts.len() * 16)?;
             Value::list(parts)
         }
@@ -125,13 +129,18 @@ fn to_int(value: &Value) -> Option<i64> {
 /// A linear-time matcher; the pattern's size bounds what it compiles to.
 fn matches(text: &str, pattern: &str, budget: &mut Budget) -> Result<bool, EvalFault> {
     if pattern.len() > PATTERN_BYTES {
-        return Err(EvalFault::Argument(format!("the pattern has {} bytes; at most {PATTERN_BYTES}", pattern.len())));
+        return Err(EvalFault::Argument(format!(
+            "the pattern has {} bytes; at most {PATTERN_BYTES}",
+            pattern.len()
+        )));
     }
     budget.steps(1 + text.len() as u64 / 16)?;
-    let regex = regex::RegexBuilder::new(pattern)
-        .size_limit(256 * 1024)
-        .build()
-        .map_err(|e| EvalFault::Argument(format!("`{pattern}` is not a pattern: {}", e.to_string().lines().last().unwrap_or_default())))?;
+    let regex = regex::RegexBuilder::new(pattern).size_limit(256 * 1024).build().map_err(|e| {
+        EvalFault::Argument(format!(
+            "`{pattern}` is not a pattern: {}",
+            e.to_string().lines().last().unwrap_or_default()
+        ))
+    })?;
     Ok(regex.is_match(text))
 }
 

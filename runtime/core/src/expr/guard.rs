@@ -6,9 +6,7 @@ use crate::limits::Limits;
 
 /// Counts bytes, operators and brackets outside of string literals.
 pub(super) fn check(text: &str, limits: &Limits) -> Result<(), ExprFault> {
-    let limit = |name: &'static str, found: usize, max: u64| {
-        Err(ExprFault::Limit { name, found, max })
-    };
+    let limit = |name: &'static str, found: usize, max: u64| Err(ExprFault::Limit { name, found, max });
     if text.len() as u64 > limits.expression_bytes {
         return limit("expression_bytes", text.len(), limits.expression_bytes);
     }
@@ -25,7 +23,9 @@ pub(super) fn check(text: &str, limits: &Limits) -> Result<(), ExprFault> {
             '+' | '-' | '*' | '/' | '%' | '<' | '>' | '!' | '=' | '&' | '|' | '?' | '.' => {
                 operators += 1;
                 // `&&`, `<=` and the like are one operator.
-                if chars.peek().is_some_and(|n| matches!((c, *n), ('&', '&') | ('|', '|') | ('=' | '!' | '<' | '>', '='))) {
+                if chars.peek().is_some_and(|n| {
+                    matches!((c, *n), ('&', '&') | ('|', '|') | ('=' | '!' | '<' | '>', '='))
+                }) {
                     chars.next();
                 }
             }

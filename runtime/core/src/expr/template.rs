@@ -38,7 +38,13 @@ enum Piece {
 
 impl Template {
     /// Checks a document as a template. Faults are added with their paths; what could not be read is null.
-    pub fn compile(doc: &Doc, path: &str, names: &Names, limits: &Limits, faults: &mut Vec<Fault>) -> Template {
+    pub fn compile(
+        doc: &Doc,
+        path: &str,
+        names: &Names,
+        limits: &Limits,
+        faults: &mut Vec<Fault>,
+    ) -> Template {
         let mut compiler = Compiler { names, limits, faults, reads: BTreeSet::new() };
         let (form, result) = compiler.form(doc, path);
         let reads = compiler.reads;
@@ -70,7 +76,9 @@ fn eval(form: &Form, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, Ev
             }
             Value::text(out)
         }
-        Form::List(items) => Value::list(items.iter().map(|i| eval(i, scope, budget)).collect::<Result<_, _>>()?),
+        Form::List(items) => {
+            Value::list(items.iter().map(|i| eval(i, scope, budget)).collect::<Result<_, _>>()?)
+        }
         Form::Map(entries) => {
             let mut map = crate::value::Map::new();
             for (key, form) in entries {
@@ -94,8 +102,11 @@ impl Compiler<'_> {
             Part::Scalar(Value::String(text)) if text.contains("${") => self.text(text, doc, path),
             Part::Scalar(value) => (Form::Literal(value.clone()), scalar_type(value)),
             Part::List(items) => {
-                let (forms, types): (Vec<_>, Vec<_>) =
-                    items.iter().enumerate().map(|(i, item)| self.form(item, &pointer(path, &i.to_string()))).unzip();
+                let (forms, types): (Vec<_>, Vec<_>) = items
+                    .iter()
+                    .enumerate()
+                    .map(|(i, item)| self.form(item, &pointer(path, &i.to_string())))
+                    .unzip();
                 let item = match types.split_first() {
                     Some((first, rest)) if rest.iter().all(|t| t == first) => first.clone(),
                     _ => Type::Any,
@@ -189,7 +200,12 @@ fn split(text: &str) -> Result<Vec<RawPiece<'_>>, String> {
         }
         plain.push_str(&rest[..at]);
         let body = &rest[at + 2..];
-        let end = closing(body).ok_or_else(|| format!("`${{` is not closed in `{}`; write `$${{` for the characters themselves", text.chars().take(60).collect::<String>()))?;
+        let end = closing(body).ok_or_else(|| {
+            format!(
+                "`${{` is not closed in `{}`; write `$${{` for the characters themselves",
+                text.chars().take(60).collect::<String>()
+            )
+        })?;
         if !plain.is_empty() {
             pieces.push(RawPiece::Plain(std::mem::take(&mut plain)));
         }

@@ -5,7 +5,9 @@ use super::guard;
 use super::types::{Type, TypeNames};
 use crate::limits::Limits;
 use crate::value::Value;
-use cel::common::ast::{CallExpr, ComprehensionExpr, EntryExpr, Expr as Parsed, IdedExpr, LiteralValue, operators as op};
+use cel::common::ast::{
+    CallExpr, ComprehensionExpr, EntryExpr, Expr as Parsed, IdedExpr, LiteralValue, operators as op,
+};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -111,7 +113,12 @@ pub(super) enum Tree {
     Call(Function, Vec<Tree>),
     /// `default(x, y)`: y where x names something that is not there.
     Default(Box<Tree>, Box<Tree>),
-    Fold { kind: Fold, range: Box<Tree>, body: Box<Tree>, filter: Option<Box<Tree>> },
+    Fold {
+        kind: Fold,
+        range: Box<Tree>,
+        body: Box<Tree>,
+        filter: Option<Box<Tree>>,
+    },
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -143,16 +150,25 @@ impl Expr {
     /// Parses and checks one expression.
     pub fn compile(text: &str, names: &Names, limits: &Limits) -> Result<Expr, Vec<ExprFault>> {
         guard::check(text, limits).map_err(|f| vec![f])?;
-        let parser = cel::parser::Parser::new().max_recursion_depth(limits.expression_depth.saturating_mul(4).min(250) as u16);
+        let parser = cel::parser::Parser::new()
+            .max_recursion_depth(limits.expression_depth.saturating_mul(4).min(250) as u16);
         let parsed = parser.parse(text).map_err(|e| vec![ExprFault::Syntax(syntax_message(&e))])?;
-        let mut resolver = Resolver { names, vars: names.vars.clone(), reads: BTreeSet::new(), faults: Vec::new() };
+        let mut resolver =
+            Resolver { names, vars: names.vars.clone(), reads: BTreeSet::new(), faults: Vec::new() };
         let tree = resolver.tree(&parsed);
         let Resolver { reads, mut faults, .. } = resolver;
-        let result = if faults.is_empty() { super::types::check(&tree, &names.types, &mut faults) } else { Type::Any };
+        let result =
+            if faults.is_empty() { super::types::check(&tree, &names.types, &mut faults) } else { Type::Any };
         if !faults.is_empty() {
             return Err(faults);
         }
-        Ok(Expr { text: text.into(), tree: Arc::new(tree), outer: names.vars.len(), reads: Arc::new(reads), result })
+        Ok(Expr {
+            text: text.into(),
+            tree: Arc::new(tree),
+            outer: names.vars.len(),
+            reads: Arc::new(reads),
+            result,
+        })
     }
 }
 
@@ -197,12 +213,19 @@ impl Resolver<'_> {
                             self.reads.insert(step);
                             Tree::StepHas(step)
                         }
-                        Some(_) => self.unsupported(format!("`steps.{0}` is no value; read `steps.{0}.output`", select.field)),
+                        Some(_) => self.unsupported(format!(
+                            "`steps.{0}` is no value; read `steps.{0}.output`",
+                            select.field
+                        )),
                         None => Tree::Literal(Value::Null),
                     };
                 }
                 let operand = self.boxed(&select.operand);
-                if select.test { Tree::Has(operand, select.field.as_str().into()) } else { Tree::Select(operand, select.field.as_str().into()) }
+                if select.test {
+                    Tree::Has(operand, select.field.as_str().into())
+                } else {
+                    Tree::Select(operand, select.field.as_str().into())
+                }
             }
             Parsed::List(list) => Tree::List(list.elements.iter().map(|e| self.tree(e)).collect()),
             Parsed::Map(map) => {
@@ -216,7 +239,10 @@ impl Resolver<'_> {
             }
             Parsed::Call(call) => self.call(call),
             Parsed::Comprehension(comprehension) => self.fold(comprehension),
-            Parsed::Struct(s) => self.unsupported(format!("there are no message types such as `{}`; write a map: {{'key': value}}", s.type_name)),
+            Parsed::Struct(s) => self.unsupported(format!(
+                "there are no message types such as `{}`; write a map: {{'key': value}}",
+                s.type_name
+            )),
             Parsed::Unspecified => self.unsupported("the expression is empty"),
         }
     }
@@ -249,7 +275,9 @@ impl Resolver<'_> {
                 known.extend(self.vars.iter().map(String::as_str));
                 let hint = match nearest(name, known) {
                     Some(near) => format!("; did you mean `{near}`?"),
-                    None if self.names.steps.iter().any(|s| s == name) => format!("; write `steps.{name}.output`"),
+                    None if self.names.steps.iter().any(|s| s == name) => {
+                        format!("; write `steps.{name}.output`")
+                    }
                     None => "; there are `input`, `steps` and `run`".to_owned(),
                 };
                 self.fault(ExprFault::UnknownName { name: name.to_owned(), hint })
@@ -261,13 +289,15 @@ impl Resolver<'_> {
     fn step(&mut self, parsed: &IdedExpr) -> Option<u32> {
         match &parsed.expr {
             Parsed::Select(s) if !s.test && is_steps(&s.operand) => self.step_named(&s.field),
-            Parsed::Call(c) if c.func_name == op::INDEX && c.args.len() == 2 && is_steps(&c.args[0]) => match &c.args[1].expr {
-                Parsed::Literal(LiteralValue::String(id)) => self.step_named(&id.inner().to_owned()),
-                _ => {
-                    self.unsupported("a step is named by a literal, so that the plan knows what waits for what: `steps[\"id\"]`");
-                    Some(0)
+            Parsed::Call(c) if c.func_name == op::INDEX && c.args.len() == 2 && is_steps(&c.args[0]) => {
+                match &c.args[1].expr {
+                    Parsed::Literal(LiteralValue::String(id)) => self.step_named(&id.inner().to_owned()),
+                    _ => {
+                        self.unsupported("a step is named by a literal, so that the plan knows what waits for what: `steps[\"id\"]`");
+                        Some(0)
+                    }
                 }
-            },
+            }
             _ => None,
         }
     }
@@ -294,7 +324,9 @@ impl Resolver<'_> {
             "output" => Tree::StepOutput(step),
             "status" => Tree::StepStatus(step),
             "error" => Tree::StepError(step),
-            _ => self.unsupported(format!("a step has `output`, `status` and `error`, but no `{field}`; its result is under `output`")),
+            _ => self.unsupported(format!(
+                "a step has `output`, `status` and `error`, but no `{field}`; its result is under `output`"
+            )),
         }
     }
 
@@ -339,7 +371,10 @@ impl Resolver<'_> {
                     None => {
                         let hint = match nearest(name, Function::names()) {
                             Some(near) => format!("; did you mean `{near}`?"),
-                            None => format!("; there are {}", Function::names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")),
+                            None => format!(
+                                "; there are {}",
+                                Function::names().map(|n| format!("`{n}`")).collect::<Vec<_>>().join(", ")
+                            ),
                         };
                         self.fault(ExprFault::UnknownName { name: format!("{name}()"), hint })
                     }
@@ -380,16 +415,24 @@ impl Resolver<'_> {
     }
 
     fn fold_body(&mut self, c: &ComprehensionExpr, range: Box<Tree>) -> Tree {
-        let Parsed::Call(step) = &c.loop_step.expr else { return self.unsupported("this macro is not available") };
+        let Parsed::Call(step) = &c.loop_step.expr else {
+            return self.unsupported("this macro is not available");
+        };
         let item = |list: &IdedExpr| match &list.expr {
             Parsed::List(l) if l.elements.len() == 1 => Some(l.elements[0].clone()),
             _ => None,
         };
         match (step.func_name.as_str(), step.args.as_slice()) {
-            (op::LOGICAL_OR, [_, p]) => Tree::Fold { kind: Fold::Exists, range, body: self.boxed(p), filter: None },
-            (op::LOGICAL_AND, [_, p]) => Tree::Fold { kind: Fold::All, range, body: self.boxed(p), filter: None },
+            (op::LOGICAL_OR, [_, p]) => {
+                Tree::Fold { kind: Fold::Exists, range, body: self.boxed(p), filter: None }
+            }
+            (op::LOGICAL_AND, [_, p]) => {
+                Tree::Fold { kind: Fold::All, range, body: self.boxed(p), filter: None }
+            }
             (op::ADD, [_, list]) if item(list).is_some() => {
-                let body = item(list).map(|i| self.boxed(&i)).unwrap_or_else(|| Box::new(Tree::Literal(Value::Null)));
+                let body = item(list)
+                    .map(|i| self.boxed(&i))
+                    .unwrap_or_else(|| Box::new(Tree::Literal(Value::Null)));
                 Tree::Fold { kind: Fold::Collect, range, body, filter: None }
             }
             (op::CONDITIONAL, [p, then, _]) => match &then.expr {

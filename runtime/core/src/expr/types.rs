@@ -108,7 +108,9 @@ fn of_schema(schema: &Value, depth: usize) -> Type {
         Some(Value::String(word)) => word.as_ref(),
         _ => return Type::Any,
     };
-    if depth > SCHEMA_DEPTH || ["$ref", "anyOf", "oneOf", "allOf", "if"].iter().any(|k| schema.get(k).is_some()) {
+    if depth > SCHEMA_DEPTH
+        || ["$ref", "anyOf", "oneOf", "allOf", "if"].iter().any(|k| schema.get(k).is_some())
+    {
         return Type::Any;
     }
     match word {
@@ -121,7 +123,8 @@ fn of_schema(schema: &Value, depth: usize) -> Type {
         "object" => {
             let mut object = Object::default();
             if let Some(Value::Map(properties)) = schema.get("properties") {
-                object.fields = properties.iter().map(|(k, s)| (k.to_string(), of_schema(s, depth + 1))).collect();
+                object.fields =
+                    properties.iter().map(|(k, s)| (k.to_string(), of_schema(s, depth + 1))).collect();
             }
             object.others = match schema.get("additionalProperties") {
                 Some(Value::Bool(false)) if schema.get("patternProperties").is_none() => None,
@@ -183,8 +186,12 @@ impl Checker<'_> {
                 for (key, value) in entries {
                     let (key_type, value) = (self.of(key), self.of(value));
                     match key {
-                        Tree::Literal(Value::String(key)) => drop(object.fields.insert(key.to_string(), value)),
-                        _ if key_type.is_known() && key_type != Type::String => self.fault(format!("a key must be text, and this is {}", key_type.name())),
+                        Tree::Literal(Value::String(key)) => {
+                            drop(object.fields.insert(key.to_string(), value))
+                        }
+                        _ if key_type.is_known() && key_type != Type::String => {
+                            self.fault(format!("a key must be text, and this is {}", key_type.name()))
+                        }
                         _ => object.others = Some(Type::Any),
                     }
                 }
@@ -248,7 +255,10 @@ impl Checker<'_> {
                 (None, None) => {
                     let hint = match super::tree::nearest(field, object.fields.keys().map(String::as_str)) {
                         Some(near) => format!("; did you mean `{near}`?"),
-                        None => format!("; it has {}", object.fields.keys().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
+                        None => format!(
+                            "; it has {}",
+                            object.fields.keys().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")
+                        ),
                     };
                     self.fault(format!("there is no `{field}`, by the schema{hint}"));
                     Type::Any
@@ -289,14 +299,26 @@ impl Checker<'_> {
         let numbers = a.is_number() && b.is_number();
         let fits = match operator {
             Equal | NotEqual => true,
-            Less | LessEqual | Greater | GreaterEqual => numbers || (a == b && matches!(a, Type::String | Type::Bool)),
+            Less | LessEqual | Greater | GreaterEqual => {
+                numbers || (a == b && matches!(a, Type::String | Type::Bool))
+            }
             In => matches!(b, Type::List(_) | Type::Object(_) | Type::Any),
-            Add => (numbers && addable(a, b)) || (a == b && *a == Type::String) || matches!((a, b), (Type::List(_), Type::List(_))),
+            Add => {
+                (numbers && addable(a, b))
+                    || (a == b && *a == Type::String)
+                    || matches!((a, b), (Type::List(_), Type::List(_)))
+            }
             Subtract | Multiply | Divide => numbers && addable(a, b),
             Modulo => numbers && addable(a, b) && *a != Type::Double,
         };
         if !fits && (both_known || (operator == In && b.is_known())) {
-            self.fault(format!("`{}` cannot work on {} and {}{}", symbol(operator), a.name(), b.name(), hint(a.name(), b.name())));
+            self.fault(format!(
+                "`{}` cannot work on {} and {}{}",
+                symbol(operator),
+                a.name(),
+                b.name(),
+                hint(a.name(), b.name())
+            ));
         }
         match operator {
             Equal | NotEqual | Less | LessEqual | Greater | GreaterEqual | In => Type::Bool,

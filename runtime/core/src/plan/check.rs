@@ -42,13 +42,16 @@ pub(super) fn plan(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) ->
         read.push(step);
     }
     let (max_parallel, total, on_step_failure) = run_policy(&mut fields, limits, &mut faults);
-    let output = fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
+    let output =
+        fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
     fields.finish(&mut faults);
     if let (Some(ids), Some((doc, path))) = (graph::cycle(&read), &steps) {
         faults.at(doc, path, format!("these steps wait for each other: {}", ids.join(" -> ")));
     }
     match head.flatten() {
-        Some(head) if faults.0.is_empty() => Ok(assemble(doc, head, input_schema, read, output, max_parallel, total, on_step_failure, shared)),
+        Some(head) if faults.0.is_empty() => {
+            Ok(assemble(doc, head, input_schema, read, output, max_parallel, total, on_step_failure, shared))
+        }
         _ => {
             faults.0.sort();
             faults.0.dedup();
@@ -137,11 +140,13 @@ fn evaluate(doc: &Doc, path: &str, faults: &mut Faults) {
 
 fn input_schema(doc: &Doc, path: &str, faults: &mut Faults) -> Option<Schema> {
     let mut fields = Fields::of(doc, path, faults);
-    let schema = fields.need("schema", faults).and_then(|(doc, path)| match Schema::compile(&Json::from_value(doc.value())) {
-        Ok(schema) => Some(schema),
-        Err(fault) => {
-            faults.at(doc, &path, fault.to_string());
-            None
+    let schema = fields.need("schema", faults).and_then(|(doc, path)| {
+        match Schema::compile(&Json::from_value(doc.value())) {
+            Ok(schema) => Some(schema),
+            Err(fault) => {
+                faults.at(doc, &path, fault.to_string());
+                None
+            }
         }
     });
     fields.finish(faults);
@@ -157,7 +162,11 @@ fn step_ids(doc: &Doc, path: &str, limits: &Limits, faults: &mut Faults) {
         faults.at(doc, path, "there are no steps");
     }
     if entries.len() as u64 > limits.workflow_steps {
-        faults.at(doc, path, format!("{} steps; the limit workflow_steps is {}", entries.len(), limits.workflow_steps));
+        faults.at(
+            doc,
+            path,
+            format!("{} steps; the limit workflow_steps is {}", entries.len(), limits.workflow_steps),
+        );
     }
     for (key, value) in entries.iter().filter(|(k, _)| !is_name(&k.text)) {
         faults.at(value, &pointer(path, &key.text), "a step's id is `[a-z][a-z0-9_-]*`, at most 64 bytes");
@@ -180,12 +189,18 @@ fn shared<'a>(
     let steps = entries
         .iter()
         .map(|(_, doc)| {
-            let over_a_list = matches!(&doc.part, Part::Map(e) if e.iter().any(|(k, _)| &*k.text == "forEach"));
-            let item = step::callee(doc, catalog).map(|m| Type::of_schema(&m.output_schema)).unwrap_or_default();
+            let over_a_list =
+                matches!(&doc.part, Part::Map(e) if e.iter().any(|(k, _)| &*k.text == "forEach"));
+            let item =
+                step::callee(doc, catalog).map(|m| Type::of_schema(&m.output_schema)).unwrap_or_default();
             mapped(item, over_a_list)
         })
         .collect();
-    let types = TypeNames { input: input.map(|s| Type::of_schema(s.text())).unwrap_or_default(), steps, vars: Vec::new() };
+    let types = TypeNames {
+        input: input.map(|s| Type::of_schema(s.text())).unwrap_or_default(),
+        steps,
+        vars: Vec::new(),
+    };
     let names = Names { steps: Arc::new(ids.to_vec()), types, ..Names::default() };
     let mut shared = Shared {
         ids,
@@ -204,11 +219,16 @@ fn shared<'a>(
             match &doc.part {
                 Part::Map(entries) => {
                     for (key, doc) in entries {
-                        let retry = Retry::read(doc, &pointer(&path, &key.text), &shared.names, limits, faults);
+                        let retry =
+                            Retry::read(doc, &pointer(&path, &key.text), &shared.names, limits, faults);
                         shared.retries.insert(key.text.to_string(), retry);
                     }
                 }
-                _ => faults.at(doc, &path, format!("wants a map from name to policy, and this is {}", doc.kind())),
+                _ => faults.at(
+                    doc,
+                    &path,
+                    format!("wants a map from name to policy, and this is {}", doc.kind()),
+                ),
             }
         }
         inner.finish(faults);
@@ -236,7 +256,11 @@ fn defaults(doc: &Doc, path: &str, shared: &mut Shared<'_>, faults: &mut Faults)
     fields.finish(faults);
 }
 
-fn run_policy(fields: &mut Fields<'_>, limits: &Limits, faults: &mut Faults) -> (Option<u32>, Option<Span>, OnStepFailure) {
+fn run_policy(
+    fields: &mut Fields<'_>,
+    limits: &Limits,
+    faults: &mut Faults,
+) -> (Option<u32>, Option<Span>, OnStepFailure) {
     let max_parallel = fields.count("maxParallel", limits.run_parallel, faults);
     let total = fields.get("timeout").and_then(|(doc, path)| {
         if !matches!(doc.part, Part::Map(_)) {

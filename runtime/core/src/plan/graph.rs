@@ -30,7 +30,11 @@ pub(super) fn read(doc: &Doc, path: &str, ids: &[String], faults: &mut Faults) -
                 }
             }
         }
-        _ => faults.at(doc, path, format!("wants a list of steps or a map from step to endings, and this is {}", doc.kind())),
+        _ => faults.at(
+            doc,
+            path,
+            format!("wants a list of steps or a map from step to endings, and this is {}", doc.kind()),
+        ),
     }
     dependencies
 }
@@ -44,7 +48,10 @@ fn named(doc: &Doc, id: Option<&str>, path: &str, ids: &[String], faults: &mut F
     if found.is_none() {
         let hint = match nearest(id, ids.iter().map(String::as_str)) {
             Some(near) => format!("; did you mean `{near}`?"),
-            None => format!("; there are {}", ids.iter().take(12).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ")),
+            None => format!(
+                "; there are {}",
+                ids.iter().take(12).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ")
+            ),
         };
         faults.at(doc, path, format!("no step is called `{id}`{hint}"));
     }
@@ -118,7 +125,8 @@ pub(super) fn cycle(steps: &[Step]) -> Option<Vec<String>> {
                     match marks[to] {
                         Mark::Open => {
                             let from = path.iter().position(|(s, _)| *s == to).unwrap_or(0);
-                            let mut ids: Vec<String> = path[from..].iter().map(|(s, _)| steps[*s].id.to_string()).collect();
+                            let mut ids: Vec<String> =
+                                path[from..].iter().map(|(s, _)| steps[*s].id.to_string()).collect();
                             ids.push(steps[to].id.to_string());
                             return Some(ids);
                         }

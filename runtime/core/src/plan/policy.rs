@@ -166,13 +166,30 @@ impl CachePolicy {
             return CachePolicy { mode: CacheMode::Off, ..policy };
         }
         let mut fields = Fields::of(doc, path, faults);
-        let modes = [("read-write", CacheMode::ReadWrite), ("read", CacheMode::Read), ("write", CacheMode::Write), ("off", CacheMode::Off)];
+        let modes = [
+            ("read-write", CacheMode::ReadWrite),
+            ("read", CacheMode::Read),
+            ("write", CacheMode::Write),
+            ("off", CacheMode::Off),
+        ];
         policy.mode = word(&mut fields, "mode", &modes, faults).unwrap_or(policy.mode);
-        let scopes = [("tenant", CacheScope::Tenant), ("workflow", CacheScope::Workflow), ("step", CacheScope::Step)];
+        let scopes =
+            [("tenant", CacheScope::Tenant), ("workflow", CacheScope::Workflow), ("step", CacheScope::Step)];
         policy.scope = word(&mut fields, "scope", &scopes, faults).unwrap_or(policy.scope);
         policy.ttl = fields.span("ttl", faults);
-        if !kind.is_pure() && policy.mode != CacheMode::Off && policy.ttl.is_none() && matches!(doc.part, Part::Map(_)) {
-            faults.at(doc, path, format!("a {}'s output does not stay true for ever: `ttl` is missing, such as `ttl: 1h`", kind.word()));
+        if !kind.is_pure()
+            && policy.mode != CacheMode::Off
+            && policy.ttl.is_none()
+            && matches!(doc.part, Part::Map(_))
+        {
+            faults.at(
+                doc,
+                path,
+                format!(
+                    "a {}'s output does not stay true for ever: `ttl` is missing, such as `ttl: 1h`",
+                    kind.word()
+                ),
+            );
         }
         fields.finish(faults);
         policy
@@ -180,7 +197,12 @@ impl CachePolicy {
 }
 
 /// One of a few words.
-pub(super) fn word<T: Copy>(fields: &mut Fields<'_>, key: &'static str, words: &[(&'static str, T)], faults: &mut Faults) -> Option<T> {
+pub(super) fn word<T: Copy>(
+    fields: &mut Fields<'_>,
+    key: &'static str,
+    words: &[(&'static str, T)],
+    faults: &mut Faults,
+) -> Option<T> {
     let (doc, path) = fields.get(key)?;
     one_of(doc, &path, words, faults)
 }
@@ -190,7 +212,9 @@ fn one_of<T: Copy>(doc: &Doc, path: &str, words: &[(&'static str, T)], faults: &
     let found = words.iter().find(|(w, _)| *w == said).map(|(_, v)| *v);
     if found.is_none() {
         let list = words.iter().map(|(w, _)| format!("`{w}`")).collect::<Vec<_>>().join(", ");
-        let hint = nearest(said, words.iter().map(|(w, _)| *w)).map(|n| format!("; did you mean `{n}`?")).unwrap_or_default();
+        let hint = nearest(said, words.iter().map(|(w, _)| *w))
+            .map(|n| format!("; did you mean `{n}`?"))
+            .unwrap_or_default();
         faults.at(doc, path, format!("wants one of {list}{hint}"));
     }
     found
@@ -268,7 +292,8 @@ impl Retry {
             limit.finish(faults);
         }
         if let Some((doc, path)) = fields.get("when") {
-            retry.when = condition(doc, &path, &Names { error: ErrorName::Bound, ..names.clone() }, node, faults);
+            retry.when =
+                condition(doc, &path, &Names { error: ErrorName::Bound, ..names.clone() }, node, faults);
         }
         fields.finish(faults);
         retry
@@ -276,7 +301,11 @@ impl Retry {
 }
 
 fn backoff(doc: &Doc, path: &str, faults: &mut Faults) -> Backoff {
-    let words = [("constant", Backoff::Constant), ("linear", Backoff::Linear { max: None }), ("exponential", Backoff::Exponential { factor: 2.0, max: None })];
+    let words = [
+        ("constant", Backoff::Constant),
+        ("linear", Backoff::Linear { max: None }),
+        ("exponential", Backoff::Exponential { factor: 2.0, max: None }),
+    ];
     if doc.as_str().is_some() {
         return one_of(doc, path, &words, faults).unwrap_or(Backoff::Constant);
     }
@@ -285,7 +314,9 @@ fn backoff(doc: &Doc, path: &str, faults: &mut Faults) -> Backoff {
     if let Some((doc, path)) = fields.get("exponential") {
         let mut inner = Fields::of(doc, &path, faults);
         let factor = inner.get("factor").map_or(2.0, |(doc, path)| match &doc.part {
-            Part::Scalar(v) if v.as_f64().is_some_and(|f| (1.0..=100.0).contains(&f)) => v.as_f64().unwrap_or(2.0),
+            Part::Scalar(v) if v.as_f64().is_some_and(|f| (1.0..=100.0).contains(&f)) => {
+                v.as_f64().unwrap_or(2.0)
+            }
             _ => {
                 faults.at(doc, &path, "wants a number from 1 to 100");
                 2.0
@@ -329,7 +360,13 @@ fn jitter(doc: &Doc, path: &str, faults: &mut Faults) -> Jitter {
 }
 
 /// An expression that must be one whole `${ … }` and can be true or false.
-pub(super) fn condition(doc: &Doc, path: &str, names: &Names, limits: &Limits, faults: &mut Faults) -> Option<Expr> {
+pub(super) fn condition(
+    doc: &Doc,
+    path: &str,
+    names: &Names,
+    limits: &Limits,
+    faults: &mut Faults,
+) -> Option<Expr> {
     let expr = expression(doc, path, names, limits, faults)?;
     if !expr.result.may_be_bool() {
         faults.at(doc, path, format!("a condition must be true or false; `{}` never is", expr.text));
@@ -338,7 +375,13 @@ pub(super) fn condition(doc: &Doc, path: &str, names: &Names, limits: &Limits, f
 }
 
 /// An expression that must be one whole `${ … }`.
-pub(super) fn expression(doc: &Doc, path: &str, names: &Names, limits: &Limits, faults: &mut Faults) -> Option<Expr> {
+pub(super) fn expression(
+    doc: &Doc,
+    path: &str,
+    names: &Names,
+    limits: &Limits,
+    faults: &mut Faults,
+) -> Option<Expr> {
     let Some(source) = doc.as_str().and_then(whole) else {
         faults.at(doc, path, format!("wants an expression in `${{ … }}`, and this is {}", doc.kind()));
         return None;

@@ -34,7 +34,13 @@ pub(super) fn callee(doc: &Doc, catalog: Option<&dyn Catalog>) -> Option<Arc<Met
 }
 
 /// Reads one step.
-pub(super) fn read(index: usize, doc: &Doc, path: &str, shared: &mut Shared<'_>, faults: &mut Faults) -> Step {
+pub(super) fn read(
+    index: usize,
+    doc: &Doc,
+    path: &str,
+    shared: &mut Shared<'_>,
+    faults: &mut Faults,
+) -> Step {
     let mut fields = Fields::of(doc, path, faults);
     let mut reads = BTreeSet::new();
     let title = fields.text("title", faults).unwrap_or_default().into();
@@ -43,7 +49,9 @@ pub(super) fn read(index: usize, doc: &Doc, path: &str, shared: &mut Shared<'_>,
         Some((doc, path)) => graph::read(doc, &path, shared.ids, faults),
         None => Vec::new(),
     };
-    let when = fields.get("when").and_then(|(doc, path)| policy::condition(doc, &path, &shared.names, shared.limits, faults));
+    let when = fields
+        .get("when")
+        .and_then(|(doc, path)| policy::condition(doc, &path, &shared.names, shared.limits, faults));
     reads.extend(when.iter().flat_map(|e| e.reads.iter().copied()));
     let (map, names) = match fields.get("forEach") {
         Some((doc, path)) => map_over(doc, &path, shared, faults),
@@ -81,11 +89,20 @@ pub(super) fn read(index: usize, doc: &Doc, path: &str, shared: &mut Shared<'_>,
 }
 
 /// Exactly one verb.
-fn verb(fields: &mut Fields<'_>, names: &Names, shared: &mut Shared<'_>, faults: &mut Faults) -> (Verb, PluginKind, BTreeSet<u32>) {
+fn verb(
+    fields: &mut Fields<'_>,
+    names: &Names,
+    shared: &mut Shared<'_>,
+    faults: &mut Faults,
+) -> (Verb, PluginKind, BTreeSet<u32>) {
     let (doc, path) = (fields.doc, fields.path.clone());
     let (call, set, with) = (fields.get("call"), fields.get("set"), fields.get("with"));
     if call.is_some() && set.is_some() {
-        faults.at(doc, &path, "a step has one verb, and this one has both `call` and `set`; make it two steps");
+        faults.at(
+            doc,
+            &path,
+            "a step has one verb, and this one has both `call` and `set`; make it two steps",
+        );
     }
     let mut compile = |doc: &Doc, path: &str| {
         let mut found = Vec::new();
@@ -100,7 +117,7 @@ fn verb(fields: &mut Fields<'_>, names: &Names, shared: &mut Shared<'_>, faults:
     }
     let with_template = match &with {
         Some((doc, path)) => compile(doc, path),
-        None => Template::literal(Value::map::<Arc<str>>([])),
+        None => compile(&Doc::of_value(&Value::map::<Arc<str>>([])), ""),
     };
     let reads = with_template.reads.clone();
     let Some((call_doc, call_path)) = call else {
@@ -121,7 +138,15 @@ fn verb(fields: &mut Fields<'_>, names: &Names, shared: &mut Shared<'_>, faults:
             (Verb::Set(Template::literal(Value::Null)), PluginKind::Transform, reads)
         }
         Ok(reference) => {
-            known(&reference, call_doc, &call_path, with.as_ref().map(|(d, p)| (*d, p.as_str())), &with_template, shared, faults);
+            known(
+                &reference,
+                call_doc,
+                &call_path,
+                with.as_ref().map(|(d, p)| (*d, p.as_str())),
+                &with_template,
+                shared,
+                faults,
+            );
             let kind = reference.kind;
             let call = shared.calls.iter().position(|c| *c == reference).unwrap_or_else(|| {
                 shared.calls.push(reference);
@@ -133,7 +158,15 @@ fn verb(fields: &mut Fields<'_>, names: &Names, shared: &mut Shared<'_>, faults:
 }
 
 /// Checks a call against the plugin that it means: that there is one, and that its input can fit.
-fn known(reference: &PluginRef, doc: &Doc, path: &str, with: Option<(&Doc, &str)>, template: &Template, shared: &Shared<'_>, faults: &mut Faults) {
+fn known(
+    reference: &PluginRef,
+    doc: &Doc,
+    path: &str,
+    with: Option<(&Doc, &str)>,
+    template: &Template,
+    shared: &Shared<'_>,
+    faults: &mut Faults,
+) {
     let Some(catalog) = shared.catalog else { return };
     let Some(metadata) = catalog.find(reference) else {
         let names = catalog.names();
@@ -150,7 +183,10 @@ fn known(reference: &PluginRef, doc: &Doc, path: &str, with: Option<(&Doc, &str)
         return;
     };
     let schema = metadata.input_schema.value();
-    let (Type::Object(given), Some(Value::List(required))) = (&template.result, schema.get("required")) else { return };
+    let (Type::Object(given), Some(Value::List(required))) = (&template.result, schema.get("required"))
+    else {
+        return;
+    };
     for name in required.iter().filter_map(Value::as_str).filter(|n| !given.fields.contains_key(*n)) {
         let (at, path) = with.unwrap_or((doc, path));
         faults.at(at, path, format!("`{}` needs `{name}` in its input, by its schema", metadata.reference()));
@@ -159,7 +195,11 @@ fn known(reference: &PluginRef, doc: &Doc, path: &str, with: Option<(&Doc, &str)
         && wanted.others.is_none()
     {
         for name in given.fields.keys().filter(|n| !wanted.fields.contains_key(*n)) {
-            faults.at(with, &pointer(path, name), format!("`{}` takes no `{name}`, by its schema", metadata.reference()));
+            faults.at(
+                with,
+                &pointer(path, name),
+                format!("`{}` takes no `{name}`, by its schema", metadata.reference()),
+            );
         }
     }
 }
@@ -174,9 +214,13 @@ fn map_over(doc: &Doc, path: &str, shared: &Shared<'_>, faults: &mut Faults) -> 
         Some(expr)
     });
     let mut names = shared.names.clone();
-    for (key, fallback, what) in [("as", "item", list.as_ref().map(|l| l.result.item()).unwrap_or_default()), ("at", "index", Type::Int)] {
+    for (key, fallback, what) in [
+        ("as", "item", list.as_ref().map(|l| l.result.item()).unwrap_or_default()),
+        ("at", "index", Type::Int),
+    ] {
         let name = fields.text(key, faults).unwrap_or(fallback);
-        let fits = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_') && name.starts_with(|c: char| c.is_ascii_alphabetic());
+        let fits = name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_')
+            && name.starts_with(|c: char| c.is_ascii_alphabetic());
         if !fits || ["input", "steps", "run", "error"].contains(&name) {
             faults.at(doc, &pointer(path, key), format!("`{name}` cannot be bound; choose letters, digits and `_`, and none of `input`, `steps`, `run`, `error`"));
         }
@@ -184,7 +228,9 @@ fn map_over(doc: &Doc, path: &str, shared: &Shared<'_>, faults: &mut Faults) -> 
         names.types.vars.push(what);
     }
     let max_parallel = fields.count("maxParallel", shared.limits.fan_out, faults);
-    let tolerance = fields.get("tolerateFailures").map_or(Tolerance::Count(0), |(doc, path)| tolerance(doc, &path, faults));
+    let tolerance = fields
+        .get("tolerateFailures")
+        .map_or(Tolerance::Count(0), |(doc, path)| tolerance(doc, &path, faults));
     fields.finish(faults);
     (list.map(|list| MapOver { list, max_parallel, tolerance }), names)
 }
@@ -193,7 +239,11 @@ fn tolerance(doc: &Doc, path: &str, faults: &mut Faults) -> Tolerance {
     match &doc.part {
         Part::Scalar(Value::Int(n)) if (0..=100_000).contains(n) => return Tolerance::Count(*n as u32),
         Part::Scalar(Value::String(text)) => {
-            if let Some(percent) = text.strip_suffix('%').and_then(|p| p.trim().parse::<f64>().ok()).filter(|p| (0.0..=100.0).contains(p)) {
+            if let Some(percent) = text
+                .strip_suffix('%')
+                .and_then(|p| p.trim().parse::<f64>().ok())
+                .filter(|p| (0.0..=100.0).contains(p))
+            {
                 return Tolerance::Percent(percent);
             }
         }
@@ -210,13 +260,21 @@ fn retry(doc: &Doc, path: &str, shared: &Shared<'_>, faults: &mut Faults) -> Opt
     }
 }
 
-pub(super) fn named_retry(name: &str, doc: &Doc, path: &str, retries: &BTreeMap<String, Retry>, faults: &mut Faults) -> Option<Retry> {
+pub(super) fn named_retry(
+    name: &str,
+    doc: &Doc,
+    path: &str,
+    retries: &BTreeMap<String, Retry>,
+    faults: &mut Faults,
+) -> Option<Retry> {
     if name == "none" {
         return None;
     }
     let found = retries.get(name).cloned();
     if found.is_none() {
-        let hint = crate::expr::tree::nearest(name, retries.keys().map(String::as_str)).map(|n| format!("; did you mean `{n}`?")).unwrap_or_else(|| "; define it under `use.retries`".to_owned());
+        let hint = crate::expr::tree::nearest(name, retries.keys().map(String::as_str))
+            .map(|n| format!("; did you mean `{n}`?"))
+            .unwrap_or_else(|| "; define it under `use.retries`".to_owned());
         faults.at(doc, path, format!("no retry policy is called `{name}`{hint}"));
     }
     found
@@ -227,18 +285,27 @@ fn tools(doc: &Doc, path: &str, kind: PluginKind, faults: &mut Faults) -> Vec<Ar
         faults.at(doc, path, "only an agent calls tools; remove `tools`, or call an `agent:`");
     }
     let Part::List(items) = &doc.part else {
-        faults.at(doc, path, format!("wants a list such as `[tool:search, \"transform:*\"]`, and this is {}", doc.kind()));
+        faults.at(
+            doc,
+            path,
+            format!("wants a list such as `[tool:search, \"transform:*\"]`, and this is {}", doc.kind()),
+        );
         return Vec::new();
     };
     let mut patterns = Vec::new();
     for (i, item) in items.iter().enumerate() {
         let text = item.as_str().unwrap_or_default();
         let fits = text.split_once(':').is_some_and(|(kind, name)| {
-            matches!(PluginKind::from_word(kind), Some(PluginKind::Tool | PluginKind::Transform)) && (name == "*" || crate::id::is_name(name))
+            matches!(PluginKind::from_word(kind), Some(PluginKind::Tool | PluginKind::Transform))
+                && (name == "*" || crate::id::is_name(name))
         });
         match fits {
             true => patterns.push(text.into()),
-            false => faults.at(item, &pointer(path, &i.to_string()), "wants `tool:name`, `transform:name` or `tool:*`"),
+            false => faults.at(
+                item,
+                &pointer(path, &i.to_string()),
+                "wants `tool:name`, `transform:name` or `tool:*`",
+            ),
         }
     }
     patterns

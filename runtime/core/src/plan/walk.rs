@@ -37,9 +37,33 @@ const FOREIGN: &[(&str, &str)] = &[
 
 /// Words of the language that this version does not run yet. Refused, so that nobody relies on them in vain.
 const NOT_YET: &[&str] = &[
-    "agent", "workflow", "approval", "wait", "emit", "parallel", "compensate", "onError", "finally", "schedule",
-    "triggers", "idempotency", "concurrency", "priority", "upgrade", "notify", "fallback", "circuitBreaker",
-    "rateLimit", "secrets", "batch", "heartbeat", "onCrash", "onFailure", "breakpoint", "skippable", "deadline",
+    "agent",
+    "workflow",
+    "approval",
+    "wait",
+    "emit",
+    "parallel",
+    "compensate",
+    "onError",
+    "finally",
+    "schedule",
+    "triggers",
+    "idempotency",
+    "concurrency",
+    "priority",
+    "upgrade",
+    "notify",
+    "fallback",
+    "circuitBreaker",
+    "rateLimit",
+    "secrets",
+    "batch",
+    "heartbeat",
+    "onCrash",
+    "onFailure",
+    "breakpoint",
+    "skippable",
+    "deadline",
 ];
 
 /// Collects faults while the document is walked.
@@ -135,7 +159,10 @@ impl<'a> Fields<'a> {
             } else if let Some((_, ours)) = FOREIGN.iter().find(|(theirs, _)| *theirs == word) {
                 format!("unknown key `{word}`; here it is {ours}")
             } else {
-                format!("unknown key `{word}`; there are {}", self.asked.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", "))
+                format!(
+                    "unknown key `{word}`; there are {}",
+                    self.asked.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")
+                )
             };
             faults.at_key(key, &self.path, message);
         }

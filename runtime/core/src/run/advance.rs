@@ -1,10 +1,10 @@
 //! What follows from the state: steps whose dependencies have ended are skipped, computed or begun, in order and as
 //! far as there is room.
 
+use super::Run;
 use super::event::{CacheVerdict, Event, Node, Payload, SkipReason};
 use super::scope::Values;
 use super::state::Stage;
-use super::Run;
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind, Usage};
 use crate::plan::Verb;
@@ -46,7 +46,10 @@ impl Run {
     fn start(&self, node: Node) -> Vec<Event> {
         let Some(work) = self.steps[node.step as usize].node(node.item) else { return Vec::new() };
         if u64::from(work.interruptions) >= self.limits.interruptions {
-            let message = format!("the host went away {} times in a row while this ran (limit interruptions)", work.interruptions);
+            let message = format!(
+                "the host went away {} times in a row while this ran (limit interruptions)",
+                work.interruptions
+            );
             return self.failed_for_good(node, Failure::new(FailureKind::Interrupted, message));
         }
         let attempt = match work.stage {
@@ -62,7 +65,9 @@ impl Run {
         if let Some(blocker) = self.unaccepted(index) {
             return vec![Event::StepSkipped { step: index, reason: SkipReason::Dependency(blocker) }];
         }
-        let fail = |failure: Failure| vec![Event::StepFailed { node: Node::step(index), failure: Box::new(failure) }];
+        let fail = |failure: Failure| {
+            vec![Event::StepFailed { node: Node::step(index), failure: Box::new(failure) }]
+        };
         if let (Some(when), false) = (&step.when, state.condition_held) {
             return match when.eval_bool(&self.scope(values), &mut self.budget()) {
                 Ok(true) => vec![Event::ConditionHeld { step: index }],
@@ -75,7 +80,12 @@ impl Run {
                 Err(fault) => fail(self.expression_failure(&fault, index, "forEach.in")),
                 Ok(list) if list.len() as u64 > self.limits.fan_out => fail(Failure::new(
                     FailureKind::QuotaExceeded,
-                    format!("the list of `{}` has {} items; the limit fan_out is {}", step.id, list.len(), self.limits.fan_out),
+                    format!(
+                        "the list of `{}` has {} items; the limit fan_out is {}",
+                        step.id,
+                        list.len(),
+                        self.limits.fan_out
+                    ),
                 )),
                 Ok(list) => {
                     let mut events = vec![Event::MapStarted { step: index, count: list.len() as u32 }];
@@ -97,7 +107,9 @@ impl Run {
 
     /// One item of a `forEach` that computes instead of calling.
     fn compute_item(&self, index: u32, values: &Values) -> Vec<Event> {
-        let (Verb::Set(template), Some(map)) = (&self.plan.steps[index as usize].verb, &self.steps[index as usize].map) else {
+        let (Verb::Set(template), Some(map)) =
+            (&self.plan.steps[index as usize].verb, &self.steps[index as usize].map)
+        else {
             return Vec::new();
         };
         let node = Node::item(index, map.next);

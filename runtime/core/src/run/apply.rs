@@ -66,7 +66,8 @@ impl Run {
                 if self.open_steps > 0 {
                     return Err(illegal("steps are still open"));
                 }
-                self.finished = Some(Finished { at, finish: *finish, output: output.clone(), error: error.clone() });
+                self.finished =
+                    Some(Finished { at, finish: *finish, output: output.clone(), error: error.clone() });
                 for action in std::mem::take(&mut self.pending) {
                     self.changes.push(Change::Dropped(action));
                 }
@@ -157,12 +158,19 @@ impl Run {
     fn note_map_room(&mut self, step: u32) {
         let state = &self.steps[step as usize];
         let open = state.phase == Phase::Active && state.map.as_ref().is_some_and(|m| m.has_room());
-        if open { self.open_maps.insert(step) } else { self.open_maps.remove(&step) };
+        if open {
+            self.open_maps.insert(step)
+        } else {
+            self.open_maps.remove(&step)
+        };
     }
 
     fn attempt_started(&mut self, node: Node, attempt: u32, at: Timestamp) -> Result<(), IllegalEvent> {
         let step = &mut self.steps[node.step as usize];
-        if !matches!((&step.phase, node.item), (Phase::Ready | Phase::Active, None) | (Phase::Active, Some(_))) {
+        if !matches!(
+            (&step.phase, node.item),
+            (Phase::Ready | Phase::Active, None) | (Phase::Active, Some(_))
+        ) {
             return Err(wrong("the step is not ready"));
         }
         let fresh = match step.node(node.item).map(|n| &n.stage) {
@@ -182,7 +190,13 @@ impl Run {
         }
         if let Some(work) = step.node_mut(node.item) {
             work.stage = Stage::Running(attempt);
-            work.attempts.push(Attempt { attempt, started: at, ended: None, end: AttemptNote::Open, usage: Usage::default() });
+            work.attempts.push(Attempt {
+                attempt,
+                started: at,
+                ended: None,
+                end: AttemptNote::Open,
+                usage: Usage::default(),
+            });
         }
         self.running += 1;
         self.to_decide.remove(&node.step);
@@ -193,8 +207,17 @@ impl Run {
     }
 
     /// Ends the attempt that is under way.
-    fn close(&mut self, node: Node, attempt: u32, end: AttemptNote, usage: Usage, at: Timestamp) -> Result<(), IllegalEvent> {
-        let Some(work) = self.steps[node.step as usize].node_mut(node.item) else { return Err(wrong("there is no such item")) };
+    fn close(
+        &mut self,
+        node: Node,
+        attempt: u32,
+        end: AttemptNote,
+        usage: Usage,
+        at: Timestamp,
+    ) -> Result<(), IllegalEvent> {
+        let Some(work) = self.steps[node.step as usize].node_mut(node.item) else {
+            return Err(wrong("there is no such item"));
+        };
         if work.running() != Some(attempt) {
             return Err(wrong("this attempt is not under way"));
         }
@@ -240,7 +263,9 @@ impl Run {
     }
 
     fn retry_due(&mut self, node: Node, attempt: u32) -> Result<(), IllegalEvent> {
-        let Some(work) = self.steps[node.step as usize].node_mut(node.item) else { return Err(wrong("there is no such item")) };
+        let Some(work) = self.steps[node.step as usize].node_mut(node.item) else {
+            return Err(wrong("there is no such item"));
+        };
         let Stage::Waiting(waiting, at) = work.stage else { return Err(wrong("nothing waits for a retry")) };
         if waiting != attempt {
             return Err(wrong("another attempt is due"));
@@ -279,7 +304,12 @@ impl Run {
         }
     }
 
-    fn failed_node(&mut self, node: Node, failure: &crate::outcome::Failure, at: Timestamp) -> Result<(), IllegalEvent> {
+    fn failed_node(
+        &mut self,
+        node: Node,
+        failure: &crate::outcome::Failure,
+        at: Timestamp,
+    ) -> Result<(), IllegalEvent> {
         self.to_start.remove(&node);
         if let Some(item) = node.item {
             self.item_ended(node.step, item, Stage::Failed(Box::new(failure.clone())))?;
@@ -294,7 +324,9 @@ impl Run {
     }
 
     fn item_ended(&mut self, step: u32, item: u32, stage: Stage) -> Result<(), IllegalEvent> {
-        let Some(map) = &mut self.steps[step as usize].map else { return Err(wrong("the step is no `forEach`")) };
+        let Some(map) = &mut self.steps[step as usize].map else {
+            return Err(wrong("the step is no `forEach`"));
+        };
         let Some(work) = map.items.get_mut(item as usize) else { return Err(wrong("there is no such item")) };
         match work.stage {
             Stage::Succeeded(_) | Stage::Failed(_) => return Err(wrong("the item has ended")),
@@ -302,7 +334,11 @@ impl Run {
             Stage::New => map.next += 1,
             _ => drop(map.requeued.remove(&item)),
         }
-        if matches!(stage, Stage::Succeeded(_)) { map.succeeded += 1 } else { map.failed += 1 }
+        if matches!(stage, Stage::Succeeded(_)) {
+            map.succeeded += 1
+        } else {
+            map.failed += 1
+        }
         work.interruptions = 0;
         work.stage = stage;
         Ok(())
@@ -315,7 +351,8 @@ impl Run {
         let retry = |node, attempt, at| Action::Wake { timer: Timer::Retry { node, attempt }, at };
         let total = |at| Action::Wake { timer: Timer::StepTotal { step }, at };
         let (early, late) = (Timestamp(0), Timestamp(u64::MAX));
-        let mut owed: Vec<Action> = self.pending.range(invoke(first, 0)..=invoke(last, u32::MAX)).copied().collect();
+        let mut owed: Vec<Action> =
+            self.pending.range(invoke(first, 0)..=invoke(last, u32::MAX)).copied().collect();
         owed.extend(self.pending.range(retry(first, 0, early)..=retry(last, u32::MAX, late)));
         owed.extend(self.pending.range(total(early)..=total(late)));
         owed
@@ -357,13 +394,19 @@ fn wrong(why: &str) -> IllegalEvent {
 
 fn step_of(event: &Event) -> Option<u32> {
     match event {
-        Event::ConditionHeld { step } | Event::MapStarted { step, .. } | Event::StepSkipped { step, .. } | Event::StepCancelled { step, .. } => Some(*step),
+        Event::ConditionHeld { step }
+        | Event::MapStarted { step, .. }
+        | Event::StepSkipped { step, .. }
+        | Event::StepCancelled { step, .. } => Some(*step),
         Event::AttemptStarted { node, .. }
         | Event::AttemptInterrupted { node, .. }
         | Event::AttemptFailed { node, .. }
         | Event::RetryDue { node, .. }
         | Event::StepSucceeded { node, .. }
         | Event::StepFailed { node, .. } => Some(node.step),
-        Event::RunAccepted(_) | Event::RunStarted {} | Event::CancelRequested { .. } | Event::RunFinished { .. } => None,
+        Event::RunAccepted(_)
+        | Event::RunStarted {}
+        | Event::CancelRequested { .. }
+        | Event::RunFinished { .. } => None,
     }
 }

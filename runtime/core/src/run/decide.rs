@@ -16,7 +16,9 @@ impl Run {
         }
         match input {
             Input::Taken => self.decide_taken(),
-            Input::AttemptEnded { node, attempt, end, usage } => self.decide_ended(*node, *attempt, end, *usage, now, values),
+            Input::AttemptEnded { node, attempt, end, usage } => {
+                self.decide_ended(*node, *attempt, end, *usage, now, values)
+            }
             Input::TimerFired(timer) => self.decide_timer(*timer, now),
             Input::Cancel { by, reason } => match &self.cancel {
                 Some(_) => Vec::new(),
@@ -38,22 +40,43 @@ impl Run {
         open.collect()
     }
 
-    fn decide_ended(&self, node: Node, attempt: u32, end: &Ended, usage: Usage, now: Timestamp, values: &Values) -> Vec<Event> {
-        let running = self.steps.get(node.step as usize).and_then(|s| s.node(node.item)).and_then(|n| n.running());
+    fn decide_ended(
+        &self,
+        node: Node,
+        attempt: u32,
+        end: &Ended,
+        usage: Usage,
+        now: Timestamp,
+        values: &Values,
+    ) -> Vec<Event> {
+        let running =
+            self.steps.get(node.step as usize).and_then(|s| s.node(node.item)).and_then(|n| n.running());
         if running != Some(attempt) && !(running.is_some() && planted::is(Bug::StaleAttemptTaken)) {
             return Vec::new();
         }
         let attempt = running.unwrap_or(attempt);
         match end {
             Ended::Done { output, cache } => {
-                let mut events = vec![Event::StepSucceeded { node, attempt, output: output.clone(), usage, cache: cache.clone() }];
+                let mut events = vec![Event::StepSucceeded {
+                    node,
+                    attempt,
+                    output: output.clone(),
+                    usage,
+                    cache: cache.clone(),
+                }];
                 events.extend(self.map_completed(node));
                 events
             }
             Ended::Failed(failure) => {
                 let retry = self.retry_verdict(node, attempt, failure, now, values);
                 let retried = matches!(retry, super::event::RetryVerdict::At(_));
-                let mut events = vec![Event::AttemptFailed { node, attempt, failure: Box::new(failure.clone()), usage, retry }];
+                let mut events = vec![Event::AttemptFailed {
+                    node,
+                    attempt,
+                    failure: Box::new(failure.clone()),
+                    usage,
+                    retry,
+                }];
                 if !retried {
                     events.extend(self.failed_for_good(node, failure.clone()));
                 }
@@ -65,7 +88,9 @@ impl Run {
     /// A step or an item failed; for an item, also what that means for its map.
     pub(super) fn failed_for_good(&self, node: Node, failure: Failure) -> Vec<Event> {
         let mut events = vec![Event::StepFailed { node, failure: Box::new(failure.clone()) }];
-        let Some(map) = self.steps[node.step as usize].map.as_ref().filter(|_| node.item.is_some()) else { return events };
+        let Some(map) = self.steps[node.step as usize].map.as_ref().filter(|_| node.item.is_some()) else {
+            return events;
+        };
         if map.failed + 1 > map.tolerated {
             let message = format!(
                 "{} of {} items failed, and {} may; the last: {}",
@@ -99,15 +124,21 @@ impl Run {
         let due = |at: Timestamp| now >= at || planted::is(Bug::TimerEarly);
         match timer {
             Timer::Retry { node, attempt } => {
-                let stage = self.steps.get(node.step as usize).and_then(|s| s.node(node.item)).map(|n| &n.stage);
+                let stage =
+                    self.steps.get(node.step as usize).and_then(|s| s.node(node.item)).map(|n| &n.stage);
                 match stage {
-                    Some(Stage::Waiting(waiting, at)) if *waiting == attempt && due(*at) => vec![Event::RetryDue { node, attempt }],
+                    Some(Stage::Waiting(waiting, at)) if *waiting == attempt && due(*at) => {
+                        vec![Event::RetryDue { node, attempt }]
+                    }
                     _ => Vec::new(),
                 }
             }
             Timer::StepTotal { step } => match self.step_deadline(step) {
                 Some((at, total)) if due(at) && !self.steps[step as usize].has_ended() => {
-                    let failure = Failure::new(FailureKind::DeadlineExceeded, format!("the step was not done within `timeout.total` of {total}"));
+                    let failure = Failure::new(
+                        FailureKind::DeadlineExceeded,
+                        format!("the step was not done within `timeout.total` of {total}"),
+                    );
                     vec![Event::StepFailed { node: Node::step(step), failure: Box::new(failure) }]
                 }
                 _ => Vec::new(),

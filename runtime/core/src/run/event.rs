@@ -314,8 +314,20 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 impl Event {
     /// The names of all kinds of event, for coverage.
     pub const KINDS: &[&str] = &[
-        "RunAccepted", "RunStarted", "CancelRequested", "ConditionHeld", "MapStarted", "AttemptStarted",
-        "AttemptInterrupted", "AttemptFailed", "StepSucceeded", "StepFailed", "StepSkipped", "StepCancelled", "RunFinished", "RetryDue",
+        "RunAccepted",
+        "RunStarted",
+        "CancelRequested",
+        "ConditionHeld",
+        "MapStarted",
+        "AttemptStarted",
+        "AttemptInterrupted",
+        "AttemptFailed",
+        "StepSucceeded",
+        "StepFailed",
+        "StepSkipped",
+        "StepCancelled",
+        "RunFinished",
+        "RetryDue",
     ];
     /// The name of this kind.
     pub fn kind(&self) -> &'static str {

@@ -1,9 +1,9 @@
 //! How a run ends: one terminal event, and every step with exactly one ending before it.
 
+use super::Run;
 use super::event::{CancelReason, Event, Finish, Payload, RunError, SkipReason};
 use super::scope::Values;
 use super::state::{Phase, StepState};
-use super::Run;
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::OnStepFailure;
@@ -40,7 +40,10 @@ impl Run {
     /// Ends a run whose time is up.
     pub(super) fn decide_deadline(&self) -> Vec<Event> {
         let total = self.total_ms();
-        let failure = Failure::new(FailureKind::DeadlineExceeded, format!("the run was not done within {}", Span(total)));
+        let failure = Failure::new(
+            FailureKind::DeadlineExceeded,
+            format!("the run was not done within {}", Span(total)),
+        );
         let mut events = self.sweep(CancelReason::RunDeadline, None);
         events.push(self.failed(Some(Box::new(RunError { failure, node: None, attempt: None }))));
         events
@@ -59,7 +62,9 @@ impl Run {
         open.map(|(index, state)| {
             let step = index as u32;
             match (&state.phase, culprit) {
-                (Phase::Blocked | Phase::Ready, Some(culprit)) => Event::StepSkipped { step, reason: SkipReason::RunFailing(culprit) },
+                (Phase::Blocked | Phase::Ready, Some(culprit)) => {
+                    Event::StepSkipped { step, reason: SkipReason::RunFailing(culprit) }
+                }
                 _ => Event::StepCancelled { step, reason },
             }
         })
@@ -95,7 +100,9 @@ impl Run {
     /// Without `output`: what the steps gave that nothing waits for, by their ids.
     fn default_output(&self, values: &Values) -> Value {
         let last = self.final_steps();
-        let outputs = last.iter().filter_map(|&s| Some((Arc::<str>::from(self.step_id(s)), self.output_of(s, values).ok()?)));
+        let outputs = last
+            .iter()
+            .filter_map(|&s| Some((Arc::<str>::from(self.step_id(s)), self.output_of(s, values).ok()?)));
         Value::map(outputs.collect::<Vec<_>>())
     }
 }

@@ -1,7 +1,9 @@
 //! The events that people and programs are shown: a closed catalogue, each with its schema, each a pure function of
 //! the journal. A row of the journal becomes zero or more of them; `seq.ordinal` names one for ever.
 
-use super::event::{Batch, CacheVerdict, CancelReason, Event, Finish, NoRetry, Node, Payload, RetryVerdict, SkipReason};
+use super::event::{
+    Batch, CacheVerdict, CancelReason, Event, Finish, NoRetry, Node, Payload, RetryVerdict, SkipReason,
+};
 use crate::json::Json;
 use crate::outcome::Failure;
 use crate::plan::{Plan, Verb};
@@ -45,19 +47,47 @@ pub const CATALOGUE: &[EventType] = &[
     EventType { name: "run.succeeded", title: "The run ended well.", schema: RUN },
     EventType { name: "run.failed", title: "The run ended with an error.", schema: RUN },
     EventType { name: "run.cancelled", title: "The run ended because somebody said so.", schema: RUN },
-    EventType { name: "step.running", title: "The step has begun; for a `forEach`, with the number of its items.", schema: r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"items":{"type":"integer"}}}"## },
-    EventType { name: "step.succeeded", title: "The step or the item has its output.", schema: r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"output":{},"outputDigest":{"type":"string"},"outputBytes":{"type":"integer"},"cache":{"enum":["hit","miss","off"]}}}"## },
-    EventType { name: "step.failed", title: "The step or the item failed for good.", schema: r##"{"type":"object","required":["step","error"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"error":{"$ref":"#/components/schemas/Failure"}}}"## },
+    EventType {
+        name: "step.running",
+        title: "The step has begun; for a `forEach`, with the number of its items.",
+        schema: r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"items":{"type":"integer"}}}"##,
+    },
+    EventType {
+        name: "step.succeeded",
+        title: "The step or the item has its output.",
+        schema: r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"output":{},"outputDigest":{"type":"string"},"outputBytes":{"type":"integer"},"cache":{"enum":["hit","miss","off"]}}}"##,
+    },
+    EventType {
+        name: "step.failed",
+        title: "The step or the item failed for good.",
+        schema: r##"{"type":"object","required":["step","error"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"error":{"$ref":"#/components/schemas/Failure"}}}"##,
+    },
     EventType { name: "step.skipped", title: "The step was not run.", schema: STEP },
     EventType { name: "step.cancelled", title: "The step was stopped.", schema: STEP },
     EventType { name: "attempt.started", title: "An attempt may begin.", schema: ATTEMPT },
     EventType { name: "attempt.succeeded", title: "The attempt brought an output.", schema: ATTEMPT },
     EventType { name: "attempt.failed", title: "The attempt failed.", schema: ATTEMPT },
-    EventType { name: "attempt.interrupted", title: "The host went away while the attempt was open.", schema: ATTEMPT },
+    EventType {
+        name: "attempt.interrupted",
+        title: "The host went away while the attempt was open.",
+        schema: ATTEMPT,
+    },
     EventType { name: "decision", title: "Something was decided, and why.", schema: DECISION },
-    EventType { name: "progress", title: "How far along an attempt is. Transient: no id, never stored.", schema: r##"{"type":"object","required":["step","stage"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"stage":{"type":"string"},"percent":{"type":"integer"},"message":{"type":"string"}}}"## },
-    EventType { name: "log", title: "A line that a plugin logged. Transient.", schema: r##"{"type":"object","required":["step","level","message"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"level":{"type":"string"},"message":{"type":"string"}}}"## },
-    EventType { name: "agent.token", title: "A piece of a model's answer. Transient.", schema: r##"{"type":"object","required":["step","text"],"properties":{"step":{"type":"string"},"call":{"type":"integer"},"offset":{"type":"integer"},"text":{"type":"string"}}}"## },
+    EventType {
+        name: "progress",
+        title: "How far along an attempt is. Transient: no id, never stored.",
+        schema: r##"{"type":"object","required":["step","stage"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"stage":{"type":"string"},"percent":{"type":"integer"},"message":{"type":"string"}}}"##,
+    },
+    EventType {
+        name: "log",
+        title: "A line that a plugin logged. Transient.",
+        schema: r##"{"type":"object","required":["step","level","message"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"level":{"type":"string"},"message":{"type":"string"}}}"##,
+    },
+    EventType {
+        name: "agent.token",
+        title: "A piece of a model's answer. Transient.",
+        schema: r##"{"type":"object","required":["step","text"],"properties":{"step":{"type":"string"},"call":{"type":"integer"},"offset":{"type":"integer"},"text":{"type":"string"}}}"##,
+    },
     EventType { name: "approval.requested", title: "A person is asked.", schema: STEP },
     EventType { name: "approval.decided", title: "A person has answered.", schema: STEP },
 ];
@@ -80,19 +110,40 @@ type Emit<'a> = dyn FnMut(&'static str, Vec<(&'static str, Value)>) + 'a;
 fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
     let step = |index: u32| ("step", Value::text(plan.steps.get(index as usize).map_or("?", |s| &s.id)));
     match event {
-        Event::RunAccepted(_) => emit("run.queued", vec![
-            ("workflow", Value::text(plan.full_name())),
-            ("version", Value::text(plan.version.to_string())),
-        ]),
+        Event::RunAccepted(_) => emit(
+            "run.queued",
+            vec![
+                ("workflow", Value::text(plan.full_name())),
+                ("version", Value::text(plan.version.to_string())),
+            ],
+        ),
         Event::RunStarted {} => emit("run.running", vec![]),
         Event::CancelRequested { by, reason } => {
-            emit("run.cancelling", vec![("by", Value::text(by.clone())), ("reason", Value::text(reason.clone()))]);
+            emit(
+                "run.cancelling",
+                vec![("by", Value::text(by.clone())), ("reason", Value::text(reason.clone()))],
+            );
         }
         Event::ConditionHeld { step: index } => {
-            let when = plan.steps.get(*index as usize).and_then(|s| s.when.as_ref()).map(|w| w.text.clone()).unwrap_or_default();
-            emit("decision", vec![step(*index), ("about", Value::text("when")), ("verdict", Value::text("true")), ("reason", Value::text(when))]);
+            let when = plan
+                .steps
+                .get(*index as usize)
+                .and_then(|s| s.when.as_ref())
+                .map(|w| w.text.clone())
+                .unwrap_or_default();
+            emit(
+                "decision",
+                vec![
+                    step(*index),
+                    ("about", Value::text("when")),
+                    ("verdict", Value::text("true")),
+                    ("reason", Value::text(when)),
+                ],
+            );
         }
-        Event::MapStarted { step: index, count } => emit("step.running", vec![step(*index), ("items", Value::Int(i64::from(*count)))]),
+        Event::MapStarted { step: index, count } => {
+            emit("step.running", vec![step(*index), ("items", Value::Int(i64::from(*count)))])
+        }
         Event::AttemptStarted { node, attempt } => {
             if node.item.is_none() && *attempt == 1 {
                 emit("step.running", vec![step(node.step)]);
@@ -103,7 +154,9 @@ fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
             }
             emit("attempt.started", data);
         }
-        Event::AttemptInterrupted { node, attempt } => emit("attempt.interrupted", about(plan, *node, *attempt)),
+        Event::AttemptInterrupted { node, attempt } => {
+            emit("attempt.interrupted", about(plan, *node, *attempt))
+        }
         Event::AttemptFailed { node, attempt, failure, usage, retry } => {
             let mut data = about(plan, *node, *attempt);
             data.push(("error", failure_value(failure)));
@@ -125,7 +178,11 @@ fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
             }
             if let CacheVerdict::Hit { key, .. } | CacheVerdict::Miss { key } = cache {
                 let mut data = place(plan, *node);
-                data.extend([("about", Value::text("cache")), ("verdict", verdict.clone()), ("reason", Value::text(key.to_string()))]);
+                data.extend([
+                    ("about", Value::text("cache")),
+                    ("verdict", verdict.clone()),
+                    ("reason", Value::text(key.to_string())),
+                ]);
                 emit("decision", data);
             }
             let mut data = place(plan, *node);
@@ -147,8 +204,21 @@ fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
         }
         Event::StepSkipped { step: index, reason } => {
             if matches!(reason, SkipReason::Condition) {
-                let when = plan.steps.get(*index as usize).and_then(|s| s.when.as_ref()).map(|w| w.text.clone()).unwrap_or_default();
-                emit("decision", vec![step(*index), ("about", Value::text("when")), ("verdict", Value::text("false")), ("reason", Value::text(when))]);
+                let when = plan
+                    .steps
+                    .get(*index as usize)
+                    .and_then(|s| s.when.as_ref())
+                    .map(|w| w.text.clone())
+                    .unwrap_or_default();
+                emit(
+                    "decision",
+                    vec![
+                        step(*index),
+                        ("about", Value::text("when")),
+                        ("verdict", Value::text("false")),
+                        ("reason", Value::text(when)),
+                    ],
+                );
             }
             emit("step.skipped", vec![step(*index), ("reason", Value::text(skip_reason(reason, plan)))]);
         }
@@ -198,13 +268,17 @@ fn retry_decision(plan: &Plan, node: Node, retry: &RetryVerdict) -> Vec<(&'stati
     data.push(("about", Value::text("retry")));
     let (verdict, reason) = match retry {
         RetryVerdict::At(at) => ("retry", at.rfc3339()),
-        RetryVerdict::No(why) => ("stop", match why {
-            NoRetry::NoPolicy => "the step has no retry policy",
-            NoRetry::AttemptsUsed => "all attempts are used",
-            NoRetry::DurationUsed => "the policy's duration would be exceeded",
-            NoRetry::NotRetryable => "the failure is not retryable",
-            NoRetry::ConditionFalse => "the policy's `when` was false",
-        }.to_owned()),
+        RetryVerdict::No(why) => (
+            "stop",
+            match why {
+                NoRetry::NoPolicy => "the step has no retry policy",
+                NoRetry::AttemptsUsed => "all attempts are used",
+                NoRetry::DurationUsed => "the policy's duration would be exceeded",
+                NoRetry::NotRetryable => "the failure is not retryable",
+                NoRetry::ConditionFalse => "the policy's `when` was false",
+            }
+            .to_owned(),
+        ),
     };
     data.extend([("verdict", Value::text(verdict)), ("reason", Value::text(reason))]);
     data
@@ -242,7 +316,9 @@ impl Plan {
     /// Whether the step's attempts are effects, which must not begin before their cause is durable.
     pub fn nature_of(&self, step: u32) -> crate::journal::Nature {
         match self.steps.get(step as usize).map(|s| &s.verb) {
-            Some(Verb::Call { call, .. }) if self.calls.get(*call).is_some_and(|c| !c.kind.is_pure()) => crate::journal::Nature::Effect,
+            Some(Verb::Call { call, .. }) if self.calls.get(*call).is_some_and(|c| !c.kind.is_pure()) => {
+                crate::journal::Nature::Effect
+            }
             _ => crate::journal::Nature::Pure,
         }
     }

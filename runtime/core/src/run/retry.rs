@@ -1,8 +1,8 @@
 //! What becomes of a failed attempt.
 
+use super::Run;
 use super::event::{NoRetry, Node, RetryVerdict};
 use super::scope::{Values, failure_value};
-use super::Run;
 use crate::outcome::Failure;
 use crate::plan::{Backoff, Jitter, Retry};
 use crate::planted::{self, Bug};
@@ -13,10 +13,19 @@ use sha2::{Digest, Sha256};
 const LONGEST_WAIT_MS: u64 = 86_400_000;
 
 impl Run {
-    pub(super) fn retry_verdict(&self, node: Node, attempt: u32, failure: &Failure, now: Timestamp, values: &Values) -> RetryVerdict {
+    pub(super) fn retry_verdict(
+        &self,
+        node: Node,
+        attempt: u32,
+        failure: &Failure,
+        now: Timestamp,
+        values: &Values,
+    ) -> RetryVerdict {
         let step = &self.plan.steps[node.step as usize];
         let Some(retry) = &step.retry else { return RetryVerdict::No(NoRetry::NoPolicy) };
-        let Some(state) = self.steps[node.step as usize].node(node.item) else { return RetryVerdict::No(NoRetry::NoPolicy) };
+        let Some(state) = self.steps[node.step as usize].node(node.item) else {
+            return RetryVerdict::No(NoRetry::NoPolicy);
+        };
         let most = retry.attempts + u32::from(planted::is(Bug::OneAttemptTooMany));
         if state.failures + 1 >= most {
             return RetryVerdict::No(NoRetry::AttemptsUsed);
@@ -37,7 +46,9 @@ impl Run {
         let wait = wait_ms(retry, state.failures + 1, self.jitter_seed(node, attempt));
         let at = now.plus_ms(wait.max(failure.retry_after_ms.unwrap_or(0)).min(LONGEST_WAIT_MS));
         match (retry.duration, state.first_started()) {
-            (Some(most), Some(first)) if at.since_ms(first) > most.0 => RetryVerdict::No(NoRetry::DurationUsed),
+            (Some(most), Some(first)) if at.since_ms(first) > most.0 => {
+                RetryVerdict::No(NoRetry::DurationUsed)
+            }
             _ => RetryVerdict::At(at),
         }
     }
@@ -56,7 +67,9 @@ impl Run {
 
 /// Milliseconds before the next attempt, when so many have failed.
 fn wait_ms(retry: &Retry, failures: u32, seed: u64) -> u64 {
-    let capped = |ms: f64, max: Option<Span>| (ms.min(LONGEST_WAIT_MS as f64) as u64).min(max.map_or(LONGEST_WAIT_MS, |m| m.0));
+    let capped = |ms: f64, max: Option<Span>| {
+        (ms.min(LONGEST_WAIT_MS as f64) as u64).min(max.map_or(LONGEST_WAIT_MS, |m| m.0))
+    };
     let base = retry.delay.0 as f64;
     let delay = match retry.backoff {
         Backoff::Constant => capped(base, None),

@@ -1,8 +1,8 @@
 //! What an expression of a run can see, and which values must be fetched before it can.
 
+use super::Run;
 use super::event::{Node, Payload};
 use super::state::{MapState, Phase, Stage, StepState};
-use super::Run;
 use crate::expr::{Budget, EvalFault, Scope};
 use crate::id::Digest;
 use crate::json::Json;
@@ -96,7 +96,9 @@ impl Run {
             if let Stage::Succeeded(payload) = &step.work.stage {
                 want(payload);
             }
-            if let Some(map) = step.map.as_ref().filter(|m| step.phase == Phase::Succeeded && m.aggregate.get().is_none()) {
+            if let Some(map) =
+                step.map.as_ref().filter(|m| step.phase == Phase::Succeeded && m.aggregate.get().is_none())
+            {
                 for item in &map.items {
                     if let Stage::Succeeded(payload) = &item.stage {
                         want(payload);
@@ -116,16 +118,26 @@ impl Run {
         let Some(Verb::Call { with, .. }) = step.map(|s| &s.verb) else {
             return Err(Failure::new(FailureKind::Internal, "the step calls nothing"));
         };
-        let scope = self.node_scope(node, values).map_err(|f| self.expression_failure(&f, node.step, "with"))?;
-        with.eval(&scope, &mut self.budget()).map(Json::from_value).map_err(|f| self.expression_failure(&f, node.step, "with"))
+        let scope =
+            self.node_scope(node, values).map_err(|f| self.expression_failure(&f, node.step, "with"))?;
+        with.eval(&scope, &mut self.budget())
+            .map(Json::from_value)
+            .map_err(|f| self.expression_failure(&f, node.step, "with"))
     }
 
     /// The scope of a step's own expressions; for an item, with the item bound.
-    pub(super) fn node_scope<'a>(&'a self, node: Node, values: &'a Values) -> Result<RunScope<'a>, EvalFault> {
+    pub(super) fn node_scope<'a>(
+        &'a self,
+        node: Node,
+        values: &'a Values,
+    ) -> Result<RunScope<'a>, EvalFault> {
         let mut scope = self.scope(values);
         if let Some(index) = node.item {
             let list = self.list_of(node.step, values)?;
-            let item = list.get(index as usize).cloned().ok_or_else(|| EvalFault::Missing(format!("item {index}")))?;
+            let item = list
+                .get(index as usize)
+                .cloned()
+                .ok_or_else(|| EvalFault::Missing(format!("item {index}")))?;
             scope.item = Some((item, index));
         }
         Ok(scope)
@@ -142,7 +154,12 @@ impl Run {
         };
         let list = match over.list.eval(&self.scope(values), &mut self.budget())? {
             Value::List(list) => list,
-            other => return Err(EvalFault::Argument(format!("`forEach` goes over a list, and this is {}", other.type_name()))),
+            other => {
+                return Err(EvalFault::Argument(format!(
+                    "`forEach` goes over a list, and this is {}",
+                    other.type_name()
+                )));
+            }
         };
         if let Some(map) = state {
             let _ = map.list.set(list.clone());
@@ -157,7 +174,11 @@ impl Run {
 
     /// The output of a step, where it has one.
     pub fn output_of(&self, step: u32, values: &Values) -> Result<Value, EvalFault> {
-        let missing = |why: &str| EvalFault::Missing(format!("steps.{}.output` ({why}) `", self.step_id(step)).trim_end_matches(" `").to_owned());
+        let missing = |why: &str| {
+            EvalFault::Missing(
+                format!("steps.{}.output` ({why}) `", self.step_id(step)).trim_end_matches(" `").to_owned(),
+            )
+        };
         let Some(state) = self.steps.get(step as usize) else { return Err(missing("no such step")) };
         match &state.phase {
             Phase::Succeeded => {}
@@ -170,7 +191,9 @@ impl Run {
             return aggregate(map, values).ok_or_else(|| missing("its items are not at hand"));
         }
         match &state.work.stage {
-            Stage::Succeeded(payload) => values.get(payload).map(|j| j.value().clone()).ok_or_else(|| missing("it is not at hand")),
+            Stage::Succeeded(payload) => {
+                values.get(payload).map(|j| j.value().clone()).ok_or_else(|| missing("it is not at hand"))
+            }
             _ => Err(missing("the step has none")),
         }
     }
@@ -196,7 +219,12 @@ fn aggregate(map: &MapState, values: &Values) -> Option<Value> {
 
 impl Scope for RunScope<'_> {
     fn input(&self) -> Value {
-        self.run.accepted.as_ref().and_then(|a| self.values.get(&a.input)).map(|j| j.value().clone()).unwrap_or_default()
+        self.run
+            .accepted
+            .as_ref()
+            .and_then(|a| self.values.get(&a.input))
+            .map(|j| j.value().clone())
+            .unwrap_or_default()
     }
     fn run(&self) -> Value {
         let Some(accepted) = &self.run.accepted else { return Value::Null };
@@ -205,7 +233,10 @@ impl Scope for RunScope<'_> {
             ("tenant", Value::text(accepted.tenant.0.clone())),
             ("workflow", Value::text(self.run.plan.full_name())),
             ("version", Value::text(self.run.plan.version.to_string())),
-            ("labels", Value::map(accepted.labels.iter().map(|(k, v)| (k.as_str(), Value::text(v.as_str()))))),
+            (
+                "labels",
+                Value::map(accepted.labels.iter().map(|(k, v)| (k.as_str(), Value::text(v.as_str())))),
+            ),
         ])
     }
     fn error(&self) -> Value {

@@ -152,7 +152,8 @@ impl MapState {
     }
     /// Whether an item may begin, as far as the map itself is concerned.
     pub fn has_room(&self) -> bool {
-        let cap = if crate::planted::is(crate::planted::Bug::MapOverrun) { u32::MAX } else { self.max_parallel };
+        let cap =
+            if crate::planted::is(crate::planted::Bug::MapOverrun) { u32::MAX } else { self.max_parallel };
         self.next_item().is_some() && self.active < cap
     }
     /// The item that begins next.

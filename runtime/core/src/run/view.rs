@@ -205,7 +205,8 @@ impl Run {
             done,
             total,
             current: self.current(),
-            max_parallel: accepted.map_or((1, "node".into()), |a| (a.max_parallel, a.max_parallel_from.clone())),
+            max_parallel: accepted
+                .map_or((1, "node".into()), |a| (a.max_parallel, a.max_parallel_from.clone())),
             labels: accepted.map(|a| a.labels.clone()).unwrap_or_default(),
             created_at: self.created,
             started_at: self.started,
@@ -268,8 +269,12 @@ impl Run {
     fn reason(&self, state: &StepState) -> Option<String> {
         Some(match &state.phase {
             Phase::Skipped(SkipReason::Condition) => "its `when` was false".to_owned(),
-            Phase::Skipped(SkipReason::Dependency(on)) => format!("`{}` did not end as `dependsOn` wants", self.step_id(*on)),
-            Phase::Skipped(SkipReason::RunFailing(on)) => format!("`{}` failed before it began", self.step_id(*on)),
+            Phase::Skipped(SkipReason::Dependency(on)) => {
+                format!("`{}` did not end as `dependsOn` wants", self.step_id(*on))
+            }
+            Phase::Skipped(SkipReason::RunFailing(on)) => {
+                format!("`{}` failed before it began", self.step_id(*on))
+            }
             Phase::Cancelled(CancelReason::Requested) => "the run was cancelled".to_owned(),
             Phase::Cancelled(CancelReason::RunFailing) => "another step failed".to_owned(),
             Phase::Cancelled(CancelReason::RunDeadline) => "the run's time was up".to_owned(),
@@ -299,13 +304,21 @@ impl Run {
             }
             "running" => {
                 let names: Vec<String> = self.current().iter().map(|id| format!("`{id}`")).collect();
-                format!("{} of at most {} attempts are under way, in {}", self.running, self.max_parallel(), names.join(", "))
+                format!(
+                    "{} of at most {} attempts are under way, in {}",
+                    self.running,
+                    self.max_parallel(),
+                    names.join(", ")
+                )
             }
             "failed" => {
                 let error = self.finished.as_ref().and_then(|f| f.error.as_ref());
                 match error {
                     Some(e) => {
-                        let place = e.node.map(|n: Node| format!(" in `{}`", self.step_id(n.step))).unwrap_or_default();
+                        let place = e
+                            .node
+                            .map(|n: Node| format!(" in `{}`", self.step_id(n.step)))
+                            .unwrap_or_default();
                         format!("it failed{place} with {}: {}", e.failure.kind.word(), e.failure.message)
                     }
                     None => "it failed".to_owned(),
@@ -347,15 +360,26 @@ fn work_view(work: &NodeState) -> WorkView {
         Stage::Succeeded(payload) => ("succeeded", value(payload), None, None),
         Stage::Failed(failure) => ("failed", None, Some((**failure).clone()), None),
     };
-    let attempts: Vec<AttemptView> = work.attempts.iter().map(|a| {
-        let (status, error) = match &a.end {
-            AttemptNote::Open => ("running", None),
-            AttemptNote::Succeeded(_) => ("succeeded", None),
-            AttemptNote::Failed(failure) => ("failed", Some((**failure).clone())),
-            AttemptNote::Interrupted => ("interrupted", None),
-        };
-        AttemptView { attempt: a.attempt, started_at: a.started, ended_at: a.ended, status, error, usage: a.usage }
-    }).collect();
+    let attempts: Vec<AttemptView> = work
+        .attempts
+        .iter()
+        .map(|a| {
+            let (status, error) = match &a.end {
+                AttemptNote::Open => ("running", None),
+                AttemptNote::Succeeded(_) => ("succeeded", None),
+                AttemptNote::Failed(failure) => ("failed", Some((**failure).clone())),
+                AttemptNote::Interrupted => ("interrupted", None),
+            };
+            AttemptView {
+                attempt: a.attempt,
+                started_at: a.started,
+                ended_at: a.ended,
+                status,
+                error,
+                usage: a.usage,
+            }
+        })
+        .collect();
     let cache = match work.attempts.last().map(|a| &a.end) {
         Some(AttemptNote::Succeeded(verdict)) => verdict.clone(),
         _ => CacheVerdict::Off,

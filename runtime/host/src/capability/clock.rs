@@ -43,7 +43,9 @@ impl Clock {
     pub(crate) fn now_ms(&self) -> u64 {
         match self {
             Clock::Fixed => FIXED_MS,
-            Clock::Real(_) => SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64,
+            Clock::Real(_) => {
+                SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+            }
             Clock::Recorded { now_ms, .. } => *now_ms,
         }
     }
@@ -60,7 +62,9 @@ impl Clock {
     pub(crate) fn instant_at(&self, monotonic_ns: u64) -> Option<Instant> {
         match self {
             // A century is as good as for ever, and cannot overflow.
-            Clock::Real(began) => Some(*began + Duration::from_nanos(monotonic_ns).min(Duration::from_secs(3_153_600_000))),
+            Clock::Real(began) => {
+                Some(*began + Duration::from_nanos(monotonic_ns).min(Duration::from_secs(3_153_600_000)))
+            }
             Clock::Fixed | Clock::Recorded { .. } => None,
         }
     }

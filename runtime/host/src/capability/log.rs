@@ -211,7 +211,7 @@ mod tests {
         assert_eq!((0..100).filter_map(|_| sink.admit("x")).count(), 10);
         assert_eq!(sink.dropped_lines, 90);
         let mut sink = LogSink::new(&limits);
-                sink.bytes_left = 5;
+        sink.bytes_left = 5;
         assert_eq!((0..5).filter_map(|_| sink.admit("xx")).collect::<String>(), "xxxx");
     }
 }

@@ -51,7 +51,9 @@ impl Randomness {
 pub(crate) fn draw(cx: &mut Cx<'_>, len: u64) -> wasmtime::Result<Vec<u8>> {
     let max = cx.data().limits.random_bytes;
     if len > max {
-        let message = format!("{len} random bytes in one call; `limits.random_bytes` is {max}; ask for fewer at a time");
+        let message = format!(
+            "{len} random bytes in one call; `limits.random_bytes` is {max}; ask for fewer at a time"
+        );
         return Err(Refusal::new(FailureKind::HostcallDataLimit, message).into());
     }
     enter(cx, len as usize)?;

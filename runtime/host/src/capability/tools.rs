@@ -84,7 +84,8 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
     let guest = cx.data_mut();
     let index = guest.tools.started;
     if index >= guest.tools.max {
-        let message = format!("more than {} tool calls in one attempt (`limits.tool_calls`)", guest.tools.max);
+        let message =
+            format!("more than {} tool calls in one attempt (`limits.tool_calls`)", guest.tools.max);
         return Err(Refusal::new(FailureKind::HostcallLimit, message).into());
     }
     guest.tools.started += 1;
@@ -93,7 +94,10 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
     let answer = Json::parse(request.input.as_bytes())
         .map(|input| guest.host_calls.call_tool(&guest.scope, request.name, input, index))
         .map_err(|fault| {
-            Failure::new(FailureKind::InvalidInput, format!("the input is not JSON that can be sent: {fault}"))
+            Failure::new(
+                FailureKind::InvalidInput,
+                format!("the input is not JSON that can be sent: {fault}"),
+            )
         });
     let place = Arc::new(AtomicU64::new(0));
     let ends = place.clone();
@@ -113,7 +117,10 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
 }
 
 /// Waits for a call's answer without counting the time as the guest's own.
-async fn take(cx: &mut Cx<'_>, mut call: PendingCall) -> wasmtime::Result<(Result<String, WitFailure>, PendingCall)> {
+async fn take(
+    cx: &mut Cx<'_>,
+    mut call: PendingCall,
+) -> wasmtime::Result<(Result<String, WitFailure>, PendingCall)> {
     let State::Running(running) = std::mem::replace(&mut call.state, State::Taken) else {
         let taken = WitFailure::Permanent(Detail {
             code: "already_taken".into(),
@@ -142,7 +149,10 @@ impl Drop for AbortOnDrop {
 
 impl Future for AbortOnDrop {
     type Output = Result<ToolAnswer, tokio::task::JoinError>;
-    fn poll(mut self: std::pin::Pin<&mut Self>, cx: &mut std::task::Context<'_>) -> std::task::Poll<Self::Output> {
+    fn poll(
+        mut self: std::pin::Pin<&mut Self>,
+        cx: &mut std::task::Context<'_>,
+    ) -> std::task::Poll<Self::Output> {
         std::pin::Pin::new(&mut self.0).poll(cx)
     }
 }
@@ -168,7 +178,8 @@ fn lower(result: Result<Json, Failure>) -> Result<String, WitFailure> {
 /// The index of the call that ended first among these, once one has.
 async fn first_ended(news: &Notify, places: &[Arc<AtomicU64>]) -> u32 {
     loop {
-        let ended = places.iter().map(|place| place.load(Relaxed)).enumerate().filter(|(_, place)| *place > 0);
+        let ended =
+            places.iter().map(|place| place.load(Relaxed)).enumerate().filter(|(_, place)| *place > 0);
         if let Some((index, _)) = ended.min_by_key(|(_, place)| *place) {
             return index as u32;
         }
@@ -186,7 +197,8 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         require(&cx, &[Agent], INTERFACE)?;
         let guest = cx.data();
         let granted = guest.host_calls.tools(&guest.scope);
-        let carried: usize = granted.iter().map(|tool| tool.input_schema.size() + tool.output_schema.size()).sum();
+        let carried: usize =
+            granted.iter().map(|tool| tool.input_schema.size() + tool.output_schema.size()).sum();
         enter(&mut cx, carried)?;
         let granted = granted.into_iter().map(|tool| WitToolInfo {
             name: tool.name,

@@ -55,11 +55,18 @@ fn compile() -> Result<Vec<u8>, (u8, String)> {
     stdin.read_to_end(&mut component).map_err(|e| fault("no component", &e))?;
     let engine = engine::compiling(order.shape).map_err(|e| fault("wasmtime cannot be configured", &e))?;
     if engine::code_digest(&engine) != order.code {
-        return Err((EXIT_FAULT, "the compiler and the host are different builds; use one executable".into()));
+        return Err((
+            EXIT_FAULT,
+            "the compiler and the host are different builds; use one executable".into(),
+        ));
     }
     engine.precompile_component(&component).map_err(|e| {
         let message = format!("{e:#}");
-        let exit = if message.contains("allocate memory") || message.contains("mmap") { EXIT_MEMORY } else { EXIT_INVALID };
+        let exit = if message.contains("allocate memory") || message.contains("mmap") {
+            EXIT_MEMORY
+        } else {
+            EXIT_INVALID
+        };
         (exit, message.chars().take(4_000).collect())
     })
 }

@@ -40,7 +40,10 @@ fn imports_preview1(bytes: &[u8]) -> bool {
     for payload in Parser::new(0).parse_all(bytes) {
         match payload {
             Ok(Payload::ImportSection(imports)) => {
-                return imports.into_imports().flatten().any(|import| import.module == "wasi_snapshot_preview1");
+                return imports
+                    .into_imports()
+                    .flatten()
+                    .any(|import| import.module == "wasi_snapshot_preview1");
             }
             Ok(Payload::Version { encoding: Encoding::Module, .. } | Payload::TypeSection(_)) => {}
             _ => return false,

@@ -10,8 +10,11 @@ pub(super) fn read(surface: &Surface) -> (Option<PluginKind>, Vec<String>) {
     if !surface.instances.iter().any(|name| *name == contract("metadata")) {
         faults.push(missing(surface, "metadata"));
     }
-    let kinds: Vec<(PluginKind, &str)> =
-        KINDS.iter().copied().filter(|(_, interface)| surface.instances.contains(&contract(interface))).collect();
+    let kinds: Vec<(PluginKind, &str)> = KINDS
+        .iter()
+        .copied()
+        .filter(|(_, interface)| surface.instances.contains(&contract(interface)))
+        .collect();
     let kind = match kinds.as_slice() {
         [(kind, _)] => Some(*kind),
         [] => {
@@ -19,8 +22,12 @@ pub(super) fn read(surface: &Surface) -> (Option<PluginKind>, Vec<String>) {
             None
         }
         several => {
-            let names: Vec<String> = several.iter().map(|(_, interface)| format!("`{}`", contract(interface))).collect();
-            faults.push(format!("exports {}; a plugin is exactly one kind, so export one of them", names.join(" and ")));
+            let names: Vec<String> =
+                several.iter().map(|(_, interface)| format!("`{}`", contract(interface))).collect();
+            faults.push(format!(
+                "exports {}; a plugin is exactly one kind, so export one of them",
+                names.join(" and ")
+            ));
             None
         }
     };
@@ -46,17 +53,26 @@ fn other_version<'a>(surface: &'a Surface, interface: &str) -> Option<&'a str> {
 fn missing(surface: &Surface, interface: &str) -> String {
     let expected = contract(interface);
     match other_version(surface, interface) {
-        Some(found) => format!("expected export `{expected}`, found `{found}`; build against the interfaces of this host"),
+        Some(found) => format!(
+            "expected export `{expected}`, found `{found}`; build against the interfaces of this host"
+        ),
         None => format!("expected export `{expected}`, found {}; export it", found(surface)),
     }
 }
 
 fn no_kind(surface: &Surface) -> String {
-    if let Some((_, interface)) = KINDS.iter().find(|(_, interface)| other_version(surface, interface).is_some()) {
+    if let Some((_, interface)) =
+        KINDS.iter().find(|(_, interface)| other_version(surface, interface).is_some())
+    {
         return missing(surface, interface);
     }
-    let expected: Vec<String> = KINDS.iter().map(|(_, interface)| format!("`{}`", contract(interface))).collect();
-    format!("expected exactly one export of {}, found {}; export the one of its kind", expected.join(", "), found(surface))
+    let expected: Vec<String> =
+        KINDS.iter().map(|(_, interface)| format!("`{}`", contract(interface))).collect();
+    format!(
+        "expected exactly one export of {}, found {}; export the one of its kind",
+        expected.join(", "),
+        found(surface)
+    )
 }
 
 fn found(surface: &Surface) -> String {

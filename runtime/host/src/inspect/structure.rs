@@ -7,8 +7,9 @@ use crate::engine::FEATURES;
 use crate::fault::ComponentFault;
 use heddle_core::limits::Limits;
 use wasmparser::{
-    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef, Encoding,
-    FuncValidatorAllocations, FunctionBody, Instance, Operator, Parser, Payload, ValidPayload, Validator, WasmFeatures,
+    ComponentAlias, ComponentExternalKind, ComponentInstance, ComponentOuterAliasKind, ComponentTypeRef,
+    Encoding, FuncValidatorAllocations, FunctionBody, Instance, Operator, Parser, Payload, ValidPayload,
+    Validator,
 };
 
 const PAGE_BYTES: u64 = 64 << 10;
@@ -79,19 +80,26 @@ pub(super) fn read(bytes: &[u8], limits: &Limits) -> Result<Surface, ComponentFa
     Ok(walk.surface)
 }
 
+/// What the validator says only in words, and the feature that is meant.
+const TOLD_IN_WORDS: &[(&str, &str)] = &[("multiple memories", "multi-memory"), ("shared", "threads")];
+
 /// Names the feature that is missing, where that is what is wrong.
 fn explain(fault: &wasmparser::Error) -> String {
     let place = format!("{} at byte {}", fault.message().replace('\n', ": "), fault.offset());
-    match fault.missing_wasm_feature() {
-        Some(missing) => {
-            let names: Vec<String> = (missing & !FEATURES).iter_names().map(|(name, _)| feature_name(name)).collect();
-            format!("needs the WebAssembly feature `{}`, which plugins may not use; build without it ({place})", names.join("`, `"))
+    let names: Vec<String> = match fault.missing_wasm_feature() {
+        Some(missing) => (missing & !FEATURES).iter_names().map(|(name, _)| feature_name(name)).collect(),
+        None => {
+            let told = TOLD_IN_WORDS.iter().find(|(words, _)| fault.message().contains(words));
+            told.map(|(_, feature)| (*feature).to_owned()).into_iter().collect()
         }
-        None if !FEATURES.contains(WasmFeatures::SHARED_EVERYTHING_THREADS) && place.contains("shared") => {
-            format!("needs the WebAssembly feature `threads`, which plugins may not use; build without it ({place})")
-        }
-        None => format!("not a valid component: {place}"),
+    };
+    if names.is_empty() {
+        return format!("not a valid component: {place}");
     }
+    format!(
+        "needs the WebAssembly feature `{}`, which plugins may not use; build without it ({place})",
+        names.join("`, `")
+    )
 }
 
 fn feature_name(name: &str) -> String {
@@ -145,7 +153,8 @@ impl Walk<'_> {
     fn payload(&mut self, payload: &Payload<'_>) -> wasmparser::Result<()> {
         match payload {
             Payload::Version { encoding, .. } => {
-                self.frames.push(Frame { is_component: *encoding == Encoding::Component, ..Frame::default() });
+                self.frames
+                    .push(Frame { is_component: *encoding == Encoding::Component, ..Frame::default() });
             }
             Payload::End(_) => self.end(),
             Payload::MemorySection(memories) => {
@@ -209,19 +218,24 @@ impl Walk<'_> {
 
     fn alias(&mut self, alias: &ComponentAlias<'_>) {
         match alias {
-            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => self.top().modules.push(None),
+            ComponentAlias::InstanceExport { kind: ComponentExternalKind::Module, .. } => {
+                self.top().modules.push(None)
+            }
             ComponentAlias::InstanceExport { kind: ComponentExternalKind::Component, .. } => {
                 self.top().components.push(None);
             }
             ComponentAlias::Outer { kind, count, index } => {
-                let outer = (self.frames.len() - 1).checked_sub(*count as usize).and_then(|at| self.frames.get(at));
+                let outer =
+                    (self.frames.len() - 1).checked_sub(*count as usize).and_then(|at| self.frames.get(at));
                 match kind {
                     ComponentOuterAliasKind::CoreModule => {
-                        let needs = outer.and_then(|frame| frame.modules.get(*index as usize).copied().flatten());
+                        let needs =
+                            outer.and_then(|frame| frame.modules.get(*index as usize).copied().flatten());
                         self.top().modules.push(needs);
                     }
                     ComponentOuterAliasKind::Component => {
-                        let needs = outer.and_then(|frame| frame.components.get(*index as usize).copied().flatten());
+                        let needs =
+                            outer.and_then(|frame| frame.components.get(*index as usize).copied().flatten());
                         self.top().components.push(needs);
                     }
                     _ => {}

@@ -1,6 +1,6 @@
 //! A real host with a real compiling child, a canary, and the invariants that hold after every case.
 
-#![allow(dead_code, reason = "each test binary uses its part")]
+#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its part of this")]
 
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
@@ -8,8 +8,8 @@ use heddle_core::limits::{AskedLimits, AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind};
 use heddle_host::testkit::Guest;
 use heddle_host::{
-    Call, CallScope, Compiler, ComponentFault, Host, HostCalls, HostConfig, Loaded, LogLevel, NoComponents, NoHostCalls, Progress,
-    ToolAnswer, ToolInfo,
+    Call, CallScope, Compiler, ComponentFault, Host, HostCalls, HostConfig, Loaded, LogLevel, NoComponents,
+    NoHostCalls, Progress, ToolAnswer, ToolInfo,
 };
 use std::future::Future;
 use std::path::PathBuf;
@@ -100,7 +100,13 @@ impl Bench {
 }
 
 pub fn config(limits: &Limits, cache_dir: PathBuf) -> HostConfig {
-    HostConfig { limits: limits.clone(), cache_dir, compiler: compiler(), guest_threads: 2, components: Arc::new(NoComponents) }
+    HostConfig {
+        limits: limits.clone(),
+        cache_dir,
+        compiler: compiler(),
+        guest_threads: 2,
+        components: Arc::new(NoComponents),
+    }
 }
 
 pub fn scope() -> CallScope {
@@ -190,7 +196,9 @@ impl HostCalls for Recorder {
         self.calls.lock().unwrap().push((name.clone(), input.text().to_owned(), index));
         match &self.answer {
             Some(answer) => answer(name, input, index),
-            None => Box::pin(async move { ToolAnswer { result: Ok(input), at_ms: 1_700_000_005_000 + index } }),
+            None => {
+                Box::pin(async move { ToolAnswer { result: Ok(input), at_ms: 1_700_000_005_000 + index } })
+            }
         }
     }
 }
@@ -205,5 +213,4 @@ pub const SLEEP_IMPORTS: &str = r#"
     (import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration" (func $sleep (param i64) (result i32)))
     (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))
     (import "wasi:io/poll@0.2.6" "poll" (func $poll (param i32 i32 i32)))"#;
-pub const SLEEP_FOREVER: &str =
-    "(call $block (call $sleep (i64.const 3155760000000000000))) (call $ok (local.get $ptr) (local.get $len))";
+pub const SLEEP_FOREVER: &str = "(call $block (call $sleep (i64.const 3155760000000000000))) (call $ok (local.get $ptr) (local.get $len))";

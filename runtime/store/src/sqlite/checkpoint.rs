@@ -11,7 +11,7 @@ use rusqlite::{Connection, ErrorCode};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread::{JoinHandle, Thread};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Bytes of a page of the database.
@@ -40,17 +40,14 @@ pub(super) struct Checkpoints {
 }
 
 impl Checkpointer {
-    /// Starts the thread.
+    /// Starts the thread. The writer must have started.
     pub(super) fn start(work: Checkpoints) -> std::io::Result<Checkpointer> {
         let stop = Arc::new(AtomicBool::new(false));
-        let stopped = stop.clone();
+        let (stopped, counters) = (stop.clone(), work.counters.clone());
         let thread = std::thread::Builder::new().name("heddle-checkpoint".into());
         let handle = thread.spawn(move || work.run(&stopped))?;
+        let _ = counters.checkpointer.set(handle.thread().clone());
         Ok(Checkpointer { stop, handle: Some(handle) })
-    }
-    /// The thread, to be woken by the writer when the log has grown by a quarter of its bound.
-    pub(super) fn thread(&self) -> Option<Thread> {
-        self.handle.as_ref().map(|handle| handle.thread().clone())
     }
     /// Ends the thread after a last checkpoint. The writer must have ended.
     pub(super) fn finish(&mut self) {

@@ -11,11 +11,12 @@ use crate::model::StoreFault;
 use heddle_core::id::Digest;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
-use std::fs::{File, TryLockError};
+use std::fs::{DirBuilder, File, TryLockError};
 use std::io;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::thread::JoinHandle;
 
 /// Connections that read.
 const READERS: usize = 3;
@@ -27,7 +28,7 @@ const MIN_WAL_BYTES: u64 = 1024 * 1024;
 /// Opens the folder and starts the threads.
 pub(super) fn open(options: SqliteOptions) -> Result<Inner, StoreFault> {
     let folder = options.folder.clone();
-    std::fs::create_dir_all(&folder).map_err(|error| at_folder(&folder, &error))?;
+    make_folder(&folder).map_err(|error| at_folder(&folder, &error))?;
     let lock = lock(&folder)?;
     let database = folder.join("heddle.db");
     let wal_bytes = options.wal_bytes.max(MIN_WAL_BYTES);
@@ -40,6 +41,8 @@ pub(super) fn open(options: SqliteOptions) -> Result<Inner, StoreFault> {
     let line = Arc::new(Line::default());
     let health = Arc::new(Health::new(options.on_fatal));
     let counters = Arc::new(Counters::default());
+    watch_log(&mut db, &counters, wal_bytes)?;
+    let writer = Writer::new(db, options.clock).map_err(fault)?;
     let checkpoints = Checkpoints {
         db: connect(&database, 1024)?,
         wal: folder.join("heddle.db-wal"),
@@ -49,31 +52,37 @@ pub(super) fn open(options: SqliteOptions) -> Result<Inner, StoreFault> {
         health: health.clone(),
     };
     let readers = (0..READERS).map(|_| connect(&database, 8 * 1024)).collect::<Result<Vec<_>, _>>()?;
-    let readers = Threads::start("heddle-read", readers).map_err(|error| no_thread(&error))?;
-    let files = Threads::start("heddle-files", vec![(); FILE_WRITERS]).map_err(|error| no_thread(&error))?;
-    let checkpointer = Checkpointer::start(checkpoints).map_err(|error| no_thread(&error))?;
-    watch_log(&mut db, &counters, &checkpointer, wal_bytes)?;
-
-    let writer = Writer::new(db, options.clock).map_err(fault)?;
-    let shared = (line.clone(), health.clone(), counters.clone());
-    let thread = std::thread::Builder::new().name("heddle-write".into());
-    let writer = thread
-        .spawn(move || write(writer, &shared.0, &shared.1, &shared.2))
-        .map_err(|error| no_thread(&error))?;
-    let handover = Arc::new(Handover::new(line.clone()));
-    Ok(Inner {
+    let mut inner = Inner {
         folder,
+        handover: Arc::new(Handover::new(line.clone())),
         line,
-        handover,
         health,
         counters,
         values,
-        readers,
-        files,
-        writer: Some(writer),
-        checkpointer,
+        readers: Threads::start("heddle-read", readers).map_err(|error| no_thread(&error))?,
+        files: Threads::start("heddle-files", vec![(); FILE_WRITERS]).map_err(|error| no_thread(&error))?,
+        writer: None,
+        checkpointer: None,
         _lock: lock,
-    })
+    };
+    inner.writer = Some(start_writer(&inner, writer).map_err(|error| no_thread(&error))?);
+    inner.checkpointer = Some(Checkpointer::start(checkpoints).map_err(|error| no_thread(&error))?);
+    Ok(inner)
+}
+
+fn start_writer(inner: &Inner, writer: Writer) -> io::Result<JoinHandle<()>> {
+    let (line, health, counters) = (inner.line.clone(), inner.health.clone(), inner.counters.clone());
+    let thread = std::thread::Builder::new().name("heddle-write".into());
+    thread.spawn(move || write(writer, &line, &health, &counters))
+}
+
+/// The folder, for its owner alone: it holds what workflows are given and what they give.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    let mut builder = DirBuilder::new();
+    builder.recursive(true);
+    #[cfg(unix)]
+    std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+    builder.create(folder)
 }
 
 fn at_folder(folder: &Path, error: &io::Error) -> StoreFault {
@@ -125,17 +134,12 @@ pub(super) fn connect(database: &Path, cache_kib: u32) -> Result<Connection, Sto
 }
 
 /// Counts the pages of the log at every commit, and wakes the checkpointer at every quarter of the bound.
-fn watch_log(
-    db: &mut Connection,
-    counters: &Arc<Counters>,
-    checkpointer: &Checkpointer,
-    wal_bytes: u64,
-) -> Result<(), StoreFault> {
-    let (counters, thread, quarter) = (counters.clone(), checkpointer.thread(), quarter(wal_bytes));
+fn watch_log(db: &mut Connection, counters: &Arc<Counters>, wal_bytes: u64) -> Result<(), StoreFault> {
+    let (counters, quarter) = (counters.clone(), quarter(wal_bytes));
     db.wal_hook(Some(move |_: &mut rusqlite::hooks::Wal, pages: i32| {
         let pages = pages.max(0) as u64;
         let before = counters.wal_pages.swap(pages, Ordering::Relaxed);
-        if let Some(thread) = &thread
+        if let Some(thread) = counters.checkpointer.get()
             && pages / quarter > before / quarter
         {
             thread.unpark();

@@ -47,8 +47,8 @@ pub(super) fn journal(db: &Connection, run: RunId, after: u64, limit: u32) -> Re
     let mut rows = statement.query((run.0.to_be_bytes(), after as i64, limit)).map_err(fault)?;
     let mut journal = Vec::new();
     while let Some(row) = rows.next().map_err(fault)? {
-        let read = || -> rusqlite::Result<(u64, Coded)> {
-            let coded = Coded { encoding: row.get(1)?, checksum: row.get(2)?, body: row.get(3)? };
+        let read = || -> rusqlite::Result<(u64, Coded<&[u8]>)> {
+            let coded = Coded { encoding: row.get(1)?, checksum: row.get(2)?, body: row.get_ref(3)?.as_blob()? };
             Ok((row.get::<_, i64>(0)? as u64, coded))
         };
         let (seq, coded) = read().map_err(fault)?;
@@ -61,7 +61,10 @@ pub(super) fn journal(db: &Connection, run: RunId, after: u64, limit: u32) -> Re
 pub(super) fn run(db: &Connection, run: RunId) -> Result<Option<RunRow>, StoreFault> {
     db.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs WHERE run = ?1"))
         .and_then(|mut statement| statement.query_row([run.0.to_be_bytes()], run_row).optional())
-        .map_err(fault)
+        .map_err(|error| match fault(error) {
+            StoreFault::Damaged { why, .. } => StoreFault::Damaged { what: format!("the index row of run {run}"), why },
+            other => other,
+        })
 }
 
 /// A page of index rows, each page from an index that has the rows in its order.

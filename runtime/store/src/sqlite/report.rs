@@ -45,7 +45,9 @@ fn damage(db: &Connection) -> rusqlite::Result<Vec<String>> {
         }
         Ok(())
     };
-    look(&format!("SELECT integrity_check FROM pragma_integrity_check({MAX_FINDINGS}) WHERE integrity_check <> 'ok'"))?;
+    look(&format!(
+        "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok' LIMIT {MAX_FINDINGS}"
+    ))?;
     look("SELECT 'a row of ' || \"table\" || ' refers to a missing row of ' || parent FROM pragma_foreign_key_check")?;
     look(&format!(
         "SELECT 'the journal of run ' || lower(hex(run)) || ' has ' || count(*) || ' rows, the last is ' || max(seq) \

@@ -13,10 +13,12 @@ use super::line::{Line, MAX_BATCH};
 use crate::clock::StoreClock;
 use crate::leases::Leases;
 use heddle_core::id::{RunId, Tenant};
-use rusqlite::{CachedStatement, Connection, OptionalExtension, Params};
+use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, Params};
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::Thread;
 use std::time::{Duration, Instant};
 
 /// One write: does its part of a transaction and leaves the answer to give after the commit.
@@ -38,6 +40,8 @@ pub(super) struct Counters {
     pub(super) appends: AtomicU64,
     /// Pages in the write-ahead log at the last commit.
     pub(super) wal_pages: AtomicU64,
+    /// The checkpointer, to be woken when the log has grown by a quarter of its bound.
+    pub(super) checkpointer: OnceLock<Thread>,
 }
 
 /// The write connection and what its thread knows.
@@ -90,7 +94,7 @@ impl Writer {
     }
 
     fn commit(&mut self, batch: &mut VecDeque<Operation>, line: &Line) -> rusqlite::Result<Vec<Reply>> {
-        self.execute("BEGIN IMMEDIATE", [])?;
+        self.begin()?;
         let begun = Instant::now();
         let mut replies = Vec::with_capacity(batch.len());
         loop {
@@ -108,6 +112,19 @@ impl Writer {
         self.write_cache_growth()?;
         self.execute("COMMIT", [])?;
         Ok(replies)
+    }
+
+    /// Nobody else writes, but somebody may look into the database with a tool and hold it: then nothing has been
+    /// written yet, and the writer waits on.
+    fn begin(&self) -> rusqlite::Result<()> {
+        loop {
+            match self.execute("BEGIN IMMEDIATE", []) {
+                Err(error) if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy) => {
+                    tracing::warn!("another program keeps the database from being written to");
+                }
+                begun => return begun.map(|_| ()),
+            }
+        }
     }
 
     fn write_cache_growth(&mut self) -> rusqlite::Result<()> {

@@ -14,7 +14,8 @@ fn exit(cx: &mut Cx<'_>, status: u8) -> wasmtime::Error {
     if let Err(fault) = enter(cx, 0) {
         return fault;
     }
-    let message = format!("the guest called `exit({status})` instead of returning; return the output or a failure");
+    let message =
+        format!("the guest called `exit({status})` instead of returning; return the output or a failure");
     Refusal::new(FailureKind::GuestExit, message).with_code(status.to_string()).into()
 }
 
@@ -37,7 +38,9 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     exits.func_wrap("exit", |mut cx: Cx<'_>, (status,): (Result<(), ()>,)| {
         Err::<(), _>(exit(&mut cx, u8::from(status.is_err())))
     })?;
-    exits.func_wrap("exit-with-code", |mut cx: Cx<'_>, (status,): (u8,)| Err::<(), _>(exit(&mut cx, status)))?;
+    exits.func_wrap("exit-with-code", |mut cx: Cx<'_>, (status,): (u8,)| {
+        Err::<(), _>(exit(&mut cx, status))
+    })?;
 
     linker.instance(&name("cli/stdin"))?.func_wrap("get-stdin", |mut cx: Cx<'_>, (): ()| {
         enter(&mut cx, 0)?;
@@ -58,7 +61,9 @@ fn terminals(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     for (interface, resource) in
         [("cli/terminal-input", "terminal-input"), ("cli/terminal-output", "terminal-output")]
     {
-        linker.instance(&name(interface))?.resource(resource, ResourceType::host::<Terminal>(), |_, _| Ok(()))?;
+        linker
+            .instance(&name(interface))?
+            .resource(resource, ResourceType::host::<Terminal>(), |_, _| Ok(()))?;
     }
     for (interface, function) in [
         ("cli/terminal-stdin", "get-terminal-stdin"),

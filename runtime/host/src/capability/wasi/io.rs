@@ -100,7 +100,8 @@ fn poll(poll: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
                 tokio::time::sleep_until(first.into()).await;
             }
             let ready = |wait: &Option<Instant>| wait.is_none_or(|instant| Some(instant) <= first);
-            let indexes = waits.iter().enumerate().filter(|(_, wait)| ready(wait)).map(|(index, _)| index as u32);
+            let indexes =
+                waits.iter().enumerate().filter(|(_, wait)| ready(wait)).map(|(index, _)| index as u32);
             Ok((indexes.collect::<Vec<u32>>(),))
         })
     })
@@ -147,16 +148,22 @@ fn input(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
 fn output(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     type Done<T> = Result<T, StreamError>;
     streams.resource("output-stream", ResourceType::host::<OutputStream>(), |_, _| Ok(()))?;
-    streams.func_wrap("[method]output-stream.check-write", |mut cx: Cx<'_>, (_,): (Resource<OutputStream>,)| {
-        enter(&mut cx, 0)?;
-        Ok((Done::Ok(WRITE_BYTES),))
-    })?;
+    streams.func_wrap(
+        "[method]output-stream.check-write",
+        |mut cx: Cx<'_>, (_,): (Resource<OutputStream>,)| {
+            enter(&mut cx, 0)?;
+            Ok((Done::Ok(WRITE_BYTES),))
+        },
+    )?;
     for function in ["[method]output-stream.write", "[method]output-stream.blocking-write-and-flush"] {
-        streams.func_wrap(function, |mut cx: Cx<'_>, (stream, bytes): (Resource<OutputStream>, Vec<u8>)| {
-            enter(&mut cx, bytes.len())?;
-            cx.data_mut().write_stdio(stdio(&stream), &bytes);
-            Ok((Done::Ok(()),))
-        })?;
+        streams.func_wrap(
+            function,
+            |mut cx: Cx<'_>, (stream, bytes): (Resource<OutputStream>, Vec<u8>)| {
+                enter(&mut cx, bytes.len())?;
+                cx.data_mut().write_stdio(stdio(&stream), &bytes);
+                Ok((Done::Ok(()),))
+            },
+        )?;
     }
     for function in ["[method]output-stream.flush", "[method]output-stream.blocking-flush"] {
         streams.func_wrap(function, |mut cx: Cx<'_>, (_,): (Resource<OutputStream>,)| {
@@ -164,10 +171,13 @@ fn output(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             Ok((Done::Ok(()),))
         })?;
     }
-    streams.func_wrap("[method]output-stream.subscribe", |mut cx: Cx<'_>, (_,): (Resource<OutputStream>,)| {
-        ready(&mut cx)
-    })?;
-    for function in ["[method]output-stream.write-zeroes", "[method]output-stream.blocking-write-zeroes-and-flush"] {
+    streams
+        .func_wrap("[method]output-stream.subscribe", |mut cx: Cx<'_>, (_,): (Resource<OutputStream>,)| {
+            ready(&mut cx)
+        })?;
+    for function in
+        ["[method]output-stream.write-zeroes", "[method]output-stream.blocking-write-zeroes-and-flush"]
+    {
         streams.func_wrap(function, |mut cx: Cx<'_>, (stream, len): (Resource<OutputStream>, u64)| {
             let len = len.min(WRITE_BYTES) as usize;
             enter(&mut cx, len)?;

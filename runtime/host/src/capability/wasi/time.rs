@@ -45,11 +45,13 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     random.func_wrap("get-random-bytes", |mut cx: Cx<'_>, (len,): (u64,)| Ok((draw(&mut cx, len)?,)))?;
     random.func_wrap("get-random-u64", |mut cx: Cx<'_>, (): ()| Ok((draw_u64(&mut cx)?,)))?;
     let mut insecure = linker.instance(&name("random/insecure"))?;
-    insecure.func_wrap("get-insecure-random-bytes", |mut cx: Cx<'_>, (len,): (u64,)| Ok((draw(&mut cx, len)?,)))?;
+    insecure.func_wrap("get-insecure-random-bytes", |mut cx: Cx<'_>, (len,): (u64,)| {
+        Ok((draw(&mut cx, len)?,))
+    })?;
     insecure.func_wrap("get-insecure-random-u64", |mut cx: Cx<'_>, (): ()| Ok((draw_u64(&mut cx)?,)))?;
-    linker.instance(&name("random/insecure-seed"))?.func_wrap("insecure-seed", |mut cx: Cx<'_>, (): ()| {
-        Ok(((draw_u64(&mut cx)?, draw_u64(&mut cx)?),))
-    })
+    linker
+        .instance(&name("random/insecure-seed"))?
+        .func_wrap("insecure-seed", |mut cx: Cx<'_>, (): ()| Ok(((draw_u64(&mut cx)?, draw_u64(&mut cx)?),)))
 }
 
 /// A sleep is real where the kind's time is, and over at once where it is not.

@@ -6,11 +6,11 @@ use heddle_core::limits::{AskedLimits, AttemptLimits, Limits};
 use heddle_core::outcome::Usage;
 use heddle_core::plugin::Pinned;
 use heddle_core::run::event::CacheVerdict;
-use heddle_core::run::view::{AttemptView, ErrorView, RunView, StepView, WorkView};
+use heddle_core::run::view::{AttemptView, ErrorView, StepView, WorkView};
 use heddle_core::time::Timestamp;
+use heddle_executor::RunDetail;
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use utoipa::ToSchema;
 
 /// A run.
@@ -338,23 +338,20 @@ pub struct AttemptLimitsDoc {
     pub cpu_ms: u64,
 }
 
-/// What a run document is made from, besides the view.
+/// What a run document is made from, besides a view.
 #[derive(Clone, Copy, Debug)]
 pub struct Around<'a> {
-    /// The plugins of the run, by the index of the call.
-    pub plugins: &'a [Arc<Pinned>],
-    /// What each step asks for, by its index.
-    pub asked: &'a [AskedLimits],
+    /// The run with its plan and its plugins.
+    pub detail: &'a RunDetail,
     /// The limits of the node.
     pub limits: &'a Limits,
-    /// What earlier runs took.
-    pub estimate_ms: Option<u64>,
     /// Now.
     pub now: Timestamp,
 }
 
 /// The document of a run.
-pub fn run(view: &RunView, around: Around<'_>) -> RunDoc {
+pub fn run(around: Around<'_>) -> RunDoc {
+    let view = &around.detail.view;
     let (input, input_ref) = value(Some(view.input.clone()));
     let (output, output_ref) = value(view.output.clone());
     let until = view.finished_at.unwrap_or(around.now);
@@ -376,7 +373,7 @@ pub fn run(view: &RunView, around: Around<'_>) -> RunDoc {
         labels: view.labels.iter().cloned().collect(),
         progress: progress(view.done, view.total),
         current: view.current.iter().map(ToString::to_string).collect(),
-        estimate: around.estimate_ms.map(|duration_ms| EstimateDoc {
+        estimate: around.detail.estimate_ms.map(|duration_ms| EstimateDoc {
             duration_ms,
             remaining_ms: match view.finished_at {
                 Some(_) => None,
@@ -409,7 +406,7 @@ fn run_error(error: ErrorView) -> RunErrorDoc {
 
 /// The document of a step.
 pub fn step(view: &StepView, around: Around<'_>) -> StepDoc {
-    let plugin = view.call.and_then(|call| around.plugins.get(call));
+    let plugin = view.call.and_then(|call| around.detail.plugin(call));
     let limits = limits_of(view.index, plugin.map(|p| &**p), around);
     StepDoc {
         id: view.id.to_string(),
@@ -439,7 +436,7 @@ pub fn step(view: &StepView, around: Around<'_>) -> StepDoc {
 /// The limits under which the attempts of a step run: the node's, lowered by the plugin and by the step.
 pub fn limits_of(step: u32, plugin: Option<&Pinned>, around: Around<'_>) -> Option<AttemptLimits> {
     let plugin = plugin?;
-    let asked = around.asked.get(step as usize).copied().unwrap_or_default();
+    let asked = around.detail.plan().steps.get(step as usize).map(|s| s.limits).unwrap_or_default();
     let least = |a: Option<u64>, b: Option<u64>| match (a, b) {
         (Some(a), Some(b)) => Some(a.min(b)),
         (a, b) => a.or(b),

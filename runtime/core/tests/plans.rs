@@ -1,0 +1,178 @@
+//! Workflows: what is accepted, and that every fault comes at once, with its place and what to write instead.
+
+use heddle_core::document::{Doc, Fault};
+use heddle_core::json::Json;
+use heddle_core::limits::{AskedLimits, Limits};
+use heddle_core::outcome::PluginKind;
+use heddle_core::plan::{Catalog, Plan};
+use heddle_core::plugin::{Metadata, PluginRef};
+use std::sync::Arc;
+
+struct Plugins;
+
+impl Catalog for Plugins {
+    fn find(&self, reference: &PluginRef) -> Option<Arc<Metadata>> {
+        let fetch = reference.kind == PluginKind::Tool && reference.name == "http-fetch";
+        fetch.then(|| Arc::new(Metadata {
+            name: "http-fetch".into(),
+            version: semver::Version::new(1, 2, 0),
+            kind: PluginKind::Tool,
+            title: String::new(),
+            description: String::new(),
+            input_schema: Json::trusted(r#"{"additionalProperties":false,"properties":{"url":{"type":"string"}},"required":["url"],"type":"object"}"#),
+            output_schema: Json::trusted(r#"{"additionalProperties":false,"properties":{"body":{"type":"string"},"status":{"type":"integer"}},"type":"object"}"#),
+            provides: vec![],
+            limits: AskedLimits::default(),
+            documentation: String::new(),
+        }))
+    }
+    fn names(&self) -> Vec<String> {
+        vec!["tool:http-fetch".into()]
+    }
+}
+
+const HEAD: &str = "document: {dsl: \"1.0\", namespace: acme, name: demo, version: 1.0.0}\n";
+
+fn read(text: &str) -> Result<Plan, Vec<Fault>> {
+    let doc = Doc::parse(text, &Limits::default()).map_err(|f| vec![f])?;
+    Plan::read(&doc, Some(&Plugins), &Limits::default())
+}
+fn body(text: &str) -> Result<Plan, Vec<Fault>> {
+    read(&format!("{HEAD}{text}"))
+}
+fn faults(text: &str) -> String {
+    body(text).err().unwrap_or_default().iter().map(ToString::to_string).collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_whole_workflow_reads() {
+    let plan = body(
+        r#"
+evaluate: {language: cel, mode: strict}
+input:
+  schema: {type: object, required: [urls], properties: {urls: {type: array, items: {type: string}}, vip: {type: boolean, default: false}}}
+use:
+  retries:
+    flaky: {delay: 500ms, backoff: {exponential: {factor: 2, maxDelay: 30s}}, jitter: full, limit: {attempts: 6, duration: 10m}, when: "${ error.retryable && error.kind != 'capability_denied' }"}
+defaults: {retry: flaky, timeout: {run: 2m}, limits: {fuel: 5000000000, memory: 64MiB}}
+maxParallel: 8
+timeout: {total: 1h}
+steps:
+  fetch:
+    forEach: {in: "${ input.urls }", as: url, at: i, maxParallel: 4, tolerateFailures: 5%}
+    call: tool:http-fetch@^1
+    with: {url: "${ url }"}
+    cache: {mode: read-write, ttl: 7d, scope: tenant}
+    timeout: {queue: 5m, run: 10s, total: 1h}
+  good:
+    set: "${ steps.fetch.output.filter(p, p.status == 200).map(p, p.body) }"
+  extra:
+    when: "${ input.vip }"
+    dependsOn: {good: [succeeded, skipped]}
+    set: {note: "vip of ${ size(steps.good.output) }"}
+    retry: none
+output: {as: {bodies: "${ steps.good.output }", note: "${ default(steps.extra.output.note, 'none') }"}}
+"#,
+    )
+    .unwrap_or_else(|f| panic!("{f:#?}"));
+    assert_eq!(plan.steps.len(), 3);
+    assert_eq!(plan.dependents, vec![vec![1], vec![2], vec![]]);
+    let filled = plan.accept_input(&Json::parse(br#"{"urls":[]}"#).unwrap()).unwrap();
+    assert_eq!(filled.text(), r#"{"urls":[],"vip":false}"#);
+    assert!(
+        plan.accept_input(&Json::parse(br#"{"urls":[1]}"#).unwrap()).unwrap_err()[0].pointer == "/urls/0"
+    );
+    assert_eq!(Plan::reread(&plan.source).unwrap().digest, plan.digest);
+}
+
+#[test]
+fn every_fault_comes_at_once_with_its_line() {
+    let text = "steps:\n  a:\n    call: tool:http-fetsh@^1\n    with: {url: \"${ inptu.x }\"}\n    timeot: 3s\n  b:\n    dependsOn: [aa]\n    call: fetch\n  C:\n    set: 1\n    timeout: 30\n";
+    let all = faults(text);
+    for part in [
+        "4:11: /steps/a/call: no plugin `tool:http-fetsh@^1` is loaded; did you mean `tool:http-fetch`?",
+        "5:17: /steps/a/with/url: nothing is called `inptu` here; did you mean `input`?",
+        "6:5: /steps/a/timeot: unknown key `timeot`; did you mean `timeout`?",
+        "/steps/b/dependsOn/0: no step is called `aa`; did you mean `a`?",
+        "/steps/b/call: `fetch` does not say its kind; write `tool:fetch`, `transform:fetch` or `agent:fetch`",
+        "/steps/C: a step's id is",
+        "/steps/C/timeout: `30` has no unit; write `30s` or `30ms`",
+    ] {
+        assert!(all.contains(part), "missing: {part}\nin:\n{all}");
+    }
+}
+
+#[test]
+fn each_mistake_has_its_answer() {
+    for (text, part) in [
+        (
+            "steps: {a: {set: 1, dependsOn: [b]}, b: {set: 1, dependsOn: [c]}, c: {set: 1, dependsOn: [a]}}",
+            "wait for each other: a -> b -> c -> a",
+        ),
+        ("steps: {a: {set: 1, dependsOn: [a]}}", "wait for each other: a -> a"),
+        ("steps: {a: {set: \"${ steps.a.output }\"}}", "wait for each other"),
+        ("steps: {a: {set: 1, condition: true}}", "here it is `when`"),
+        ("steps: {a: {set: 1, needs: [b]}}", "here it is `dependsOn`"),
+        ("steps: {a: {set: 1, if: true}}", "here it is `when`"),
+        ("steps: {a: {call: \"tool:http-fetch\", with: {url: x}, retry: {maxAttempts: 3}}}", "attempts"),
+        ("steps: {a: {approval: {}}}", "does not run yet"),
+        ("steps: {a: {}}", "no verb"),
+        ("steps: {a: {set: 1, call: \"tool:http-fetch\", with: {url: x}}}", "one verb"),
+        ("steps: []", "wants a map from id to step"),
+        ("steps: {}", "no steps"),
+        ("steps: {a: {call: \"tool:http-fetch\"}}", "needs `url` in its input"),
+        ("steps: {a: {call: \"tool:http-fetch\", with: {url: x, method: GET}}}", "takes no `method`"),
+        ("steps: {a: {call: \"tool:http-fetch@^2\", with: {url: x}}}", "no plugin"),
+        (
+            "steps: {a: {call: \"tool:http-fetch\", with: {url: x}}, b: {set: \"${ steps.a.output.stauts }\"}}",
+            "did you mean `status`",
+        ),
+        (
+            "steps: {a: {call: \"tool:http-fetch\", with: {url: x}}, b: {when: \"${ steps.a.output.body > 3 }\", set: 1}}",
+            "cannot work on string and int",
+        ),
+        ("steps: {a: {when: \"${ 1 + 1 }\", set: 1}}", "a condition must be true or false"),
+        ("steps: {a: {when: yes, set: 1}}", "wants an expression"),
+        ("steps: {a: {forEach: {in: \"${ 'x' }\"}, set: 1}}", "never is one"),
+        ("steps: {a: {forEach: {as: x}, set: 1}}", "`in` is missing"),
+        ("steps: {a: {forEach: {in: \"${ [1] }\", as: input}, set: 1}}", "cannot be bound"),
+        (
+            "steps: {a: {call: \"tool:http-fetch\", with: {url: x}, cache: {mode: read-write}}}",
+            "`ttl` is missing",
+        ),
+        ("steps: {a: {call: \"tool:http-fetch\", with: {url: x}, tools: [\"tool:x\"]}}", "only an agent"),
+        ("steps: {a: {set: 1, timeout: {run: 10s, total: 5s}}}", "can never be reached"),
+        ("steps: {a: {set: 1, retry: nightly}}", "no retry policy is called `nightly`"),
+        ("steps: {a: {set: 1, retry: {limit: {attempts: 1000}}}}", "from 1 to"),
+        ("steps: {a: {set: 1, retry: {jitter: half}}}", "`none`, `full`, `plus-minus`"),
+        ("steps: {a: {set: 1, limits: {memory: 64}}}", "with its unit"),
+        ("steps: {a: {set: \"${ 1 \"}}", "is not closed"),
+        ("input: {schema: {type: strin}}\nsteps: {a: {set: 1}}", "not a usable JSON Schema"),
+        ("maxParallel: 0\nsteps: {a: {set: 1}}", "from 1 to"),
+        ("foo: 1\nsteps: {a: {set: 1}}", "unknown key `foo`"),
+        ("output: {as: \"${ steps.b.output }\"}\nsteps: {a: {set: 1}}", "nothing is called `steps.b`"),
+    ] {
+        let found = faults(text);
+        assert!(found.contains(part), "{text}\nexpected: {part}\nfound: {found}");
+    }
+    assert!(read("steps: {a: {set: 1}}").unwrap_err()[0].message.contains("`document` is missing"));
+    assert!(read("[1]").unwrap_err()[0].message.contains("wants a map"));
+}
+
+#[test]
+fn ten_thousand_steps_are_refused_and_a_long_chain_is_not() {
+    let chain = |n: usize| {
+        let steps: Vec<String> = (0..n)
+            .map(|i| {
+                if i == 0 {
+                    "  s0: {set: 1}".to_owned()
+                } else {
+                    format!("  s{i}: {{set: 1, dependsOn: [s{}]}}", i - 1)
+                }
+            })
+            .collect();
+        format!("steps:\n{}\n", steps.join("\n"))
+    };
+    assert!(faults(&chain(1_001)).contains("limit workflow_steps"));
+    assert_eq!(body(&chain(1_000)).unwrap().steps.len(), 1_000);
+}

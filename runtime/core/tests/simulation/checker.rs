@@ -1,0 +1,195 @@
+//! What must hold of a run's events, worked out from the plan and the events alone: nothing here asks the machine
+//! that is being checked.
+
+use heddle_core::plan::{Ending, Plan, Verb};
+use heddle_core::run::event::{Event, Finish, Node, RetryVerdict};
+use heddle_core::time::Timestamp;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+/// Interruptions in a row after which a step must not begin again.
+const INTERRUPTIONS: u32 = 3;
+
+#[derive(Clone)]
+pub(crate) struct Checker {
+    plan: Arc<Plan>,
+    max_parallel: u32,
+    endings: BTreeMap<u32, Ending>,
+    node_ended: BTreeSet<Node>,
+    open: BTreeMap<Node, u32>,
+    failures: BTreeMap<Node, u32>,
+    interruptions: BTreeMap<Node, u32>,
+    due: BTreeMap<Node, Timestamp>,
+    items: BTreeMap<u32, u32>,
+    cancelled: bool,
+    finished: bool,
+}
+
+impl Checker {
+    pub(crate) fn new(plan: Arc<Plan>, max_parallel: u32) -> Checker {
+        Checker {
+            plan,
+            max_parallel,
+            endings: BTreeMap::new(),
+            node_ended: BTreeSet::new(),
+            open: BTreeMap::new(),
+            failures: BTreeMap::new(),
+            interruptions: BTreeMap::new(),
+            due: BTreeMap::new(),
+            items: BTreeMap::new(),
+            cancelled: false,
+            finished: false,
+        }
+    }
+    pub(crate) fn open_attempts(&self) -> usize {
+        self.open.len()
+    }
+
+    /// Takes one event; the fault says what must never happen.
+    pub(crate) fn see(&mut self, event: &Event, now: Timestamp) -> Result<(), String> {
+        if self.finished {
+            return Err(format!("{} after the end", event.kind()));
+        }
+        match event {
+            Event::RunAccepted(_) | Event::RunStarted {} => Ok(()),
+            Event::CancelRequested { .. } => {
+                self.cancelled = true;
+                Ok(())
+            }
+            Event::ConditionHeld { step } => self.may_begin(*step),
+            Event::MapStarted { step, count } => {
+                self.items.insert(*step, *count);
+                self.may_begin(*step)
+            }
+            Event::AttemptStarted { node, attempt } => self.attempt_started(*node, *attempt),
+            Event::AttemptInterrupted { node, attempt } => {
+                self.closes(*node, *attempt)?;
+                *self.interruptions.entry(*node).or_default() += 1;
+                Ok(())
+            }
+            Event::AttemptFailed { node, attempt, retry, .. } => {
+                self.closes(*node, *attempt)?;
+                let failures = self.failures.entry(*node).or_default();
+                *failures += 1;
+                self.interruptions.remove(node);
+                if let RetryVerdict::At(at) = retry {
+                    let most = self.plan.steps[node.step as usize].retry.as_ref().map_or(1, |r| r.attempts);
+                    if *failures >= most {
+                        return Err(format!("{node:?} gets attempt {} of {most}", *failures + 1));
+                    }
+                    self.due.insert(*node, *at);
+                }
+                Ok(())
+            }
+            Event::RetryDue { node, .. } => match self.due.remove(node) {
+                Some(at) if at <= now => Ok(()),
+                Some(at) => Err(format!("{node:?} is retried {} ms early", at.0 - now.0)),
+                None => Err(format!("{node:?} is retried and waits for nothing")),
+            },
+            Event::StepSucceeded { node, attempt, .. } => {
+                if *attempt > 0 {
+                    self.closes(*node, *attempt)?;
+                }
+                self.ends(*node, Ending::Succeeded)
+            }
+            Event::StepFailed { node, .. } => self.ends(*node, Ending::Failed),
+            Event::StepSkipped { step, .. } => self.ends(Node::step(*step), Ending::Skipped),
+            Event::StepCancelled { step, .. } => self.ends(Node::step(*step), Ending::Cancelled),
+            Event::RunFinished { finish, .. } => self.run_finished(*finish),
+        }
+    }
+
+    fn attempt_started(&mut self, node: Node, attempt: u32) -> Result<(), String> {
+        if node.item.is_none()
+            && self.failures.get(&node).is_none()
+            && self.interruptions.get(&node).is_none()
+        {
+            self.may_begin(node.step)?;
+        }
+        if self.cancelled {
+            return Err(format!("{node:?} begins in a cancelled run"));
+        }
+        if self.endings.contains_key(&node.step) || self.node_ended.contains(&node) {
+            return Err(format!("{node:?} begins after its end"));
+        }
+        if self.interruptions.get(&node).is_some_and(|n| *n >= INTERRUPTIONS) {
+            return Err(format!("{node:?} begins after {INTERRUPTIONS} interruptions in a row"));
+        }
+        if self.open.insert(node, attempt).is_some() {
+            return Err(format!("{node:?} has two attempts at once"));
+        }
+        if self.open.len() > self.max_parallel as usize {
+            return Err(format!("{} attempts at once, and {} may", self.open.len(), self.max_parallel));
+        }
+        let cap = self.plan.steps[node.step as usize].map.as_ref().and_then(|m| m.max_parallel);
+        let of_step = self.open.keys().filter(|n| n.step == node.step).count();
+        if cap.is_some_and(|cap| of_step > cap as usize) {
+            return Err(format!("step {} has {of_step} items at once, and {cap:?} may", node.step));
+        }
+        Ok(())
+    }
+
+    fn may_begin(&self, step: u32) -> Result<(), String> {
+        for dependency in &self.plan.steps[step as usize].depends {
+            match self.endings.get(&dependency.step) {
+                Some(ending) if dependency.accepts.contains(ending) => {}
+                other => {
+                    return Err(format!("step {step} begins although step {} is {other:?}", dependency.step));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn closes(&mut self, node: Node, attempt: u32) -> Result<(), String> {
+        match self.open.remove(&node) {
+            Some(open) if open == attempt => Ok(()),
+            other => Err(format!("{node:?} ends attempt {attempt}, and {other:?} is open")),
+        }
+    }
+
+    fn ends(&mut self, node: Node, ending: Ending) -> Result<(), String> {
+        if self.endings.contains_key(&node.step) || !self.node_ended.insert(node) {
+            return Err(format!("{node:?} ends twice"));
+        }
+        if node.item.is_none() {
+            if ending == Ending::Succeeded
+                && let Some(count) = self.items.get(&node.step)
+            {
+                let ended =
+                    self.node_ended.iter().filter(|n| n.step == node.step && n.item.is_some()).count();
+                if ended != *count as usize {
+                    return Err(format!("step {} succeeded with {ended} of {count} items ended", node.step));
+                }
+            }
+            self.open.retain(|n, _| n.step != node.step);
+            self.due.retain(|n, _| n.step != node.step);
+            self.endings.insert(node.step, ending);
+        }
+        Ok(())
+    }
+
+    fn run_finished(&mut self, finish: Finish) -> Result<(), String> {
+        self.finished = true;
+        if self.endings.len() != self.plan.steps.len() {
+            return Err(format!(
+                "the run ends with {} of {} steps ended",
+                self.endings.len(),
+                self.plan.steps.len()
+            ));
+        }
+        if self.cancelled != (finish == Finish::Cancelled) {
+            return Err(format!("the run ends {finish:?}, cancelled: {}", self.cancelled));
+        }
+        let failed = self.endings.values().any(|e| *e == Ending::Failed);
+        if finish == Finish::Succeeded && failed {
+            return Err("the run succeeded with a failed step".into());
+        }
+        Ok(())
+    }
+
+    /// Whether the plan calls something at this step.
+    pub(crate) fn calls(plan: &Plan, node: Node) -> bool {
+        matches!(plan.steps[node.step as usize].verb, Verb::Call { .. })
+    }
+}

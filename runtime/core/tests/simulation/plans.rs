@@ -1,0 +1,120 @@
+//! Random workflows that use every part of the language which the core runs.
+
+use heddle_core::document::Doc;
+use heddle_core::json::Json;
+use heddle_core::limits::Limits;
+use heddle_core::plan::Plan;
+use std::sync::Arc;
+
+/// A workflow and an input for it.
+pub(crate) struct Case {
+    pub(crate) plan: Arc<Plan>,
+    pub(crate) source: String,
+    pub(crate) input: Json,
+    pub(crate) max_parallel: u32,
+}
+
+/// A small generator: the same seed, the same numbers, on every machine.
+#[derive(Clone)]
+pub(crate) struct Rng(u64);
+
+impl Rng {
+    pub(crate) fn new(seed: u64) -> Rng {
+        Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
+    }
+    fn next(&mut self) -> u64 {
+        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        let mut z = self.0;
+        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
+        z ^ (z >> 31)
+    }
+    /// A number below `n`.
+    pub(crate) fn below(&mut self, n: u64) -> u64 {
+        self.next() % n
+    }
+    /// Once in `n`.
+    pub(crate) fn once_in(&mut self, n: u64) -> bool {
+        self.below(n) == 0
+    }
+}
+
+/// The workflow of this number.
+pub(crate) fn case(number: u64) -> Case {
+    let mut rng = Rng::new(number);
+    let count = 1 + rng.below(7);
+    let steps: Vec<String> = (0..count).map(|i| format!("  s{i}: {}", step(i, &mut rng))).collect();
+    let fail_fast = if rng.once_in(3) { "failFast: false\n" } else { "" };
+    let timeout = if rng.once_in(8) { "timeout: {total: 40s}\n" } else { "" };
+    let source = format!(
+        "document: {{dsl: \"1.0\", namespace: sim, name: case, version: 1.0.0}}\n{fail_fast}{timeout}steps:\n{}\n",
+        steps.join("\n")
+    );
+    let doc = Doc::parse(&source, &Limits::default()).unwrap_or_else(|f| panic!("{f}\n{source}"));
+    let plan = Plan::read(&doc, None, &Limits::default()).unwrap_or_else(|f| panic!("{f:?}\n{source}"));
+    let list: Vec<String> = (0..rng.below(6)).map(|i| i.to_string()).collect();
+    let input = Json::parse(format!("{{\"x\":{},\"list\":[{}]}}", rng.below(4), list.join(",")).as_bytes())
+        .expect("a literal");
+    Case { plan: Arc::new(plan), source, input, max_parallel: 1 + rng.below(4) as u32 }
+}
+
+fn step(index: u64, rng: &mut Rng) -> String {
+    let mut parts = Vec::new();
+    if index > 0 && !rng.once_in(4) {
+        parts.push(depends(index, rng));
+    }
+    if rng.once_in(4) {
+        parts.push(format!(
+            "when: \"${{ input.x {} {} }}\"",
+            if rng.once_in(2) { ">" } else { "<=" },
+            rng.below(4)
+        ));
+    }
+    let mapped = rng.once_in(3);
+    if mapped {
+        let cap = if rng.once_in(2) { format!(", maxParallel: {}", 1 + rng.below(3)) } else { String::new() };
+        let tolerance = match rng.below(4) {
+            0 => ", tolerateFailures: 50%".to_owned(),
+            1 => ", tolerateFailures: 1".to_owned(),
+            _ => String::new(),
+        };
+        parts.push(format!("forEach: {{in: \"${{ input.list }}\"{cap}{tolerance}}}"));
+    }
+    match rng.below(6) {
+        0 if mapped => parts.push("set: { n: \"${ item + 1 }\" }".to_owned()),
+        0 => parts.push("set: { n: \"${ input.x + 1 }\" }".to_owned()),
+        1 | 2 => parts.push("call: \"transform:t@1\"".to_owned()),
+        _ => parts.push("call: \"tool:e@1\"".to_owned()),
+    }
+    if rng.once_in(2) {
+        let backoff = ["constant", "linear", "exponential"][rng.below(3) as usize];
+        let jitter = ["none", "full", "plus-minus"][rng.below(3) as usize];
+        let when = if rng.once_in(4) { ", when: \"${ error.kind == 'guest_error' }\"" } else { "" };
+        parts.push(format!(
+            "retry: {{delay: 1s, backoff: {backoff}, jitter: {jitter}, limit: {{attempts: {}}}{when}}}",
+            1 + rng.below(4)
+        ));
+    }
+    if rng.once_in(8) {
+        parts.push("timeout: {total: 5s}".to_owned());
+    }
+    format!("{{ {} }}", parts.join(", "))
+}
+
+fn depends(index: u64, rng: &mut Rng) -> String {
+    let on: Vec<u64> = (0..index).filter(|_| rng.once_in(2)).collect();
+    if rng.once_in(3) {
+        let entries: Vec<String> = on
+            .iter()
+            .map(|i| {
+                format!(
+                    "s{i}: [{}]",
+                    ["succeeded", "succeeded, skipped, failed", "failed", "succeeded, failed"]
+                        [rng.below(4) as usize]
+                )
+            })
+            .collect();
+        return format!("dependsOn: {{{}}}", entries.join(", "));
+    }
+    format!("dependsOn: [{}]", on.iter().map(|i| format!("s{i}")).collect::<Vec<_>>().join(", "))
+}

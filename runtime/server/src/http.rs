@@ -1,0 +1,92 @@
+//! The API: routes, and the layers around them.
+//!
+//! ```text
+//! socket ── server (who may connect, how large a head) ── guard (trace, bounds, metrics, problem documents) ── route
+//! ```
+//! A route reads what it wants with [`body`], calls the executor once, and answers with a type of [`wire`]; every
+//! refusal is a [`problem::Problem`], made in [`faults`] from the fault that it stands for.
+
+pub mod body;
+pub mod codes;
+mod events;
+mod faults;
+pub mod graph;
+mod guard;
+mod health;
+mod index;
+mod openapi;
+mod plugins;
+mod pages;
+pub mod problem;
+mod runs;
+pub mod server;
+mod submit;
+mod why;
+mod wire;
+mod workflows;
+
+use crate::app::App;
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use codes::Code;
+use problem::Problem;
+use server::Ending;
+use std::sync::Arc;
+use utoipa_axum::router::OpenApiRouter;
+
+/// What every route knows.
+#[derive(Clone)]
+pub struct Api {
+    /// The parts.
+    pub app: Arc<App>,
+    /// Turns true when the server is to end.
+    pub ending: Ending,
+}
+
+impl std::fmt::Debug for Api {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Api")
+    }
+}
+
+/// The routes, with their descriptions.
+fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::with_openapi(openapi::head())
+        .merge(submit::routes())
+        .merge(runs::routes())
+        .merge(events::routes())
+        .merge(workflows::routes())
+        .merge(plugins::routes())
+        .merge(health::routes())
+        .merge(pages::routes())
+}
+
+/// The whole API.
+pub fn router(api: Api) -> Router {
+    let (router, document) = routes().split_for_parts();
+    let document = Arc::new(openapi::complete(document));
+    router
+        .merge(openapi::route(document))
+        .merge(index::route())
+        .fallback(unknown)
+        .method_not_allowed_fallback(other_method)
+        .layer(from_fn_with_state(api.clone(), guard::guard))
+        .with_state(api)
+}
+
+/// The description of the API, as `/openapi.json` answers it.
+pub fn description() -> String {
+    let (_, document) = routes().split_for_parts();
+    openapi::text(&openapi::complete(document))
+}
+
+async fn unknown(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Problem::new(Code::RouteNotFound, format!("there is nothing at `{path}`; `/openapi.json` lists every path"))
+}
+
+async fn other_method(request: Request) -> Problem {
+    let detail = format!("`{}` has no method {}; the header `Allow` lists those that it has", request.uri().path(), request.method());
+    Problem::new(Code::MethodNotAllowed, detail)
+}

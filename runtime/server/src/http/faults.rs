@@ -1,0 +1,120 @@
+//! Every fault of the inside and the problem that it is outside. The matches are exhaustive: a new fault does not
+//! compile before somebody has said what a client is told.
+
+use super::codes::Code;
+use super::problem::{Place, Problem};
+use crate::app::loader::AcceptFault;
+use heddle_core::document::Fault;
+use heddle_core::outcome::FailureKind;
+use heddle_core::schema::Mismatch;
+use heddle_executor::{PublishFault, ReadFault, SnapshotFault, SubmitFault};
+use heddle_host::ComponentFault;
+use heddle_store::StoreFault;
+
+/// When a client may try again while we are busy.
+const BUSY_MS: u64 = 1_000;
+/// When a client may try again while the node restarts.
+const RESTART_MS: u64 = 5_000;
+
+impl From<StoreFault> for Problem {
+    fn from(fault: StoreFault) -> Problem {
+        let detail = fault.to_string();
+        match fault {
+            StoreFault::Damaged { .. } | StoreFault::NewerSchema { .. } | StoreFault::InUse(_) => {
+                tracing::error!(%detail, "the store cannot be read");
+                Problem::new(Code::Internal, detail)
+            }
+            StoreFault::Unavailable(_) => Problem::new(Code::StoreUnavailable, detail).after(RESTART_MS),
+            StoreFault::Conflict(_) => Problem::new(Code::VersionConflict, detail),
+        }
+    }
+}
+
+impl From<ReadFault> for Problem {
+    fn from(fault: ReadFault) -> Problem {
+        let detail = fault.to_string();
+        match fault {
+            ReadFault::Store(fault) => fault.into(),
+            ReadFault::Illegal { .. } => {
+                tracing::error!(%detail, "a run cannot be read");
+                Problem::new(Code::Internal, detail)
+            }
+            ReadFault::TooManySubscribers { .. } => Problem::new(Code::QuotaExceeded, detail).after(BUSY_MS),
+        }
+    }
+}
+
+impl From<SubmitFault> for Problem {
+    fn from(fault: SubmitFault) -> Problem {
+        let detail = fault.to_string();
+        match fault {
+            SubmitFault::UnknownWorkflow { .. } => Problem::new(Code::WorkflowNotFound, detail),
+            SubmitFault::InvalidWorkflow(faults) => invalid_workflow(faults),
+            SubmitFault::InvalidInput(mismatches) => invalid_input(mismatches),
+            SubmitFault::Snapshot(SnapshotFault::Unresolved(_)) => Problem::new(Code::PluginMissing, detail),
+            SubmitFault::Snapshot(SnapshotFault::Store(fault)) => fault.into(),
+            SubmitFault::TooLarge { .. } => Problem::new(Code::InputTooLarge, detail),
+            SubmitFault::IdempotencyMismatch { .. } => Problem::new(Code::IdempotencyMismatch, detail),
+            SubmitFault::QueueFull { .. } => Problem::new(Code::QueueFull, detail).after(BUSY_MS),
+            SubmitFault::Draining => Problem::new(Code::Draining, detail).after(RESTART_MS),
+            SubmitFault::Store(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<PublishFault> for Problem {
+    fn from(fault: PublishFault) -> Problem {
+        let detail = fault.to_string();
+        match fault {
+            PublishFault::Invalid(faults) => invalid_workflow(faults),
+            PublishFault::Conflict { .. } => Problem::new(Code::VersionConflict, detail),
+            PublishFault::Store(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<AcceptFault> for Problem {
+    fn from(fault: AcceptFault) -> Problem {
+        match fault {
+            AcceptFault::Component(fault) => component(&fault),
+            AcceptFault::Store(fault) => fault.into(),
+            AcceptFault::Busy { .. } => Problem::new(Code::QuotaExceeded, fault.to_string()).after(BUSY_MS),
+        }
+    }
+}
+
+/// A workflow that was read and has faults.
+pub fn invalid_workflow(faults: Vec<Fault>) -> Problem {
+    let detail = match faults.as_slice() {
+        [one] => one.to_string(),
+        more => format!("the workflow has {} faults", more.len()),
+    };
+    Problem::new(Code::WorkflowInvalid, detail).at(faults.into_iter().map(Place::from))
+}
+
+/// A document that could not be read as a workflow at all.
+pub fn unreadable_document(fault: Fault) -> Problem {
+    // The budget's messages name the limit that was passed.
+    let budget = ["document_bytes", "document_nodes", "document_aliases", "nested deeper"].iter().any(|word| fault.message.contains(word));
+    let code = if budget { Code::YamlBudget } else { Code::YamlInvalid };
+    Problem::new(code, fault.to_string()).at([Place::from(fault)])
+}
+
+fn invalid_input(mismatches: Vec<Mismatch>) -> Problem {
+    let detail = match mismatches.as_slice() {
+        [one] => format!("the input does not match the workflow's schema {one}"),
+        more => format!("the input does not match the workflow's schema in {} places", more.len()),
+    };
+    let places = mismatches.into_iter().map(|m| Place { pointer: format!("/input{}", m.pointer), message: m.message, ..Place::default() });
+    Problem::new(Code::InputInvalid, detail).at(places)
+}
+
+fn component(fault: &ComponentFault) -> Problem {
+    let code = match fault.kind {
+        FailureKind::CompileLimit => Code::CompileLimit,
+        FailureKind::Internal => Code::Internal,
+        _ => Code::ComponentInvalid,
+    };
+    let places = fault.faults.iter().map(|message| Place { message: message.clone(), ..Place::default() });
+    Problem::new(code, fault.to_string()).at(places)
+}

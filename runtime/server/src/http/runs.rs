@@ -1,0 +1,293 @@
+//! Looking at runs and cancelling them.
+
+use super::Api;
+use super::body::{Bound, Members, Query, json, read, want_type};
+use super::codes::Code;
+use super::graph;
+use super::openapi::Problems;
+use super::problem::Problem;
+use super::why;
+use super::wire::catalog::{Accepted, ItemPage, JournalEntry, JournalPage, RunPage, RunSummary, Why};
+use super::wire::run::{Around, ItemDoc, RunDoc, StepDoc, limits_of, run, step, work};
+use axum::Json as Answer;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::response::{IntoResponse, Response};
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::time::Timestamp;
+use heddle_executor::{CancelAnswer, Clock as _, RunDetail, SystemClock};
+use heddle_store::{RunQuery, RunRow, RunStatus};
+use hyper::StatusCode;
+use hyper::header::CONTENT_TYPE;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new()
+        .routes(routes!(list))
+        .routes(routes!(get))
+        .routes(routes!(get_step))
+        .routes(routes!(get_items))
+        .routes(routes!(journal))
+        .routes(routes!(get_graph))
+        .routes(routes!(get_why))
+        .routes(routes!(get_value))
+        .routes(routes!(cancel))
+}
+
+/// The document of a run, as of now.
+pub(super) fn document(api: &Api, detail: &RunDetail) -> RunDoc {
+    run(Around { detail, limits: &api.app.limits, now: SystemClock.now() })
+}
+
+fn no_run(id: &str) -> Problem {
+    let id: String = id.chars().take(64).collect();
+    Problem::new(Code::RunNotFound, format!("there is no run `{id}`; `GET /v1/runs` lists them"))
+}
+
+/// A run's id; what is none names no run.
+pub(super) fn run_id(id: &str) -> Result<RunId, Problem> {
+    id.parse().map_err(|_| no_run(id))
+}
+
+async fn detail(api: &Api, id: &str) -> Result<RunDetail, Problem> {
+    api.app.executor.run(&Tenant::default(), run_id(id)?).await?.ok_or_else(|| no_run(id))
+}
+
+fn status(text: &str) -> Option<RunStatus> {
+    serde_json::from_value(serde_json::Value::String(text.to_owned())).ok()
+}
+
+/// The word of a status.
+pub(super) fn status_word(status: RunStatus) -> String {
+    serde_json::to_value(status).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
+}
+
+fn summary(row: RunRow) -> RunSummary {
+    RunSummary {
+        id: row.run.to_string(),
+        workflow: row.workflow.to_string(),
+        version: row.workflow_version.to_string(),
+        status: status_word(row.status),
+        labels: row.labels.into_iter().collect(),
+        created_at: row.created.rfc3339(),
+        finished_at: row.finished.map(Timestamp::rfc3339),
+    }
+}
+
+/// List runs, newest first.
+#[utoipa::path(
+    get, path = "/v1/runs", tag = "runs", operation_id = "listRuns",
+    params(
+        ("status" = Option<String>, Query, description = "Only with one of these statuses, separated by commas."),
+        ("workflow" = Option<String>, Query, description = "Only of this `namespace/name`."),
+        ("label" = Option<String>, Query, description = "Only with this label: `key=value`."),
+        ("cursor" = Option<String>, Query, description = "From the last page."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Items of the page, at most `limits.page_items`."),
+    ),
+    responses((status = 200, description = "A page.", body = RunPage), Problems),
+)]
+async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answer<RunPage>, Problem> {
+    let mut query = Query::of(query.as_deref());
+    let words = "statuses such as `queued,running`";
+    let statuses = query.read("status", words, |text| text.split(',').map(status).collect::<Option<Vec<_>>>());
+    let workflow = query.get("workflow");
+    let label = query.read("label", "`key=value`", |text| text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let before = query.read("cursor", "the `cursor` of the last page", |text| text.parse::<RunId>().ok());
+    let limit = query.page(api.app.limits.page_items);
+    query.finish()?;
+    // One more than asked for tells whether there is a next page.
+    let wanted = RunQuery { tenant: Tenant::default(), status: statuses.unwrap_or_default(), workflow, label, before, limit: limit + 1 };
+    let mut rows = api.app.executor.runs(wanted).await?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let cursor = rows.last().filter(|_| more).map(|row| row.run.to_string());
+    Ok(Answer(RunPage { items: rows.into_iter().map(summary).collect(), cursor }))
+}
+
+/// Read a run.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}", tag = "runs", operation_id = "getRun",
+    params(("id" = String, Path, description = "The run.")),
+    responses((status = 200, description = "The run.", body = RunDoc), Problems),
+)]
+async fn get(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Answer<RunDoc>, Problem> {
+    Query::of(query.as_deref()).finish()?;
+    Ok(Answer(document(&api, &detail(&api, &id).await?)))
+}
+
+fn no_step(id: &str) -> Problem {
+    let id: String = id.chars().take(64).collect();
+    Problem::new(Code::StepNotFound, format!("the run has no step `{id}`"))
+}
+
+/// Read one step of a run.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/steps/{step}", tag = "runs", operation_id = "getStep",
+    params(("id" = String, Path, description = "The run."), ("step" = String, Path, description = "The step.")),
+    responses((status = 200, description = "The step.", body = StepDoc), Problems),
+)]
+async fn get_step(State(api): State<Api>, Path((id, name)): Path<(String, String)>, RawQuery(query): RawQuery) -> Result<Answer<StepDoc>, Problem> {
+    Query::of(query.as_deref()).finish()?;
+    let detail = detail(&api, &id).await?;
+    let view = detail.view.steps.iter().find(|s| *s.id == *name).ok_or_else(|| no_step(&name))?;
+    Ok(Answer(step(view, Around { detail: &detail, limits: &api.app.limits, now: SystemClock.now() })))
+}
+
+/// List the items of a `forEach` step.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/steps/{step}/items", tag = "runs", operation_id = "listItems",
+    params(
+        ("id" = String, Path, description = "The run."), ("step" = String, Path, description = "The step."),
+        ("cursor" = Option<String>, Query, description = "From the last page."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Items of the page, at most `limits.page_items`."),
+    ),
+    responses((status = 200, description = "A page.", body = ItemPage), Problems),
+)]
+async fn get_items(State(api): State<Api>, Path((id, name)): Path<(String, String)>, RawQuery(query): RawQuery) -> Result<Answer<ItemPage>, Problem> {
+    let mut query = Query::of(query.as_deref());
+    let from = query.read("cursor", "the `cursor` of the last page", |text| text.parse::<u32>().ok()).unwrap_or(0);
+    let limit = query.page(api.app.limits.page_items);
+    query.finish()?;
+    let detail = detail(&api, &id).await?;
+    let step = detail.view.steps.iter().find(|s| *s.id == *name).ok_or_else(|| no_step(&name))?;
+    let around = Around { detail: &detail, limits: &api.app.limits, now: SystemClock.now() };
+    let limits = limits_of(step.index, step.call.and_then(|call| detail.plugin(call)).map(|p| &**p), around);
+    let found = api.app.executor.items(&Tenant::default(), detail.view.id, &name, from, limit + 1).await?;
+    let mut items: Vec<ItemDoc> =
+        found.unwrap_or_default().iter().map(|(item, view)| ItemDoc { item: *item, work: work(view, limits) }).collect();
+    let more = items.len() > limit as usize;
+    items.truncate(limit as usize);
+    let cursor = items.last().filter(|_| more).map(|last| (last.item + 1).to_string());
+    Ok(Answer(ItemPage { items, cursor }))
+}
+
+/// Read a run's journal: what was decided, row by row.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/journal", tag = "runs", operation_id = "getJournal",
+    params(
+        ("id" = String, Path, description = "The run."),
+        ("cursor" = Option<String>, Query, description = "From the last page."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Rows of the page, at most `limits.page_items`."),
+    ),
+    responses((status = 200, description = "A page.", body = JournalPage), Problems),
+)]
+async fn journal(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Answer<JournalPage>, Problem> {
+    let mut query = Query::of(query.as_deref());
+    let after = query.read("cursor", "the `cursor` of the last page", |text| text.parse::<u32>().ok()).unwrap_or(0);
+    let limit = query.page(api.app.limits.page_items);
+    query.finish()?;
+    let rows = api.app.executor.journal(&Tenant::default(), run_id(&id)?, u64::from(after), limit + 1).await?;
+    let mut rows = rows.ok_or_else(|| no_run(&id))?;
+    let more = rows.len() > limit as usize;
+    rows.truncate(limit as usize);
+    let cursor = rows.last().filter(|_| more).map(|row| row.seq.to_string());
+    let items = rows.iter().map(|row| JournalEntry {
+        seq: row.seq,
+        at: row.batch.at.rfc3339(),
+        events: row.batch.events.iter().filter_map(|e| serde_json::to_string(e).ok()).map(Json::trusted).collect(),
+    });
+    Ok(Answer(JournalPage { items: items.collect(), cursor }))
+}
+
+/// Read the graph of a run: what was planned, and where each step stands.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/graph", tag = "runs", operation_id = "getGraph",
+    params(
+        ("id" = String, Path, description = "The run."),
+        ("format" = Option<graph::Format>, Query, description = "`json` where nothing is said."),
+    ),
+    responses(
+        (status = 200, description = "The graph.", content(
+            (graph::Graph = "application/json"), (String = "text/vnd.mermaid"), (String = "text/vnd.graphviz"),
+        )),
+        Problems,
+    ),
+)]
+async fn get_graph(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    let mut query = Query::of(query.as_deref());
+    let format = query.read("format", "`json`, `mermaid` or `dot`", graph::Format::from_word).unwrap_or(graph::Format::Json);
+    query.finish()?;
+    let detail = detail(&api, &id).await?;
+    let drawn = graph::Graph::of(detail.plan(), Some(&detail.view));
+    Ok(([(CONTENT_TYPE, format.media_type())], drawn.print(format)).into_response())
+}
+
+/// Tell why a run stands where it stands.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/why", tag = "runs", operation_id = "whyRun",
+    params(("id" = String, Path, description = "The run.")),
+    responses((status = 200, description = "The reasons.", body = Why), Problems),
+)]
+async fn get_why(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Answer<Why>, Problem> {
+    Query::of(query.as_deref()).finish()?;
+    let detail = detail(&api, &id).await?;
+    Ok(Answer(why::why(&detail.view, SystemClock.now())))
+}
+
+/// Read a value that a run's document names by its digest.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/values/{digest}", tag = "runs", operation_id = "getValue",
+    params(
+        ("id" = String, Path, description = "The run."),
+        ("digest" = String, Path, description = "`sha256:` and 64 hexadecimal digits."),
+    ),
+    responses((status = 200, description = "The value.", body = serde_json::Value), Problems),
+)]
+async fn get_value(State(api): State<Api>, Path((id, digest)): Path<(String, String)>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+    Query::of(query.as_deref()).finish()?;
+    let run = run_id(&id)?;
+    let none = || {
+        let digest: String = digest.chars().take(80).collect();
+        Problem::new(Code::ValueNotFound, format!("the run has no value `{digest}`"))
+    };
+    let parsed: Digest = digest.parse().map_err(|_| none())?;
+    let value = api.app.executor.value(&Tenant::default(), run, parsed).await?.ok_or_else(none)?;
+    Ok(([(CONTENT_TYPE, "application/json")], value.text().to_owned()).into_response())
+}
+
+/// Why a run is cancelled.
+#[derive(Debug, ToSchema)]
+#[schema(as = CancelRequest)]
+#[allow(dead_code, reason = "read by name; here for the API's description")]
+struct CancelRequest {
+    /// In the caller's words, at most 1,024 bytes.
+    reason: Option<String>,
+}
+
+/// Ask for a run to be cancelled. What is answered is on disk.
+#[utoipa::path(
+    post, path = "/v1/runs/{id}/cancel", tag = "runs", operation_id = "cancelRun",
+    params(("id" = String, Path, description = "The run.")),
+    request_body(content = Option<CancelRequest>, content_type = "application/json"),
+    responses((status = 202, description = "The run will end.", body = Accepted), Problems),
+)]
+async fn cancel(State(api): State<Api>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
+    let (parts, content) = request.into_parts();
+    Query::of(parts.uri.query()).finish()?;
+    let run = run_id(&id)?;
+    let limits = &api.app.limits;
+    let bytes = read(&parts.headers, content, Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms }).await?;
+    let reason = if bytes.is_empty() { String::new() } else { cancel_reason(&parts.headers, &bytes)? };
+    match api.app.executor.cancel(&Tenant::default(), run, "api", &reason).await? {
+        CancelAnswer::Accepted => {
+            let body = Accepted { id: run.to_string(), status: "cancelling".to_owned() };
+            Ok((StatusCode::ACCEPTED, Answer(body)).into_response())
+        }
+        CancelAnswer::Unknown => Err(no_run(&id)),
+        CancelAnswer::Ended => Err(Problem::new(Code::RunEnded, format!("run {run} has ended already; `GET /v1/runs/{run}` tells how"))),
+    }
+}
+
+fn cancel_reason(headers: &hyper::HeaderMap, bytes: &[u8]) -> Result<String, Problem> {
+    want_type(headers, &["application/json"])?;
+    let wish = json(bytes)?;
+    let mut members = Members::of(&wish);
+    let reason = members.text("reason").unwrap_or_default().to_owned();
+    if reason.len() > 1_024 {
+        members.fault("reason", format!("has {} bytes; at most 1,024 are kept", reason.len()));
+    }
+    members.finish()?;
+    Ok(reason)
+}

@@ -1,0 +1,160 @@
+//! `POST /v1/runs`: the request of a client becomes the wish of a caller. The answer follows the commit, so a client
+//! that vanishes in between loses the answer and not the run.
+
+use super::body::{self, Bound, Members};
+use super::codes::Code;
+use super::faults::unreadable_document;
+use super::guard::Trace;
+use super::openapi::Problems;
+use super::problem::Problem;
+use super::runs::document;
+use super::wire::catalog::Accepted;
+use super::wire::run::RunDoc;
+use super::Api;
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json as Answer};
+use heddle_core::document::Doc;
+use heddle_core::id::{RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::value::Value;
+use heddle_executor::{Submit, WorkflowChoice};
+use hyper::header::{HeaderMap, HeaderValue, LOCATION};
+use hyper::StatusCode;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(submit))
+}
+
+/// A wish for a run: either `workflow` or `definition`.
+#[derive(Debug, ToSchema)]
+#[schema(as = RunRequest)]
+#[allow(dead_code, reason = "read by name, so that every fault can be told at once; here for the API's description")]
+struct RunRequest {
+    /// A published workflow: `namespace/name`, or `namespace/name@range`.
+    workflow: Option<String>,
+    /// A workflow, as an object or as YAML text.
+    #[schema(value_type = Option<serde_json::Value>)]
+    definition: Option<serde_json::Value>,
+    /// The input; `{}` where there is none.
+    #[schema(value_type = Option<serde_json::Value>)]
+    input: Option<serde_json::Value>,
+    /// Labels for finding it.
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// Accept a run.
+///
+/// What is answered is on disk. The same `Idempotency-Key` with the same request gives the same run for 24 hours. With
+/// `Prefer: wait=30` the answer is 200 with the whole run, if it ends within that many seconds.
+#[utoipa::path(
+    post, path = "/v1/runs", tag = "runs", operation_id = "submitRun",
+    request_body(content = RunRequest, content_type = "application/json"),
+    params(
+        ("Idempotency-Key" = Option<String>, Header, description = "At most 255 visible ASCII characters."),
+        ("Prefer" = Option<String>, Header, description = "`wait=30`: seconds that the answer may take."),
+    ),
+    responses(
+        (status = 200, description = "The run has ended within the time that `Prefer` gave.", body = RunDoc),
+        (status = 202, description = "The run was accepted.", body = Accepted, headers(("Location" = String, description = "Path of the run."))),
+        Problems,
+    ),
+)]
+async fn submit(State(api): State<Api>, Extension(trace): Extension<Trace>, request: Request) -> Result<Response, Problem> {
+    let (parts, content) = request.into_parts();
+    let headers = parts.headers;
+    body::Query::of(parts.uri.query()).finish()?;
+    body::want_type(&headers, &["application/json"])?;
+    let idempotency = idempotency_key(&headers)?;
+    let limits = &api.app.limits;
+    let wait = wait_of(&headers).map(|wait| wait.min(Duration::from_millis(limits.prefer_wait_ms)));
+    let bytes = body::read(&headers, content, Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms }).await?;
+    let wish = body::json(&bytes)?;
+    let (workflow, input, labels) = read(&api, &wish)?;
+    let tenant = Tenant::default();
+    let wish = Submit { tenant: tenant.clone(), workflow, input, labels, idempotency, traceparent: trace.parent };
+    let submitted = api.app.executor.submit(wish).await?;
+    match wait {
+        Some(wait) => wait_for(&api, &tenant, submitted.run, wait).await,
+        None => Ok(accepted(submitted.run)),
+    }
+}
+
+fn read(api: &Api, wish: &Json) -> Result<(WorkflowChoice, Json, Vec<(String, String)>), Problem> {
+    let mut members = Members::of(wish);
+    let named = members.text("workflow").map(str::to_owned);
+    let definition = members.get("definition").cloned();
+    let input = members.get("input").cloned();
+    let labels = members.texts("labels");
+    if named.is_some() == definition.is_some() {
+        members.fault("", "wants either `workflow` (a name) or `definition` (the workflow itself)");
+    }
+    if let Some(definition) = &definition
+        && !matches!(definition, Value::Map(_) | Value::String(_))
+    {
+        members.fault("definition", format!("wants an object, or YAML as text, and this is {}", definition.type_name()));
+    }
+    members.finish()?;
+    let workflow = match (named, definition) {
+        (Some(name), _) => WorkflowChoice::Named(name),
+        (None, Some(Value::String(text))) => WorkflowChoice::Inline(Doc::parse(&text, &api.app.limits).map_err(unreadable_document)?),
+        (None, definition) => WorkflowChoice::Inline(Doc::of_value(&definition.unwrap_or_default())),
+    };
+    let input = Json::from_value(input.unwrap_or_else(|| Value::map::<Arc<str>>([])));
+    Ok((workflow, input, labels))
+}
+
+fn accepted(run: RunId) -> Response {
+    let body = Accepted { id: run.to_string(), status: "queued".to_owned() };
+    let mut response = (StatusCode::ACCEPTED, Answer(body)).into_response();
+    locate(&mut response, &format!("/v1/runs/{run}"));
+    response
+}
+
+/// Says where the thing is that was made.
+pub(super) fn locate(response: &mut Response, path: &str) {
+    // Ids and names are ASCII without control characters.
+    if let Ok(path) = HeaderValue::from_str(path) {
+        response.headers_mut().insert(LOCATION, path);
+    }
+}
+
+async fn wait_for(api: &Api, tenant: &Tenant, run: RunId, wait: Duration) -> Result<Response, Problem> {
+    let mut ending = api.ending.clone();
+    let detail = tokio::select! {
+        detail = api.app.executor.wait(tenant, run, wait) => detail?,
+        _ = ending.wait_for(|end| *end) => None,
+    };
+    let ended = detail.filter(|detail| detail.view.finished_at.is_some());
+    let Some(detail) = ended else { return Ok(accepted(run)) };
+    let mut response = Answer(document(api, &detail)).into_response();
+    locate(&mut response, &format!("/v1/runs/{run}"));
+    if let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs())) {
+        response.headers_mut().insert("preference-applied", applied);
+    }
+    Ok(response)
+}
+
+fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
+    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let fault = || Problem::new(Code::ParameterInvalid, "`Idempotency-Key` is 1 to 255 visible ASCII characters");
+    let text = value.to_str().map_err(|_| fault())?;
+    match text.is_empty() || text.len() > 255 {
+        true => Err(fault()),
+        false => Ok(Some(text.into())),
+    }
+}
+
+/// `wait=30` among the preferences. What is not understood is ignored, as RFC 7240 wants.
+fn wait_of(headers: &HeaderMap) -> Option<Duration> {
+    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
+    let mut parts = preferences.flat_map(|text| text.split(','));
+    let seconds = parts.find_map(|part| part.trim().strip_prefix("wait=")?.trim_matches('"').parse::<u32>().ok())?;
+    Some(Duration::from_secs(u64::from(seconds)))
+}

@@ -1,0 +1,67 @@
+//! Why a run waits, in sentences, from what its document shows.
+
+use super::wire::catalog::{Why, WhyStep};
+use heddle_core::run::view::{RunView, StepView};
+use heddle_core::time::{Span, Timestamp};
+
+/// Steps of which the reasons are told.
+const STEPS: usize = 50;
+
+/// What holds a run and its steps.
+pub(crate) fn why(view: &RunView, now: Timestamp) -> Why {
+    let steps: Vec<WhyStep> = view.steps.iter().filter_map(|step| why_step(view, step, now)).take(STEPS).collect();
+    Why { status: view.status.to_owned(), why: whole(view, &steps), steps }
+}
+
+fn whole(view: &RunView, steps: &[WhyStep]) -> String {
+    if let Some(error) = &view.error {
+        let place = error.step.as_ref().map(|step| format!(" in `{step}`")).unwrap_or_default();
+        return format!("it failed{place} with {}: {}", error.failure.kind.word(), error.failure.message);
+    }
+    if view.finished_at.is_some() {
+        return match &view.cancelled {
+            Some((by, reason)) if !reason.is_empty() => format!("it was cancelled by {by}: {reason}"),
+            Some((by, _)) => format!("it was cancelled by {by}"),
+            None => "it has ended well".to_owned(),
+        };
+    }
+    if view.started_at.is_none() {
+        return "it waits for a node to take it".to_owned();
+    }
+    let current: Vec<String> = view.current.iter().map(|id| format!("`{id}`")).collect();
+    match (current.as_slice(), steps) {
+        ([], [first, ..]) => format!("`{}`: {}", first.step, first.why),
+        ([], []) => "its last step has ended; its end is being recorded".to_owned(),
+        (current, _) => format!("{} under way, with at most {} attempts at once", current.join(", "), view.max_parallel.0),
+    }
+}
+
+fn why_step(view: &RunView, step: &StepView, now: Timestamp) -> Option<WhyStep> {
+    if step.finished_at.is_some() {
+        return None;
+    }
+    let say = |why: String| Some(WhyStep { step: step.id.to_string(), status: step.status.to_owned(), why });
+    if let Some(at) = step.work.retry_at {
+        let last = step.work.attempts.last().and_then(|a| a.error.as_ref());
+        let after = last.map(|e| format!(", because the last one failed with {}", e.kind.word())).unwrap_or_default();
+        return say(format!("its next attempt is due in {}{after}", Span(at.since_ms(now))));
+    }
+    if let Some(items) = step.items {
+        return say(format!("{} of {} items have ended, {} are under way", items.succeeded + items.failed, items.total, items.running));
+    }
+    let open: Vec<String> = step
+        .depends_on
+        .iter()
+        .filter(|id| view.steps.iter().any(|s| s.id == **id && s.finished_at.is_none()))
+        .map(|id| format!("`{id}`"))
+        .collect();
+    if !open.is_empty() {
+        return say(format!("it waits for {}", open.join(", ")));
+    }
+    match step.work.attempts.last() {
+        Some(attempt) if attempt.ended_at.is_none() => {
+            say(format!("attempt {} is under way for {}", attempt.attempt, Span(now.since_ms(attempt.started_at))))
+        }
+        _ => say("it waits for room: the run or the node has as many attempts under way as it may".to_owned()),
+    }
+}
