@@ -12,7 +12,8 @@ struct Plugins;
 
 impl Catalog for Plugins {
     fn find(&self, reference: &PluginRef) -> Option<Arc<Metadata>> {
-        let fetch = reference.kind == PluginKind::Tool && reference.name == "http-fetch";
+        let named = reference.kind == PluginKind::Tool && reference.name == "http-fetch";
+        let fetch = named && reference.range.matches(&semver::Version::new(1, 2, 0));
         fetch.then(|| Arc::new(Metadata {
             name: "http-fetch".into(),
             version: semver::Version::new(1, 2, 0),

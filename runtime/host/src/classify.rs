@@ -119,6 +119,9 @@ const BOUNDARY: &[(&str, &str)] = &[
     ("size overflow", "length_overflow"),
 ];
 
+/// What wasmtime says of an instance that starts too large, and of a guest whose allocator had nothing to give.
+const OUT_OF_MEMORY: &[&str] = &["exceeds memory limits", "exceeds table limits", "realloc return"];
+
 fn of_message(error: &wasmtime::Error, refused: Option<Refused>) -> Failure {
     let message = root_message(error);
     if message.contains("fuel allocated for hostcalls has been exhausted") {
@@ -133,7 +136,9 @@ fn of_message(error: &wasmtime::Error, refused: Option<Refused>) -> Failure {
             "the guest holds more handles than `limits.component_handles` allows",
         );
     }
-    if let Some(refused) = refused {
+    if let Some(refused) = refused
+        && OUT_OF_MEMORY.iter().any(|words| message.contains(words))
+    {
         return out_of(refused);
     }
     if error.is::<wasmtime::PoolConcurrencyLimitError>() {

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tokio::sync::Semaphore;
 use wasmtime::Engine;
 
-/// Runs plugins. Cheap to clone; the last clone dropped ends every attempt under way.
+/// Runs plugins. Cheap to clone.
 #[derive(Clone)]
 pub struct Host {
     node: Arc<Node>,
@@ -90,8 +90,8 @@ impl Host {
         Ok(Host { node, threads })
     }
 
-    /// Reads a component without running or compiling any of it: whether it is one, its caps, kind and imports. Takes
-    /// about 10 ms for each MiB, on this thread.
+    /// Reads a component without running or compiling any of it: whether it is one, its caps, kind and imports. On this
+    /// thread, for a time that grows with the size: up to a second for the largest uploads.
     pub fn inspect(&self, bytes: &[u8]) -> Result<Inspection, ComponentFault> {
         inspect(bytes, &self.node.limits)
     }
@@ -129,7 +129,8 @@ impl Host {
         }
     }
 
-    /// Drops the component from memory, as after a deletion. Attempts under way keep it; the next call loads it again.
+    /// Drops the component from memory and its code from disk, as after a deletion. Attempts under way keep it; a later
+    /// call makes it again from its bytes, if the source of components still has them.
     pub fn forget(&self, component: Digest) {
         self.node.components.forget(component);
     }

@@ -72,11 +72,31 @@ impl CodeCache {
     pub(crate) fn open(dir: &Path, settings: Digest) -> io::Result<CodeCache> {
         fs::create_dir_all(dir)?;
         let key = read_or_make_key(&dir.join(KEY_FILE))?;
-        Ok(CodeCache { dir: dir.to_owned(), key, settings })
+        let cache = CodeCache { dir: dir.to_owned(), key, settings };
+        cache.sweep()?;
+        Ok(cache)
+    }
+
+    /// Removes code that other builds and settings left, which would never be read again.
+    fn sweep(&self) -> io::Result<()> {
+        let ours = self.suffix();
+        for entry in fs::read_dir(&self.dir)? {
+            let entry = entry?;
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            if name.ends_with(".cwasm") && !name.ends_with(&ours) {
+                fs::remove_file(entry.path())?;
+            }
+        }
+        Ok(())
+    }
+
+    fn suffix(&self) -> String {
+        format!("-{}.cwasm", &self.settings.hex()[..16])
     }
 
     fn path(&self, component: Digest) -> PathBuf {
-        self.dir.join(format!("{}-{}.cwasm", component.hex(), &self.settings.hex()[..16]))
+        self.dir.join(component.hex() + &self.suffix())
     }
 
     fn mac(&self, component: Digest, code: &[u8]) -> io::Result<Hmac<Sha256>> {
@@ -109,6 +129,15 @@ impl CodeCache {
         );
         let _ = fs::remove_file(&path);
         None
+    }
+
+    /// Removes the code of this component, if it is here.
+    pub(crate) fn remove(&self, component: Digest) {
+        if let Err(fault) = fs::remove_file(self.path(component))
+            && fault.kind() != io::ErrorKind::NotFound
+        {
+            tracing::warn!(%fault, %component, "a compiled component could not be removed");
+        }
     }
 
     fn is_genuine(&self, component: Digest, bytes: &[u8]) -> bool {
@@ -189,10 +218,11 @@ mod tests {
         // Under another component's name, under other settings, with another key, cut, and changed: never.
         fs::copy(store.path(one), store.path(other)).unwrap();
         assert!(store.read(other).is_none() && !store.path(other).exists());
-        let elsewhere = CodeCache::open(dir.path(), Digest::of(b"other settings")).unwrap();
-        fs::copy(store.path(one), elsewhere.path(one)).unwrap();
-        assert!(elsewhere.read(one).is_none());
         let good = fs::read(store.path(one)).unwrap();
+        let elsewhere = CodeCache::open(dir.path(), Digest::of(b"other settings")).unwrap();
+        assert!(!store.path(one).exists(), "code of other settings is swept");
+        fs::write(elsewhere.path(one), &good).unwrap();
+        assert!(elsewhere.read(one).is_none());
         for at in 0..good.len() {
             let mut bad = good.clone();
             bad[at] ^= 1;

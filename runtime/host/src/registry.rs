@@ -69,9 +69,10 @@ impl Components {
         self.fetch(digest, Some(bytes)).await
     }
 
-    /// Forgets the component in memory; its file stays.
+    /// Forgets the component, in memory and on disk.
     pub(crate) fn forget(&self, digest: Digest) {
         self.ready.invalidate(&digest);
+        self.files.remove(digest);
     }
 
     async fn fetch(&self, digest: Digest, bytes: Option<Bytes>) -> Result<Arc<Ready>, ComponentFault> {

@@ -232,3 +232,23 @@ async fn a_tools_failure_keeps_its_word_and_its_wait() {
     is(&failed, FailureKind::GuestError, "busy");
     assert_eq!((failed.retry_after_ms, failed.data.unwrap().text()), (Some(1_234), "[9]"));
 }
+
+#[tokio::test]
+async fn a_panic_of_the_host_is_a_value() {
+    let bench = Bench::new();
+    let body = format!(
+        "(call $tool (i32.const 32768) (i32.const 9) (i32.const 32780) (i32.const 3) (i32.const 40000)) {HAND_ON}"
+    );
+    for inside_the_future in [false, true] {
+        let recorder = Arc::new(Recorder {
+            answer: Some(Box::new(move |_, _, _| {
+                assert!(inside_the_future, "a fault of the host, on purpose");
+                Box::pin(async { panic!("a fault of the host, on purpose") })
+            })),
+            ..Recorder::default()
+        });
+        let call = call_with(&bench, &agent(&body), recorder).await;
+        assert_eq!(failure(bench.host.call(call).await).kind, FailureKind::Internal);
+        bench.is_well().await;
+    }
+}

@@ -1,1 +1,11 @@
-//! Skeleton.
+//! The server: configuration, wiring, HTTP and the command line. Rules of runs are nowhere here; they are in the core,
+//! behind the executor.
+//!
+//! `config` says what the operator chose, `app` puts the parts together, `http` lets programs in and `cli` people.
+//! `telemetry` is what operators see.
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod http;
+pub mod telemetry;

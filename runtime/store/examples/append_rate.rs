@@ -43,7 +43,17 @@ fn append(run: RunId, epoch: u64, expected: u64, last: u64, output: &Json) -> Ap
         _ => IndexChange::None,
     };
     let batch = Batch { at: Timestamp(1), events };
-    Append { run, epoch, expected, batch, index, blobs: vec![], cache: vec![], consumed: vec![], idempotency: None }
+    Append {
+        run,
+        epoch,
+        expected,
+        batch,
+        index,
+        blobs: vec![],
+        cache: vec![],
+        consumed: vec![],
+        idempotency: None,
+    }
 }
 
 fn cpu_us() -> u64 {
@@ -73,9 +83,13 @@ async fn main() -> Result<(), StoreFault> {
                     if number >= in_all {
                         return;
                     }
-                    let run = RunId(u128::from(number) << 64 | u128::from(Digest::of(&number.to_be_bytes()).0[0]));
+                    let run =
+                        RunId(u128::from(number) << 64 | u128::from(Digest::of(&number.to_be_bytes()).0[0]));
                     for expected in 0..per_run {
-                        store.append(append(run, epoch, expected, per_run, &output)).await.expect("an append");
+                        store
+                            .append(append(run, epoch, expected, per_run, &output))
+                            .await
+                            .expect("an append");
                     }
                 }
             })

@@ -106,7 +106,11 @@ impl<B: Backend> Setup<B> {
     }
     /// An append of one small fact.
     pub fn step(&self, run: RunId, expected: u64) -> Append {
-        self.facts(run, expected, vec![Event::AttemptStarted { node: Node::step(expected as u32), attempt: 1 }])
+        self.facts(
+            run,
+            expected,
+            vec![Event::AttemptStarted { node: Node::step(expected as u32), attempt: 1 }],
+        )
     }
     /// An append that changes the status.
     pub fn status(&self, run: RunId, expected: u64, status: RunStatus, due: Option<Timestamp>) -> Append {

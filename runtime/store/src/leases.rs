@@ -37,7 +37,8 @@ impl Leases {
     }
     /// The lease with a later end, or `None` when it has ended already.
     pub(crate) fn renew(&mut self, lease: &Lease, now: Timestamp, ttl_ms: u64) -> Option<Lease> {
-        let held = self.held.get_mut(&lease.epoch).filter(|held| held.node == lease.node && held.expires > now)?;
+        let held =
+            self.held.get_mut(&lease.epoch).filter(|held| held.node == lease.node && held.expires > now)?;
         held.expires = now.plus_ms(ttl_ms);
         Some(Lease { expires: held.expires, ..lease.clone() })
     }

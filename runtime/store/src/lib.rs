@@ -15,8 +15,8 @@ pub mod conformance;
 mod leases;
 pub mod memory;
 pub mod model;
-mod rules;
 mod row;
+mod rules;
 pub mod run_store;
 pub mod shelf;
 #[cfg(feature = "sqlite")]

@@ -142,7 +142,11 @@ impl RunStore for MemoryStore {
             state.leases.take(&node, now, ttl_ms)
         })
     }
-    fn renew_lease(&self, lease: &Lease, ttl_ms: u64) -> BoxFuture<'static, Result<Option<Lease>, StoreFault>> {
+    fn renew_lease(
+        &self,
+        lease: &Lease,
+        ttl_ms: u64,
+    ) -> BoxFuture<'static, Result<Option<Lease>, StoreFault>> {
         let lease = lease.clone();
         self.write(move |state| {
             let now = state.clock.steady();
@@ -158,7 +162,12 @@ impl RunStore for MemoryStore {
         let answer = self.write(move |state| state.append(append));
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(AppendFault::Unavailable(FAILED.into()))) })
     }
-    fn journal(&self, run: RunId, after: u64, limit: u32) -> BoxFuture<'static, Result<Vec<JournalRow>, StoreFault>> {
+    fn journal(
+        &self,
+        run: RunId,
+        after: u64,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<JournalRow>, StoreFault>> {
         self.read(|state| state.journal(run, after, limit))
     }
     fn run(&self, run: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreFault>> {
@@ -200,7 +209,12 @@ impl RunStore for MemoryStore {
         self.read(|state| Ok(state.cached(tenant, key, now)))
     }
 
-    fn retain(&self, before: Timestamp, cache_bytes: u64, limit: u32) -> BoxFuture<'static, Result<u64, StoreFault>> {
+    fn retain(
+        &self,
+        before: Timestamp,
+        cache_bytes: u64,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<u64, StoreFault>> {
         self.write(move |state| state.retain(before, cache_bytes, limit as usize))
     }
     fn report(&self, depth: ReportDepth) -> BoxFuture<'static, Result<StoreReport, StoreFault>> {
@@ -228,10 +242,20 @@ impl Shelf for MemoryStore {
         let put = self.write(move |state| state.put(name, expected, body));
         Box::pin(async move { put.await? })
     }
-    fn scan(&self, collection: &str, after: &str, limit: u32) -> BoxFuture<'static, Result<Vec<Record>, StoreFault>> {
+    fn scan(
+        &self,
+        collection: &str,
+        after: &str,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<Record>, StoreFault>> {
         self.read(|state| Ok(state.scan(collection, after, limit as usize)))
     }
-    fn delete(&self, collection: &str, key: &str, expected: u64) -> BoxFuture<'static, Result<bool, StoreFault>> {
+    fn delete(
+        &self,
+        collection: &str,
+        key: &str,
+        expected: u64,
+    ) -> BoxFuture<'static, Result<bool, StoreFault>> {
         let name = (collection.to_owned(), key.to_owned());
         let deleted = self.write(move |state| state.delete(name, expected));
         Box::pin(async move { deleted.await? })

@@ -25,8 +25,13 @@ pub(crate) fn encode(run: RunId, seq: u64, batch: &Batch) -> Result<Coded, serde
 }
 
 /// Reads a batch back, if it is what was written.
-pub(crate) fn decode(run: RunId, seq: u64, coded: &Coded<impl AsRef<[u8]>>) -> Result<JournalRow, StoreFault> {
-    let damaged = |why: String| StoreFault::Damaged { what: format!("row {seq} of the journal of run {run}"), why };
+pub(crate) fn decode(
+    run: RunId,
+    seq: u64,
+    coded: &Coded<impl AsRef<[u8]>>,
+) -> Result<JournalRow, StoreFault> {
+    let damaged =
+        |why: String| StoreFault::Damaged { what: format!("row {seq} of the journal of run {run}"), why };
     let body = coded.body.as_ref();
     if journal_checksum(run, seq, body) != coded.checksum {
         return Err(damaged("its checksum does not hold".into()));

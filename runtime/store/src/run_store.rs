@@ -15,7 +15,11 @@ pub trait RunStore: Send + Sync + 'static {
     /// With an embedded store nobody else can hold it, so a restart waits for nothing.
     fn take_lease(&self, node: &str, ttl_ms: u64) -> BoxFuture<'static, Result<Option<Lease>, StoreFault>>;
     /// Renews the lease. `None` when it has ended: the caller drives nothing any more.
-    fn renew_lease(&self, lease: &Lease, ttl_ms: u64) -> BoxFuture<'static, Result<Option<Lease>, StoreFault>>;
+    fn renew_lease(
+        &self,
+        lease: &Lease,
+        ttl_ms: u64,
+    ) -> BoxFuture<'static, Result<Option<Lease>, StoreFault>>;
     /// Gives the lease up, and with it every run that it drives.
     fn release_lease(&self, lease: &Lease) -> BoxFuture<'static, Result<(), StoreFault>>;
 
@@ -23,7 +27,12 @@ pub trait RunStore: Send + Sync + 'static {
     /// answers after the commit with the row's `seq`.
     fn append(&self, append: Append) -> BoxFuture<'static, Result<u64, AppendFault>>;
     /// Rows of a run's journal after `after`, in order, at most `limit`.
-    fn journal(&self, run: RunId, after: u64, limit: u32) -> BoxFuture<'static, Result<Vec<JournalRow>, StoreFault>>;
+    fn journal(
+        &self,
+        run: RunId,
+        after: u64,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<JournalRow>, StoreFault>>;
     /// The index row of a run.
     fn run(&self, run: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreFault>>;
     /// A page of index rows, newest first.
@@ -47,11 +56,21 @@ pub trait RunStore: Send + Sync + 'static {
     fn put_blob(&self, blob: Blob) -> BoxFuture<'static, Result<(), StoreFault>>;
 
     /// A cache entry of this tenant that has not ended at `now`; its use is noted for the coarse LRU.
-    fn cached(&self, tenant: &Tenant, key: Digest, now: Timestamp) -> BoxFuture<'static, Result<Option<CacheRow>, StoreFault>>;
+    fn cached(
+        &self,
+        tenant: &Tenant,
+        key: Digest,
+        now: Timestamp,
+    ) -> BoxFuture<'static, Result<Option<CacheRow>, StoreFault>>;
 
     /// Removes at most `limit` rows of what has outlived `before`, and cache entries past `cache_bytes` per tenant.
     /// Gives the number removed; zero when there is nothing left to remove.
-    fn retain(&self, before: Timestamp, cache_bytes: u64, limit: u32) -> BoxFuture<'static, Result<u64, StoreFault>>;
+    fn retain(
+        &self,
+        before: Timestamp,
+        cache_bytes: u64,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<u64, StoreFault>>;
     /// How the store is. `deep` asks for an integrity check as well.
     fn report(&self, depth: ReportDepth) -> BoxFuture<'static, Result<StoreReport, StoreFault>>;
 }

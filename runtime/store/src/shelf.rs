@@ -10,11 +10,27 @@ pub trait Shelf: Send + Sync + 'static {
     fn get(&self, collection: &str, key: &str) -> BoxFuture<'static, Result<Option<Record>, StoreFault>>;
     /// Writes a record if it still has this version (0: if there is none yet). Gives the new version;
     /// [`StoreFault::Conflict`] when somebody was faster. Answered after the commit.
-    fn put(&self, collection: &str, key: &str, expected: u64, body: Json) -> BoxFuture<'static, Result<u64, StoreFault>>;
+    fn put(
+        &self,
+        collection: &str,
+        key: &str,
+        expected: u64,
+        body: Json,
+    ) -> BoxFuture<'static, Result<u64, StoreFault>>;
     /// Records in the order of their keys, after `after`, at most `limit`.
-    fn scan(&self, collection: &str, after: &str, limit: u32) -> BoxFuture<'static, Result<Vec<Record>, StoreFault>>;
+    fn scan(
+        &self,
+        collection: &str,
+        after: &str,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<Record>, StoreFault>>;
     /// Removes a record if it still has this version. `false` when there is none.
-    fn delete(&self, collection: &str, key: &str, expected: u64) -> BoxFuture<'static, Result<bool, StoreFault>>;
+    fn delete(
+        &self,
+        collection: &str,
+        key: &str,
+        expected: u64,
+    ) -> BoxFuture<'static, Result<bool, StoreFault>>;
 }
 
 /// The name of a tenant's collection.

@@ -151,7 +151,10 @@ impl Health {
     }
     /// Why somebody who waits gets no answer.
     fn why(&self) -> String {
-        self.reason.get().cloned().unwrap_or_else(|| "it is shutting down, or too many operations wait".to_owned())
+        self.reason
+            .get()
+            .cloned()
+            .unwrap_or_else(|| "it is shutting down, or too many operations wait".to_owned())
     }
 }
 
@@ -159,7 +162,8 @@ impl Health {
 pub(crate) fn fault(error: rusqlite::Error) -> StoreFault {
     use rusqlite::Error::{FromSqlConversionFailure, IntegralValueOutOfRange, InvalidColumnType};
     let why = error.to_string();
-    let corrupt = matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
+    let corrupt =
+        matches!(error.sqlite_error_code(), Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase));
     match error {
         FromSqlConversionFailure(..) | IntegralValueOutOfRange(..) | InvalidColumnType(..) => {
             StoreFault::Damaged { what: "a row".into(), why }
@@ -196,7 +200,10 @@ impl SqliteStore {
         let answer = self.answer(self.0.readers.run(move |db| work(db)));
         Box::pin(async move { answer.await? })
     }
-    fn answer<R: Send + 'static>(&self, answer: oneshot::Receiver<R>) -> BoxFuture<'static, Result<R, StoreFault>> {
+    fn answer<R: Send + 'static>(
+        &self,
+        answer: oneshot::Receiver<R>,
+    ) -> BoxFuture<'static, Result<R, StoreFault>> {
         let health = self.0.health.clone();
         Box::pin(async move { answer.await.map_err(|_| StoreFault::Unavailable(health.why())) })
     }
@@ -204,7 +211,8 @@ impl SqliteStore {
     /// the store is at its end.
     fn write_files(&self, blobs: Vec<Blob>, then: impl FnOnce(values::Claim) + Send + 'static) {
         let Inner { values, health, handover, line, .. } = &*self.0;
-        let (values, health, handover, line) = (values.clone(), health.clone(), handover.clone(), line.clone());
+        let (values, health, handover, line) =
+            (values.clone(), health.clone(), handover.clone(), line.clone());
         let claim = values.claim(blobs.iter().map(|blob| blob.digest).collect());
         self.0.files.run(move |()| {
             let written = blobs.iter().try_for_each(|blob| values.write(blob.digest, &blob.bytes));
@@ -240,7 +248,11 @@ impl RunStore for SqliteStore {
         let node = node.to_owned();
         self.write(move |writer| drive::take_lease(writer, &node, ttl_ms))
     }
-    fn renew_lease(&self, lease: &Lease, ttl_ms: u64) -> BoxFuture<'static, Result<Option<Lease>, StoreFault>> {
+    fn renew_lease(
+        &self,
+        lease: &Lease,
+        ttl_ms: u64,
+    ) -> BoxFuture<'static, Result<Option<Lease>, StoreFault>> {
         let lease = lease.clone();
         self.write(move |writer| {
             let now = writer.clock.steady();
@@ -278,11 +290,14 @@ impl RunStore for SqliteStore {
             self.write_files(files, move |claim| handover.written(&place, claim));
         }
         let health = self.0.health.clone();
-        Box::pin(async move {
-            answer.await.unwrap_or_else(|_| Err(AppendFault::Unavailable(health.why())))
-        })
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(AppendFault::Unavailable(health.why()))) })
     }
-    fn journal(&self, run: RunId, after: u64, limit: u32) -> BoxFuture<'static, Result<Vec<JournalRow>, StoreFault>> {
+    fn journal(
+        &self,
+        run: RunId,
+        after: u64,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<JournalRow>, StoreFault>> {
         self.read(move |db| read::journal(db, run, after, limit))
     }
     fn run(&self, run: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreFault>> {
@@ -364,7 +379,12 @@ impl RunStore for SqliteStore {
         })
     }
 
-    fn retain(&self, before: Timestamp, cache_bytes: u64, limit: u32) -> BoxFuture<'static, Result<u64, StoreFault>> {
+    fn retain(
+        &self,
+        before: Timestamp,
+        cache_bytes: u64,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<u64, StoreFault>> {
         let (answer, receiver) = oneshot::channel();
         let values = self.0.values.clone();
         self.0.line.put(
@@ -411,11 +431,21 @@ impl Shelf for SqliteStore {
         let put = self.write(move |writer| shelf::put(writer, &collection, &key, expected, &body));
         Box::pin(async move { put.await?.ok_or(StoreFault::Conflict(name)) })
     }
-    fn scan(&self, collection: &str, after: &str, limit: u32) -> BoxFuture<'static, Result<Vec<Record>, StoreFault>> {
+    fn scan(
+        &self,
+        collection: &str,
+        after: &str,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<Record>, StoreFault>> {
         let (collection, after) = (collection.to_owned(), after.to_owned());
         self.read(move |db| shelf::scan(db, &collection, &after, limit))
     }
-    fn delete(&self, collection: &str, key: &str, expected: u64) -> BoxFuture<'static, Result<bool, StoreFault>> {
+    fn delete(
+        &self,
+        collection: &str,
+        key: &str,
+        expected: u64,
+    ) -> BoxFuture<'static, Result<bool, StoreFault>> {
         let (collection, key) = (collection.to_owned(), key.to_owned());
         let name = key.clone();
         let deleted = self.write(move |writer| shelf::delete(writer, &collection, &key, expected));

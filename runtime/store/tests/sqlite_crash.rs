@@ -136,7 +136,11 @@ async fn check(folder: &Path, acked: &BTreeMap<u64, u64>, seed: u64) {
         let rows = store.journal(run(*number), 0, u32::MAX).await.unwrap();
         let seqs: Vec<_> = rows.iter().map(|row| row.seq).collect();
         assert_eq!(seqs, (1..=rows.len() as u64).collect::<Vec<_>>(), "a gap; seed {seed}");
-        assert!(rows.len() as u64 >= *acked, "run {number}: {acked} answered, {} there; seed {seed}", rows.len());
+        assert!(
+            rows.len() as u64 >= *acked,
+            "run {number}: {acked} answered, {} there; seed {seed}",
+            rows.len()
+        );
         for expected in (0..rows.len()).filter(|expected| expected % 16 == 5) {
             let value = blob(300_000 + expected, *number as u8);
             assert_eq!(store.blob(value.digest).await, Ok(Some(value.bytes)), "seed {seed}");
@@ -162,7 +166,10 @@ async fn nothing_that_was_answered_is_lost_when_the_process_is_killed() {
             process.kill().unwrap();
         });
         assert!(!process.wait().unwrap().success(), "{others:?}");
-        assert!(!others.iter().any(|line| line.starts_with("fatal") || line.starts_with("refused")), "{others:?}");
+        assert!(
+            !others.iter().any(|line| line.starts_with("fatal") || line.starts_with("refused")),
+            "{others:?}"
+        );
         all.extend(acked);
         check(folder.path(), &all, seed).await;
     }

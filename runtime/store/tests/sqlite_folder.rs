@@ -148,7 +148,9 @@ async fn a_value_that_cannot_be_written_ends_the_store() {
     assert!(matches!(with_file.await, Err(AppendFault::Unavailable(_))));
     assert!(matches!(behind.await, Err(AppendFault::Unavailable(_))));
     let later = node.store().append(node.step(run(1), 1)).await;
-    assert!(matches!(later, Err(AppendFault::Unavailable(why)) if why.contains("a value could not be written")));
+    assert!(
+        matches!(later, Err(AppendFault::Unavailable(why)) if why.contains("a value could not be written"))
+    );
     let Setup { backend: Folder { store, fatal, .. }, .. } = node;
     drop(store);
     assert_eq!(fatal.lock().unwrap().len(), 1);
@@ -229,10 +231,15 @@ async fn retention_leaves_nothing_behind() {
         while node.store().retain(node.now(), 0, 17).await.unwrap() > 0 {}
     }
     let db = Connection::open(folder.path().join("heddle.db")).unwrap();
-    let mut tables = db.prepare("SELECT name FROM pragma_table_list WHERE type = 'table' AND schema = 'main'").unwrap();
-    let tables: Vec<String> = tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
+    let mut tables =
+        db.prepare("SELECT name FROM pragma_table_list WHERE type = 'table' AND schema = 'main'").unwrap();
+    let tables: Vec<String> =
+        tables.query_map([], |row| row.get(0)).unwrap().collect::<Result<_, _>>().unwrap();
     assert!(tables.len() > 10);
-    for table in tables.iter().filter(|table| !table.starts_with("sqlite_") && !["meta", "cache_total"].contains(&&***table)) {
+    for table in tables
+        .iter()
+        .filter(|table| !table.starts_with("sqlite_") && !["meta", "cache_total"].contains(&&***table))
+    {
         let rows: i64 = db.query_one(&format!("SELECT count(*) FROM {table}"), [], |row| row.get(0)).unwrap();
         assert_eq!(rows, 0, "{table}");
     }

@@ -93,10 +93,13 @@ impl Guest {
         let keep = bytes.len().min(stream.bytes_left as usize);
         stream.bytes_left -= keep as u64;
         stream.dropped_bytes += (bytes.len() - keep) as u64;
-        stream.partial.extend_from_slice(&bytes[..keep]);
-        while let Some(end) = self.log.stream(which).partial.iter().position(|&byte| byte == b'\n') {
-            let line: Vec<u8> = self.log.stream(which).partial.drain(..=end).collect();
-            self.write_log(which.level(), &String::from_utf8_lossy(&line[..end]));
+        for piece in bytes[..keep].split_inclusive(|&byte| byte == b'\n') {
+            let partial = &mut self.log.stream(which).partial;
+            partial.extend_from_slice(piece);
+            if partial.pop_if(|last| *last == b'\n').is_some() {
+                let line = std::mem::take(partial);
+                self.write_log(which.level(), &String::from_utf8_lossy(&line));
+            }
         }
     }
 

@@ -33,6 +33,7 @@ pub(super) fn value(view: Option<ValueView>) -> (Option<Json>, Option<ValueRef>)
 /// Why something failed.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[schema(as = Failure)]
 pub struct FailureDoc {
     /// The kind, from a closed list; `/docs/errors/{kind}` explains it.
     pub kind: String,

@@ -118,7 +118,8 @@ pub async fn a_run_is_taken_over(backend: impl Backend) {
 }
 
 fn with_key(mut append: Append, request: &[u8], expires: Timestamp) -> Append {
-    append.idempotency = Some(IdempotencyClaim { key: "order-1".into(), request: Digest::of(request), expires });
+    append.idempotency =
+        Some(IdempotencyClaim { key: "order-1".into(), request: Digest::of(request), expires });
     append
 }
 
@@ -174,7 +175,8 @@ pub async fn many_appends_at_once(backend: impl Backend) {
             let node = node.clone();
             tokio::spawn(async move {
                 let first = node.store().append(node.acceptance(run(number), RunStatus::Running));
-                let rest: Vec<_> = (1..20).map(|at| node.store().append(node.step(run(number), at))).collect();
+                let rest: Vec<_> =
+                    (1..20).map(|at| node.store().append(node.step(run(number), at))).collect();
                 assert_eq!(first.await, Ok(1));
                 assert_eq!(join_all(rest).await, (2..=20).map(Ok).collect::<Vec<_>>());
             })
@@ -241,8 +243,11 @@ pub async fn a_damaged_row_is_found(backend: impl Backend) {
     }
     node.backend.damage(&Damage::Journal(run(1), 2));
     let read = node.store().journal(run(1), 0, 10).await;
-    assert!(matches!(&read, Err(StoreFault::Damaged { what, .. })
-        if what.contains(&run(1).to_string()) && what.contains("row 2")), "{read:?}");
+    assert!(
+        matches!(&read, Err(StoreFault::Damaged { what, .. })
+        if what.contains(&run(1).to_string()) && what.contains("row 2")),
+        "{read:?}"
+    );
     assert_eq!(node.store().journal(run(1), 0, 1).await.unwrap().len(), 1);
     assert_eq!(node.seqs(run(2)).await, [1, 2, 3]);
 }

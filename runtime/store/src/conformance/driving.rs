@@ -88,7 +88,8 @@ pub async fn claims_are_fair(backend: impl Backend) {
     }
     node.restart().await;
     let (first, second) = (node.claim(4).await, node.claim(4).await);
-    let queued = |claimed: &[RunId]| claimed.iter().filter(|run| **run < super::run(10)).copied().collect::<Vec<_>>();
+    let queued =
+        |claimed: &[RunId]| claimed.iter().filter(|run| **run < super::run(10)).copied().collect::<Vec<_>>();
     assert_eq!((first.len(), second.len()), (4, 2));
     assert_eq!(queued(&first), [run(3), run(1)]);
     assert_eq!(queued(&second), [run(2)]);

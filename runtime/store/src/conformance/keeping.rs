@@ -103,7 +103,10 @@ pub async fn a_value_goes_after_its_last_holder(backend: impl Backend) {
     node.restart().await;
     retain_all(&node, node.now()).await;
     assert_eq!(node.store().run(run(1)).await, Ok(None));
-    assert!(node.store().blob(own.digest).await.unwrap().is_some(), "not yet: somebody may just have read of it");
+    assert!(
+        node.store().blob(own.digest).await.unwrap().is_some(),
+        "not yet: somebody may just have read of it"
+    );
     node.pass(HOUR_MS);
     retain_all(&node, node.now()).await;
     for (value, stays) in [(&own, false), (&large, false), (&shared, true), (&cached, true), (&kept, true)] {

@@ -112,7 +112,8 @@ pub async fn pages_join_without_a_seam(backend: impl Backend) {
         let whole = list(&node, query.clone()).await;
         let mut joined = Vec::new();
         loop {
-            let page = list(&node, RunQuery { limit: 5, before: joined.last().copied(), ..query.clone() }).await;
+            let page =
+                list(&node, RunQuery { limit: 5, before: joined.last().copied(), ..query.clone() }).await;
             if page.is_empty() {
                 break;
             }

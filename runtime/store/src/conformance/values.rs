@@ -81,7 +81,9 @@ pub async fn the_cache_answers_its_tenant_until_the_end(backend: impl Backend) {
     let rows = vec![entry(1, inline(10), None), entry(2, stored, None), entry(3, inline(10), Some(end))];
     let append = node.acceptance(run(1), RunStatus::Running);
     node.store().append(Append { cache: rows.clone(), blobs: vec![value.clone()], ..append }).await.unwrap();
-    let look = async |node: &Setup<_>, key: u8, now| node.store().cached(&tenant, Digest::of(&[key]), now).await.unwrap();
+    let look = async |node: &Setup<_>, key: u8, now| {
+        node.store().cached(&tenant, Digest::of(&[key]), now).await.unwrap()
+    };
     for row in &rows {
         assert_eq!(node.store().cached(&tenant, row.key, node.now()).await, Ok(Some(row.clone())));
     }
@@ -153,5 +155,7 @@ pub async fn the_longest_unused_goes_first(backend: impl Backend) {
         }
     }
     assert_eq!(left, [0, 7, 8, 9]);
-    assert!(node.store().cached(&Tenant("other".into()), Digest::of(&[1]), node.now()).await.unwrap().is_some());
+    assert!(
+        node.store().cached(&Tenant("other".into()), Digest::of(&[1]), node.now()).await.unwrap().is_some()
+    );
 }

@@ -2,8 +2,8 @@
 
 use super::state::State;
 use crate::model::CachedOutput;
-use crate::rules::GRACE_MS;
 use crate::row::cache_size;
+use crate::rules::GRACE_MS;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::time::Timestamp;
 use std::collections::BTreeMap;
@@ -13,7 +13,8 @@ impl State {
     pub(super) fn retain(&mut self, before: Timestamp, cache_bytes: u64, limit: usize) -> u64 {
         let now = self.clock.wall();
         let mut removed = self.remove_runs(before, limit);
-        let ended = self.keys.iter().filter(|(_, (_, claim))| claim.expires <= now).map(|(name, _)| name.clone());
+        let ended =
+            self.keys.iter().filter(|(_, (_, claim))| claim.expires <= now).map(|(name, _)| name.clone());
         for name in ended.take(limit - removed).collect::<Vec<_>>() {
             self.keys.remove(&name);
             removed += 1;

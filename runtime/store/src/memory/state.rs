@@ -4,8 +4,8 @@ use super::Damage;
 use crate::clock::StoreClock;
 use crate::leases::Leases;
 use crate::model::*;
-use crate::rules::{in_turn, wake};
 use crate::row::{self, Coded};
+use crate::rules::{in_turn, wake};
 use crate::run_store::ReportDepth;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
@@ -240,7 +240,12 @@ impl State {
         }
     }
 
-    pub(super) fn put(&mut self, name: (String, String), expected: u64, body: Json) -> Result<u64, StoreFault> {
+    pub(super) fn put(
+        &mut self,
+        name: (String, String),
+        expected: u64,
+        body: Json,
+    ) -> Result<u64, StoreFault> {
         if self.shelf.get(&name).map_or(0, |record| record.version) != expected {
             return Err(StoreFault::Conflict(name.1));
         }

@@ -3,8 +3,8 @@
 use super::values::FILE_BYTES;
 use super::writer::Writer;
 use crate::model::*;
-use crate::rules::{is_active, wake};
 use crate::row::{self, Coded};
+use crate::rules::{is_active, wake};
 use heddle_core::id::{Digest, RunId};
 use heddle_core::time::Timestamp;
 use rusqlite::OptionalExtension;
@@ -59,8 +59,19 @@ impl Prepared {
         references.dedup();
         let (values, files) = split(blobs);
         let at = batch.at;
-        let prepared =
-            Prepared { run, epoch, expected, at, coded, index, values, references, cache, consumed, idempotency };
+        let prepared = Prepared {
+            run,
+            epoch,
+            expected,
+            at,
+            coded,
+            index,
+            values,
+            references,
+            cache,
+            consumed,
+            idempotency,
+        };
         Ok((prepared, files))
     }
 }
@@ -79,7 +90,8 @@ pub(super) fn append(writer: &mut Writer, append: Prepared) -> rusqlite::Result<
     change_index(writer, &append)?;
     put_values(writer, &append.values)?;
     for digest in &append.references {
-        writer.execute("INSERT OR IGNORE INTO blob_refs (owner, digest) VALUES (?1, ?2)", (&run, &digest.0))?;
+        writer
+            .execute("INSERT OR IGNORE INTO blob_refs (owner, digest) VALUES (?1, ?2)", (&run, &digest.0))?;
     }
     for entry in &append.cache {
         super::cache::put(writer, entry)?;
@@ -201,7 +213,8 @@ pub(super) fn put_values(writer: &Writer, values: &[Value]) -> rusqlite::Result<
 pub(super) fn keep(writer: &Writer, values: &[Value]) -> rusqlite::Result<()> {
     put_values(writer, values)?;
     for value in values {
-        writer.execute("INSERT OR IGNORE INTO blob_refs (owner, digest) VALUES (x'', ?1)", [&value.digest.0])?;
+        writer
+            .execute("INSERT OR IGNORE INTO blob_refs (owner, digest) VALUES (x'', ?1)", [&value.digest.0])?;
     }
     Ok(())
 }

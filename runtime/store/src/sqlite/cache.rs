@@ -79,7 +79,9 @@ pub(super) fn find(db: &Connection, tenant: &Tenant, key: Digest, now: Timestamp
         .query_row((&*tenant.0, &key.0), |row| {
             let output = match row.get::<_, Option<String>>(0)? {
                 Some(text) => CachedOutput::Inline(Json::trusted(text)),
-                None => CachedOutput::Stored { digest: Digest(row.get(1)?), size: row.get::<_, i64>(2)? as u64 },
+                None => {
+                    CachedOutput::Stored { digest: Digest(row.get(1)?), size: row.get::<_, i64>(2)? as u64 }
+                }
             };
             let entry = CacheRow {
                 key,
@@ -95,7 +97,8 @@ pub(super) fn find(db: &Connection, tenant: &Tenant, key: Digest, now: Timestamp
         .optional();
     Ok(match found {
         Ok(None) => Found::Nothing,
-        Ok(Some((_, false, _))) | Err(rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..)) => {
+        Ok(Some((_, false, _)))
+        | Err(rusqlite::Error::FromSqlConversionFailure(..) | rusqlite::Error::InvalidColumnType(..)) => {
             Found::Damaged
         }
         Ok(Some((entry, true, _))) if entry.expires.is_some_and(|at| at <= now) => Found::Nothing,

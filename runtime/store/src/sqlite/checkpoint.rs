@@ -102,7 +102,8 @@ impl Checkpoints {
     /// One checkpoint. That somebody else is in the way is no fault: the next one will do.
     fn checkpoint(&self, mode: &str) -> rusqlite::Result<()> {
         let pragma = format!("PRAGMA wal_checkpoint({mode})");
-        let progress = self.db.query_one(&pragma, [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
+        let progress =
+            self.db.query_one(&pragma, [], |row| Ok((row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)));
         match progress {
             // All of it is in the database: the next commit begins the log anew and counts from there.
             Ok((pages, moved)) if pages == moved => self.counters.wal_pages.store(0, Ordering::Relaxed),

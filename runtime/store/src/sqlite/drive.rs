@@ -29,7 +29,9 @@ pub(super) fn claim(writer: &mut Writer, lease: &Lease, limit: u32) -> rusqlite:
     let left_behind = left_behind(writer, limit)?;
     let ready = select(
         writer,
-        &format!("SELECT {RUN_COLUMNS} FROM runs WHERE owner IS NULL AND wake <= ?1 ORDER BY wake, run LIMIT ?2"),
+        &format!(
+            "SELECT {RUN_COLUMNS} FROM runs WHERE owner IS NULL AND wake <= ?1 ORDER BY wake, run LIMIT ?2"
+        ),
         (writer.clock.wall().0 as i64, limit),
     )?;
     let chosen = in_turn(left_behind, ready, limit as usize);

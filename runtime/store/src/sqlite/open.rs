@@ -110,7 +110,8 @@ fn lock(folder: &Path) -> Result<File, StoreFault> {
 
 /// A connection with the settings that durability rests on.
 pub(super) fn connect(database: &Path, cache_kib: u32) -> Result<Connection, StoreFault> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let flags =
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_CREATE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let db = Connection::open_with_flags(database, flags).map_err(fault)?;
     // A closing connection must not touch the database: after a failed flush nothing may, and otherwise the
     // checkpointer has done it.
@@ -127,7 +128,8 @@ pub(super) fn connect(database: &Path, cache_kib: u32) -> Result<Connection, Sto
         db.pragma_query_value(None, "synchronous", |row| row.get::<_, i64>(0)).map_err(fault)?,
     );
     if settings != ("wal".to_owned(), 2) {
-        let why = format!("the database cannot be flushed as it must be (journal and flush mode are {settings:?})");
+        let why =
+            format!("the database cannot be flushed as it must be (journal and flush mode are {settings:?})");
         return Err(StoreFault::Unavailable(why));
     }
     Ok(db)
@@ -153,8 +155,9 @@ fn watch_log(db: &mut Connection, counters: &Arc<Counters>, wal_bytes: u64) -> R
 fn sweep(db: &Connection, values: &Values) -> Result<(), StoreFault> {
     let mut lookup = db.prepare("SELECT 1 FROM blobs WHERE digest = ?1 AND body IS NULL").map_err(fault)?;
     // A file stays unless the database says for certain that it has no row.
-    let known =
-        |digest: Digest| lookup.query_row([&digest.0], |_| Ok(())).optional().map_or(true, |row| row.is_some());
+    let known = |digest: Digest| {
+        lookup.query_row([&digest.0], |_| Ok(())).optional().map_or(true, |row| row.is_some())
+    };
     match values.sweep(known) {
         Ok(0) => {}
         Ok(removed) => tracing::info!(removed, "removed the files of values that were never committed"),

@@ -17,12 +17,14 @@ pub(super) const RUN_COLUMNS: &str =
 /// Reads an index row.
 pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let time = |at: i64| Timestamp(at as u64);
-    let text = |column: usize| row.get_ref(column)?.as_str().map(Arc::<str>::from).map_err(rusqlite::Error::from);
+    let text =
+        |column: usize| row.get_ref(column)?.as_str().map(Arc::<str>::from).map_err(rusqlite::Error::from);
     let labels = row.get_ref(5)?.as_str()?;
     let labels = serde_json::from_str(labels)
         .map_err(|error| rusqlite::Error::FromSqlConversionFailure(5, Type::Text, Box::new(error)))?;
     let code = row.get::<_, u8>(7)?;
-    let status = STATUSES.get(usize::from(code)).ok_or(rusqlite::Error::IntegralValueOutOfRange(7, code.into()))?;
+    let status =
+        STATUSES.get(usize::from(code)).ok_or(rusqlite::Error::IntegralValueOutOfRange(7, code.into()))?;
     Ok(RunRow {
         run: RunId(u128::from_be_bytes(row.get(0)?)),
         tenant: Tenant(text(1)?),
@@ -38,7 +40,12 @@ pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
 }
 
 /// Rows of a journal.
-pub(super) fn journal(db: &Connection, run: RunId, after: u64, limit: u32) -> Result<Vec<JournalRow>, StoreFault> {
+pub(super) fn journal(
+    db: &Connection,
+    run: RunId,
+    after: u64,
+    limit: u32,
+) -> Result<Vec<JournalRow>, StoreFault> {
     let mut statement = db
         .prepare_cached(
             "SELECT seq, encoding, checksum, body FROM journal WHERE run = ?1 AND seq > ?2 ORDER BY seq LIMIT ?3",
@@ -48,7 +55,8 @@ pub(super) fn journal(db: &Connection, run: RunId, after: u64, limit: u32) -> Re
     let mut journal = Vec::new();
     while let Some(row) = rows.next().map_err(fault)? {
         let read = || -> rusqlite::Result<(u64, Coded<&[u8]>)> {
-            let coded = Coded { encoding: row.get(1)?, checksum: row.get(2)?, body: row.get_ref(3)?.as_blob()? };
+            let coded =
+                Coded { encoding: row.get(1)?, checksum: row.get(2)?, body: row.get_ref(3)?.as_blob()? };
             Ok((row.get::<_, i64>(0)? as u64, coded))
         };
         let (seq, coded) = read().map_err(fault)?;
@@ -62,7 +70,9 @@ pub(super) fn run(db: &Connection, run: RunId) -> Result<Option<RunRow>, StoreFa
     db.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs WHERE run = ?1"))
         .and_then(|mut statement| statement.query_row([run.0.to_be_bytes()], run_row).optional())
         .map_err(|error| match fault(error) {
-            StoreFault::Damaged { why, .. } => StoreFault::Damaged { what: format!("the index row of run {run}"), why },
+            StoreFault::Damaged { why, .. } => {
+                StoreFault::Damaged { what: format!("the index row of run {run}"), why }
+            }
             other => other,
         })
 }
@@ -125,13 +135,22 @@ pub(super) fn inbox(db: &Connection, run: RunId) -> Result<Vec<Message>, StoreFa
         .map_err(fault)?;
     let rows = statement.query_map([run.0.to_be_bytes()], |row| {
         let unique = row.get_ref(1)?.as_str()?.into();
-        Ok(Message { id: row.get::<_, i64>(0)? as u64, run, unique, body: Json::trusted(row.get::<_, String>(2)?) })
+        Ok(Message {
+            id: row.get::<_, i64>(0)? as u64,
+            run,
+            unique,
+            body: Json::trusted(row.get::<_, String>(2)?),
+        })
     });
     rows.and_then(Iterator::collect).map_err(fault)
 }
 
 /// A value, checked against its digest.
-pub(super) fn blob(db: &Connection, values: &Values, digest: Digest) -> Result<Option<Arc<[u8]>>, StoreFault> {
+pub(super) fn blob(
+    db: &Connection,
+    values: &Values,
+    digest: Digest,
+) -> Result<Option<Arc<[u8]>>, StoreFault> {
     let damaged = |why: &str| StoreFault::Damaged { what: format!("value {digest}"), why: why.to_owned() };
     let row: Option<Option<Arc<[u8]>>> = db
         .prepare_cached("SELECT body FROM blobs WHERE digest = ?1")

@@ -24,7 +24,8 @@ pub(super) fn report(
         return Ok(report);
     }
     let mut by_status = db.prepare("SELECT status, count(*) FROM runs GROUP BY status").map_err(fault)?;
-    let rows = by_status.query_map([], |row| Ok((row.get::<_, u8>(0)?, row.get::<_, i64>(1)?))).map_err(fault)?;
+    let rows =
+        by_status.query_map([], |row| Ok((row.get::<_, u8>(0)?, row.get::<_, i64>(1)?))).map_err(fault)?;
     for row in rows {
         let (status, count) = row.map_err(fault)?;
         let word = STATUSES.get(usize::from(status)).map_or("unknown", |status| status_word(*status));
@@ -48,7 +49,9 @@ fn damage(db: &Connection) -> rusqlite::Result<Vec<String>> {
     look(&format!(
         "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok' LIMIT {MAX_FINDINGS}"
     ))?;
-    look("SELECT 'a row of ' || \"table\" || ' refers to a missing row of ' || parent FROM pragma_foreign_key_check")?;
+    look(
+        "SELECT 'a row of ' || \"table\" || ' refers to a missing row of ' || parent FROM pragma_foreign_key_check",
+    )?;
     look(&format!(
         "SELECT 'the journal of run ' || lower(hex(run)) || ' has ' || count(*) || ' rows, the last is ' || max(seq) \
          FROM journal WHERE run NOT IN (SELECT run FROM removing) \

@@ -49,9 +49,7 @@ pub(super) fn retain(
          (SELECT tenant, key FROM idempotency WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
         (now.0 as i64, room(&removed)),
     )?);
-    let ended = "SELECT tenant, key FROM cache WHERE expires <= ?1 ORDER BY expires LIMIT ?2";
-    let ended = cache_keys(writer, ended, (now.0 as i64, room(&removed)))?;
-    removed.rows += drop_entries(writer, ended)?;
+    removed.rows += ended_entries(writer, now, room(&removed))?;
     removed.rows += least_used(writer, cache_bytes, room(&removed))?;
     values(writer, now, room(&removed), &mut removed)?;
     Ok(removed)
@@ -121,26 +119,35 @@ fn least_used(writer: &mut Writer, cache_bytes: u64, limit: u32) -> rusqlite::Re
         .collect::<Result<_, _>>()?;
     let mut rows = 0;
     for (tenant, bytes) in over {
-        let surplus = bytes - cache_bytes as i64 + writer.cache_growth.get(&Tenant(tenant.as_str().into())).unwrap_or(&0);
-        // Entries up to and including the one with which the surplus is gone.
-        let sql = "SELECT tenant, key FROM (SELECT tenant, key, used, id, sum(size) OVER (ORDER BY used, id) - size AS freed \
-                   FROM (SELECT * FROM cache WHERE tenant = ?1 ORDER BY used, id LIMIT ?3)) WHERE freed < ?2";
-        let keys = cache_keys(writer, sql, (&tenant, surplus, limit - rows as u32))?;
-        rows += drop_entries(writer, keys)?;
+        let tenant = Tenant(tenant.into());
+        let mut surplus = bytes - cache_bytes as i64 + writer.cache_growth.get(&tenant).unwrap_or(&0);
+        let oldest: Vec<([u8; 32], i64)> = writer
+            .statement("SELECT key, size FROM cache WHERE tenant = ?1 ORDER BY used, id LIMIT ?2")?
+            .query_map((&*tenant.0, limit - rows as u32), |row| Ok((row.get(0)?, row.get(1)?)))?
+            .collect::<Result<_, _>>()?;
+        for (key, size) in oldest {
+            if surplus <= 0 {
+                break;
+            }
+            surplus -= size;
+            super::cache::drop_entry(writer, &tenant, Digest(key))?;
+            rows += 1;
+        }
     }
     Ok(rows)
 }
 
-fn cache_keys(writer: &Writer, sql: &str, params: impl Params) -> rusqlite::Result<Vec<(Tenant, Digest)>> {
-    let read = |row: &rusqlite::Row<'_>| Ok((Tenant(row.get_ref(0)?.as_str()?.into()), Digest(row.get(1)?)));
-    writer.statement(sql)?.query_map(params, read)?.collect()
-}
-
-fn drop_entries(writer: &mut Writer, keys: Vec<(Tenant, Digest)>) -> rusqlite::Result<u64> {
-    for (tenant, key) in &keys {
-        super::cache::drop_entry(writer, tenant, *key)?;
+/// Cache entries whose time is over.
+fn ended_entries(writer: &mut Writer, now: Timestamp, limit: u32) -> rusqlite::Result<u64> {
+    let ended: Vec<(String, [u8; 32])> = writer
+        .statement("SELECT tenant, key FROM cache WHERE expires <= ?1 ORDER BY expires LIMIT ?2")?
+        .query_map((now.0 as i64, limit), |row| Ok((row.get(0)?, row.get(1)?)))?
+        .collect::<Result<_, _>>()?;
+    let rows = ended.len() as u64;
+    for (tenant, key) in ended {
+        super::cache::drop_entry(writer, &Tenant(tenant.into()), Digest(key))?;
     }
-    Ok(keys.len() as u64)
+    Ok(rows)
 }
 
 /// Values that nobody has held for a while.

@@ -22,7 +22,12 @@ pub(super) fn get(db: &Connection, collection: &str, key: &str) -> Result<Option
 }
 
 /// Records in order.
-pub(super) fn scan(db: &Connection, collection: &str, after: &str, limit: u32) -> Result<Vec<Record>, StoreFault> {
+pub(super) fn scan(
+    db: &Connection,
+    collection: &str,
+    after: &str,
+    limit: u32,
+) -> Result<Vec<Record>, StoreFault> {
     let mut statement = db
         .prepare_cached(
             "SELECT key, version, body FROM shelf WHERE collection = ?1 AND key > ?2 ORDER BY key LIMIT ?3",

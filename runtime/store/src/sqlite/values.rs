@@ -102,7 +102,8 @@ impl Values {
             let prefix = shard.file_name();
             for file in fs::read_dir(shard.path())? {
                 let file = file?;
-                let name = format!("sha256:{}{}", prefix.to_string_lossy(), file.file_name().to_string_lossy());
+                let name =
+                    format!("sha256:{}{}", prefix.to_string_lossy(), file.file_name().to_string_lossy());
                 if name.parse().is_ok_and(|digest| !known(digest)) {
                     fs::remove_file(file.path())?;
                     removed += 1;

@@ -1,0 +1,46 @@
+//! How long everything is measured: a minute in all to see that nothing broke, several to believe a figure.
+
+use crate::load::Span;
+use std::time::Duration;
+
+/// How long.
+#[derive(Clone, Copy, Debug)]
+pub struct Pace {
+    /// What the report calls it.
+    pub mode: &'static str,
+    /// Each load.
+    pub span: Span,
+    /// How often bare and product are measured in turn; the middle one of the ratios counts.
+    pub rounds: usize,
+    /// Bare sandbox calls.
+    pub calls: usize,
+    /// Flushes, and SQLite commits of each size.
+    pub flushes: usize,
+    /// Plugins at the start that is timed.
+    pub plugins: usize,
+    /// Starts that are timed.
+    pub starts: usize,
+}
+
+impl Pace {
+    /// About a minute.
+    pub const QUICK: Pace = Pace {
+        mode: "quick",
+        span: Span { warm: Duration::from_millis(500), counted: Duration::from_millis(2_000) },
+        rounds: 1,
+        calls: 3_000,
+        flushes: 300,
+        plugins: 100,
+        starts: 3,
+    };
+    /// Several.
+    pub const FULL: Pace = Pace {
+        mode: "full",
+        span: Span { warm: Duration::from_millis(2_000), counted: Duration::from_millis(6_000) },
+        rounds: 3,
+        calls: 20_000,
+        flushes: 2_000,
+        plugins: 100,
+        starts: 9,
+    };
+}

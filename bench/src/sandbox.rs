@@ -1,0 +1,207 @@
+//! A bare sandbox: wasmtime and nothing of ours around it. What a call costs here is what a call must cost.
+//!
+//! The settings are those of the host (`runtime/host/src/engine.rs`), from the same limits: pooling allocator, fuel,
+//! epoch, async. A comparison with less would flatter nobody but the bare side.
+
+use anyhow::{Context as _, anyhow};
+use heddle_core::limits::Limits;
+use std::num::NonZeroUsize;
+use std::path::Path;
+use std::time::{Duration, Instant};
+use wasmtime::component::{Component, Linker};
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig, Store,
+    WasmBacktraceDetails, WasmFeatures,
+};
+
+#[allow(unreachable_pub, missing_debug_implementations, reason = "generated code")]
+mod tool {
+    wasmtime::component::bindgen!({
+        path: ["../wit/host-0.1.0", "../wit/plugin-0.1.0"],
+        world: "heddle:plugin/tool",
+        exports: { default: async },
+    });
+}
+
+#[allow(unreachable_pub, missing_debug_implementations, reason = "generated code")]
+mod transform {
+    wasmtime::component::bindgen!({
+        path: ["../wit/host-0.1.0", "../wit/plugin-0.1.0"],
+        world: "heddle:plugin/transform",
+        exports: { default: async },
+    });
+}
+
+/// What `echo` gets in every measured call, here and in the product.
+pub const ECHO_INPUT: &str = r#"{"value":1}"#;
+/// What `identity` gets.
+pub const IDENTITY_INPUT: &str = r#"{"n":1}"#;
+
+/// The two plugins, linked, and the `Engine` that runs them.
+pub struct Sandboxes {
+    engine: Engine,
+    fuel: u64,
+    echo: tool::ToolPre<Began>,
+    identity: transform::TransformPre<Began>,
+    echo_input: String,
+    identity_input: String,
+}
+
+/// What a bare sandbox knows: when it began, for its clock.
+struct Began(Instant);
+
+/// Which of the two to call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Plugin {
+    /// `tool:echo`.
+    Echo,
+    /// `transform:identity`.
+    Identity,
+}
+
+impl std::fmt::Debug for Sandboxes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Sandboxes")
+    }
+}
+
+impl Sandboxes {
+    /// Compiles and links both, from the folder of built plugins.
+    pub fn new(plugins: &Path) -> anyhow::Result<Sandboxes> {
+        let limits = Limits::default();
+        let engine = Engine::new(&config(&limits)).map_err(wasmtime_fault)?;
+        let load = |name: &str| {
+            let path = plugins.join(name);
+            let bytes = std::fs::read(&path).with_context(|| {
+                format!("`{}` is not built; `cargo xtask bench` builds it", path.display())
+            })?;
+            Component::new(&engine, bytes).map_err(wasmtime_fault)
+        };
+        let (echo, identity) = (load("echo.wasm")?, load("identity.wasm")?);
+        let echo = linker(&engine, &echo)?
+            .instantiate_pre(&echo)
+            .and_then(tool::ToolPre::new)
+            .map_err(wasmtime_fault)?;
+        let identity = linker(&engine, &identity)?.instantiate_pre(&identity);
+        let identity = identity.and_then(transform::TransformPre::new).map_err(wasmtime_fault)?;
+        tick(&engine, Duration::from_millis(limits.epoch_tick_ms))?;
+        let (echo_input, identity_input) = (ECHO_INPUT.to_owned(), IDENTITY_INPUT.to_owned());
+        Ok(Sandboxes { engine, fuel: limits.fuel, echo, identity, echo_input, identity_input })
+    }
+
+    /// A fresh sandbox, one call, and nothing left of it. Gives what the guest answered.
+    pub async fn call(&self, plugin: Plugin) -> anyhow::Result<String> {
+        let mut store = Store::new(&self.engine, Began(Instant::now()));
+        store.set_fuel(self.fuel).map_err(wasmtime_fault)?;
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_async_yield_and_update(1);
+        let said = match plugin {
+            Plugin::Echo => {
+                let guest = self.echo.instantiate_async(&mut store).await.map_err(wasmtime_fault)?;
+                let said = guest.heddle_plugin_callable().call_call(&mut store, &self.echo_input).await;
+                said.map_err(wasmtime_fault)?.map_err(|failure| format!("{failure:?}"))
+            }
+            Plugin::Identity => {
+                let guest = self.identity.instantiate_async(&mut store).await.map_err(wasmtime_fault)?;
+                let said =
+                    guest.heddle_plugin_transformer().call_apply(&mut store, &self.identity_input).await;
+                said.map_err(wasmtime_fault)?.map_err(|failure| format!("{failure:?}"))
+            }
+        };
+        said.map_err(|failure| anyhow!("the guest failed: {failure}"))
+    }
+}
+
+fn wasmtime_fault(fault: wasmtime::Error) -> anyhow::Error {
+    anyhow!("{fault:#}")
+}
+
+/// A clock, because `echo` reads it, and nothing else: whatever is called beyond is a trap.
+fn linker(engine: &Engine, component: &Component) -> anyhow::Result<Linker<Began>> {
+    let link = || {
+        let mut linker = Linker::new(engine);
+        let mut clock = linker.instance("heddle:host/clock@0.1.0")?;
+        clock.func_wrap("monotonic-ns", |store: wasmtime::StoreContextMut<'_, Began>, ()| {
+            Ok((store.data().0.elapsed().as_nanos() as u64,))
+        })?;
+        linker.define_unknown_imports_as_traps(component)?;
+        wasmtime::Result::Ok(linker)
+    };
+    link().map_err(wasmtime_fault)
+}
+
+fn config(limits: &Limits) -> Config {
+    let features = WasmFeatures::MUTABLE_GLOBAL
+        | WasmFeatures::SATURATING_FLOAT_TO_INT
+        | WasmFeatures::SIGN_EXTENSION
+        | WasmFeatures::REFERENCE_TYPES
+        | WasmFeatures::MULTI_VALUE
+        | WasmFeatures::BULK_MEMORY
+        | WasmFeatures::SIMD
+        | WasmFeatures::RELAXED_SIMD
+        | WasmFeatures::TAIL_CALL
+        | WasmFeatures::FLOATS
+        | WasmFeatures::EXTENDED_CONST
+        | WasmFeatures::COMPONENT_MODEL;
+    let mut prices = OperatorCost::new();
+    prices.variable.memory_grow_per_page = 255;
+    let stack = limits.wasm_stack_bytes as usize;
+    let mut config = Config::new();
+    config
+        .wasm_features(WasmFeatures::all(), false)
+        .wasm_features(features, true)
+        .concurrency_support(false)
+        .consume_fuel(true)
+        .operator_cost(prices)
+        .epoch_interruption(true)
+        .cranelift_nan_canonicalization(true)
+        .relaxed_simd_deterministic(true)
+        .memory_reservation(4 << 30)
+        .memory_guard_size(32 << 20)
+        .memory_may_move(false)
+        .memory_init_cow(true)
+        .max_wasm_stack(stack)
+        .async_stack_size(stack + 1536 * 1024)
+        .wasm_backtrace_max_frames(NonZeroUsize::new(20))
+        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
+        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
+    config
+}
+
+fn pool(limits: &Limits) -> PoolingAllocationConfig {
+    let sandboxes = limits.attempts_at_once + limits.compiles_at_once;
+    let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
+    let state_bytes = (1 << 20) + limits.functions as usize * 64;
+    let mut pool = PoolingAllocationConfig::new();
+    pool.total_component_instances(count(sandboxes))
+        .max_component_instance_size(state_bytes)
+        .max_core_instances_per_component(count(limits.core_instances))
+        .max_memories_per_component(count(limits.memories))
+        .max_tables_per_component(count(limits.tables))
+        .total_core_instances(count(sandboxes * limits.core_instances))
+        .total_memories(count(sandboxes * limits.memories))
+        .total_tables(count(sandboxes * limits.tables))
+        .total_stacks(count(sandboxes))
+        .max_core_instance_size(state_bytes)
+        .max_memories_per_module(count(limits.memories))
+        .max_tables_per_module(count(limits.tables))
+        .table_elements(limits.table_elements as usize)
+        .max_memory_size(limits.memory_bytes as usize)
+        .linear_memory_keep_resident(64 << 10)
+        .table_keep_resident(16 << 10)
+        .max_unused_warm_slots(count(sandboxes));
+    pool
+}
+
+/// Advances the epoch until the `Engine` is gone.
+fn tick(engine: &Engine, every: Duration) -> anyhow::Result<()> {
+    let engine = engine.weak();
+    std::thread::Builder::new().name("bare-epoch".into()).spawn(move || {
+        while let Some(engine) = engine.upgrade() {
+            engine.increment_epoch();
+            drop(engine);
+            std::thread::sleep(every);
+        }
+    })?;
+    Ok(())
+}

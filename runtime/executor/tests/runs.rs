@@ -1,0 +1,231 @@
+//! Whole runs through the executor: what is begun when, what is cached, what a crash, a cancel and a drain leave.
+
+mod support;
+
+use futures_util::StreamExt;
+use heddle_core::id::Tenant;
+use heddle_core::outcome::FailureKind;
+use heddle_core::run::event::CacheVerdict;
+use heddle_executor::{CancelAnswer, Repeated, RunDetail, StreamItem, SubmitFault};
+use heddle_core::time::Timestamp;
+use heddle_store::{MemoryStore, ReportDepth, RunStore, StoreClock};
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use support::{START, memory, node, node_on, wish};
+
+const CHAIN: &str = "steps: {a: {call: \"tool:e\"}, b: {call: \"tool:e\", dependsOn: [a]}, c: {call: \"tool:e\", dependsOn: [b]}}";
+
+fn output(detail: &RunDetail) -> String {
+    format!("{:?}", detail.view.output)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_chain_runs_in_its_order() {
+    let node = node().await;
+    let detail = node.run(CHAIN, "{}").await;
+    assert_eq!(detail.view.status, "succeeded");
+    assert_eq!(*node.script.began.lock().unwrap(), ["a#1", "b#1", "c#1"]);
+    assert_eq!((detail.view.done, detail.view.total), (3, 3));
+    assert_eq!(detail.view.steps[0].work.attempts[0].usage.fuel, 10);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_effect_waits_for_the_disk_and_a_transform_does_not() {
+    let node = node().await;
+    let steps = "steps: {a: {call: \"transform:t\", with: {n: \"${ input.n }\"}}, b: {call: \"transform:t\", with: {m: \"${ input.n }\"}, dependsOn: [a]}, c: {call: \"tool:e\", dependsOn: [b]}}";
+    // The first run leaves the snapshot in the store, so that the second one's first write is its journal.
+    node.run(steps, "{\"n\":1}").await;
+    node.script.began.lock().unwrap().clear();
+    node.store.hold_commits();
+    let submit = tokio::spawn({
+        let (executor, wish) = (node.executor.clone(), wish(steps, "{\"n\":2}"));
+        async move { executor.submit(wish).await.unwrap().run }
+    });
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(*node.script.began.lock().unwrap(), ["a#1", "b#1"], "the tool waits for the disk");
+    assert!(!submit.is_finished(), "and so does the answer");
+    assert!(node.store.commit_held() > 0);
+    let run = submit.await.unwrap();
+    assert_eq!(node.ended(run).await.view.status, "succeeded");
+    assert_eq!(node.script.began.lock().unwrap()[2], "c#1");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_flaky_step_is_tried_again_after_its_wait() {
+    let node = node_on(memory(), |settings, _| settings.park_after_ms = u64::MAX).await;
+    let steps = "steps: {a: {call: \"tool:e\", with: {do: \"flaky:3\"}, retry: {delay: 10m, backoff: exponential, limit: {attempts: 4}}}}";
+    let detail = node.run(steps, "{}").await;
+    assert_eq!(detail.view.status, "succeeded");
+    let attempts = &detail.view.steps[0].work.attempts;
+    assert_eq!(attempts.len(), 3);
+    assert!(attempts[2].started_at.since_ms(attempts[0].started_at) >= 30 * 60_000);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failure_names_its_step_and_stops_the_rest() {
+    let node = node().await;
+    let detail = node.run("steps: {a: {call: \"tool:e\", with: {do: fail}}, b: {call: \"tool:e\", with: {do: hang}}, c: {call: \"tool:e\", dependsOn: [a]}}", "{}").await;
+    assert_eq!(detail.view.status, "failed");
+    let error = detail.view.error.as_ref().unwrap();
+    assert_eq!((error.failure.kind, error.step.as_deref()), (FailureKind::Trap, Some("a")));
+    let statuses: Vec<_> = detail.view.steps.iter().map(|s| s.status).collect();
+    assert_eq!(statuses, ["failed", "cancelled", "skipped"]);
+    assert_eq!(node.executor.report().slots.0, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn equal_items_are_computed_once_and_a_second_run_not_at_all() {
+    let node = node().await;
+    let steps = "steps: {a: {forEach: {in: \"${ input.list }\"}, call: \"transform:t\", with: {n: \"${ item }\", do: \"sleep:5\"}}}";
+    let list = format!("{{\"list\":[{}]}}", ["7"; 100].join(","));
+    let first = node.run(steps, &list).await;
+    assert_eq!((first.view.status, node.script.count()), ("succeeded", 1));
+    assert_eq!(first.view.steps[0].items.unwrap().cached, 99);
+    let second = node.run(steps, &list).await;
+    assert_eq!((second.view.status, node.script.count()), ("succeeded", 1));
+    let items = node.executor.items(&Tenant::default(), second.view.id, "a", 0, 200).await.unwrap().unwrap();
+    assert!(items.iter().all(|(_, w)| matches!(&w.cache, CacheVerdict::Hit { source_run, .. } if *source_run == first.view.id)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn hits_survive_a_restart() {
+    let store = memory();
+    let steps = "steps: {a: {call: \"transform:t\", with: {n: 1}}}";
+    let first = node_on(store.clone(), |_, _| {}).await;
+    first.run(steps, "{}").await;
+    first.executor.drain().await;
+    let second = node_on(store, |_, _| {}).await;
+    assert_eq!(second.run(steps, "{}").await.view.status, "succeeded");
+    assert_eq!(second.script.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_list_of_ten_thousand_keeps_its_order() {
+    let node = node().await;
+    let list: Vec<String> = (0..10_000).map(|n| n.to_string()).collect();
+    let steps = "maxParallel: 64\nsteps: {a: {forEach: {in: \"${ input.list }\"}, call: \"transform:t\", with: {n: \"${ item }\"}}, b: {set: \"${ steps.a.output.map(o, o.n).filter(n, n > 9997) }\"}}";
+    let detail = node.run(steps, &format!("{{\"list\":[{}]}}", list.join(","))).await;
+    assert_eq!(detail.view.status, "succeeded", "{:?}", detail.view.error);
+    assert!(output(&detail).contains("[9998,9999]"), "{}", output(&detail));
+    let too_many = node.run("steps: {a: {forEach: {in: \"${ input.list.map(i, input.list) }\"}, call: \"transform:t\", with: {n: \"${ item }\"}}}", "{\"list\":[1]}").await;
+    assert_eq!(too_many.view.status, "succeeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn tolerated_failures_become_null() {
+    let node = node().await;
+    let steps = "steps: {a: {forEach: {in: \"${ ['ok', 'fail', 'ok'] }\", tolerateFailures: 34%}, call: \"tool:e\", with: {do: \"${ item }\"}}, b: {set: \"${ steps.a.output.map(o, o == null) }\"}}";
+    let detail = node.run(steps, "{}").await;
+    assert!(output(&detail).contains("[false,true,false]"), "{detail:?} {}", output(&detail));
+    let strict = node.run(&steps.replace("34%", "33%"), "{}").await;
+    let error = strict.view.error.unwrap();
+    assert_eq!((strict.view.status, error.failure.kind, error.failure.code.as_deref()), ("failed", FailureKind::ItemsFailed, Some("trap")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_cancel_ends_what_hangs() {
+    let node = node().await;
+    let run = node.submit("steps: {a: {call: \"tool:e\", with: {do: hang}}, b: {call: \"tool:e\", dependsOn: [a]}}", "{}").await;
+    while node.script.count() < 1 {
+        tokio::task::yield_now().await;
+    }
+    assert_eq!(node.executor.cancel(&Tenant::default(), run, "ana", "wrong file").await.unwrap(), CancelAnswer::Accepted);
+    let detail = node.ended(run).await;
+    assert_eq!(detail.view.status, "cancelled");
+    assert_eq!(node.executor.cancel(&Tenant::default(), run, "ana", "").await.unwrap(), CancelAnswer::Ended);
+    assert_eq!(node.executor.cancel(&Tenant("other".into()), run, "ana", "").await.unwrap(), CancelAnswer::Unknown);
+    assert!(node.executor.run(&Tenant("other".into()), run).await.unwrap().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_key_is_one_run() {
+    let node = node().await;
+    let keyed = |input: &str| heddle_executor::Submit { idempotency: Some("k1".into()), ..wish(CHAIN, input) };
+    let first = node.executor.submit(keyed("{}")).await.unwrap();
+    assert_eq!(first.repeated, Repeated::No);
+    let again = node.executor.submit(keyed(" { } ")).await.unwrap();
+    assert_eq!((again.run, again.repeated), (first.run, Repeated::Yes));
+    assert!(matches!(node.executor.submit(keyed("{\"x\":1}")).await, Err(SubmitFault::IdempotencyMismatch { run }) if run == first.run));
+    assert_eq!(node.ended(first.run).await.view.status, "succeeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_wait_is_parked_and_comes_back() {
+    let (clock, hand) = StoreClock::manual(Timestamp(START));
+    let node = node_on(MemoryStore::new(clock), |_, _| {}).await;
+    let run = node.submit("steps: {a: {call: \"tool:e\", with: {do: \"flaky:2\"}, retry: {delay: 30m, limit: {attempts: 2}}}}", "{}").await;
+    while node.script.count() < 1 || node.executor.report().runs_active > 0 {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(node.executor.run(&Tenant::default(), run).await.unwrap().unwrap().view.status, "waiting");
+    // Both clocks go on together, and slowly enough for the lease to be renewed on the way.
+    for _ in 0..31 * 15 {
+        tokio::time::sleep(Duration::from_secs(4)).await;
+        hand.fetch_add(4_000, Ordering::SeqCst);
+    }
+    assert_eq!(node.ended(run).await.view.status, "succeeded");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_drain_gives_runs_back_and_the_next_process_ends_them() {
+    let store = memory();
+    let first = node_on(store.clone(), |_, _| {}).await;
+    let run = first.submit("steps: {a: {call: \"tool:e\", with: {do: \"sleep:100\"}}, b: {call: \"tool:e\", dependsOn: [a]}}", "{}").await;
+    first.executor.drain().await;
+    assert!(matches!(first.executor.submit(wish(CHAIN, "{}")).await, Err(SubmitFault::Draining)));
+    assert_eq!(*first.script.began.lock().unwrap(), ["a#1"], "what ran may end, nothing new begins");
+    let second = node_on(store, |_, _| {}).await;
+    assert_eq!(second.ended(run).await.view.status, "succeeded");
+    // `b` had been decided and never begun; to the journal that is an interruption.
+    assert_eq!(*second.script.began.lock().unwrap(), ["b#2"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_calls_what_it_was_granted_and_nothing_else() {
+    let node = node().await;
+    let granted = node.run("steps: {a: {call: \"agent:a\", with: {do: ask}, tools: [\"transform:*\"]}}", "{}").await;
+    assert_eq!(granted.view.status, "succeeded");
+    let denied = node.run("steps: {a: {call: \"agent:a\", with: {do: ask}, tools: [\"tool:e\"]}}", "{}").await;
+    assert_eq!(denied.view.error.unwrap().failure.kind, FailureKind::CapabilityDenied);
+    let segments = node.run("steps: {a: {call: \"agent:a\", with: {do: \"segments:5\"}}}", "{}").await;
+    assert!(output(&segments).contains('5'), "{}", output(&segments));
+    let endless = node.run("steps: {a: {call: \"agent:a\", with: {do: \"segments:1000\"}}}", "{}").await;
+    assert_eq!(endless.view.error.unwrap().failure.kind, FailureKind::BudgetExhausted);
+}
+
+#[tokio::test(start_paused = true)]
+async fn events_have_no_gap_and_resume_anywhere() {
+    let node = node().await;
+    let run = node.submit(CHAIN, "{}").await;
+    let collect = |after| async move {
+        let stream = node.executor.events(&Tenant::default(), run, after).await.unwrap().unwrap();
+        let items: Vec<_> = stream.collect().await;
+        (node, items.into_iter().filter_map(|i| match i { StreamItem::Event(e) => Some((e.id.unwrap(), e.kind)), _ => None }).collect::<Vec<_>>())
+    };
+    let (node, all) = collect(None).await;
+    assert_eq!((all[0].1, all.last().unwrap().1), ("run.queued", "run.succeeded"));
+    for pair in all.windows(2) {
+        let ((a, _), (b, _)) = (pair[0], pair[1]);
+        assert!((b.0 == a.0 && b.1 == a.1 + 1) || (b.0 > a.0 && b.1 == 0), "{a:?} {b:?}");
+    }
+    for cut in [0, 3, all.len() - 2] {
+        let stream = node.executor.events(&Tenant::default(), run, Some(all[cut].0)).await.unwrap().unwrap();
+        let rest: Vec<_> = stream.collect().await;
+        assert_eq!(rest.len(), all.len() - cut - 1);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn many_runs_wait_their_turn_in_the_store() {
+    let node = node_on(memory(), |_, limits| limits.runs_active = 4).await;
+    let mut runs = Vec::new();
+    for _ in 0..40 {
+        runs.push(node.submit("steps: {a: {call: \"tool:e\", with: {do: \"sleep:20\"}}}", "{}").await);
+    }
+    assert!(node.executor.report().runs_active <= 4);
+    for run in runs {
+        assert_eq!(node.ended(run).await.view.status, "succeeded");
+    }
+    let report = node.store.report(ReportDepth::Deep).await.unwrap();
+    assert_eq!(report.runs.get("succeeded"), Some(&40));
+}

@@ -1,0 +1,150 @@
+//! An executor on the memory store with a scripted sandbox, under tokio's paused clock: hours pass in no time.
+
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use heddle_core::document::Doc;
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::limits::{AskedLimits, Limits};
+use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind, Usage};
+use heddle_core::plugin::Metadata;
+use heddle_core::time::Timestamp;
+use heddle_core::value::Value;
+use heddle_executor::*;
+use heddle_store::{MemoryStore, StoreClock};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+pub(crate) const START: u64 = 1_795_000_000_000;
+
+/// The paused clock of tokio, as the executor's clock.
+pub(crate) struct PausedClock(tokio::time::Instant);
+
+impl Clock for PausedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp(START + self.0.elapsed().as_millis() as u64)
+    }
+}
+
+/// A sandbox that does what the input's `do` says: `ok`, `fail`, `flaky:N` (succeeds at attempt N), `sleep:MS`,
+/// `hang`. Everything that it began is written down.
+#[derive(Default)]
+pub(crate) struct Script {
+    pub(crate) began: Mutex<Vec<String>>,
+}
+
+impl Script {
+    pub(crate) fn count(&self) -> usize {
+        self.began.lock().unwrap().len()
+    }
+}
+
+impl Invoker for Script {
+    fn invoke(&self, i: Invocation) -> BoxFuture<'static, AttemptEnd> {
+        let item = i.item.map(|n| format!("/{n}")).unwrap_or_default();
+        self.began.lock().unwrap().push(format!("{}{item}#{}", i.step, i.attempt));
+        async move {
+            let todo = i.input.value().get("do").and_then(Value::as_str).unwrap_or("ok").to_owned();
+            let (verb, arg) = todo.split_once(':').unwrap_or((&todo, "0"));
+            let arg: u64 = arg.parse().unwrap_or(0);
+            let outcome = match verb {
+                "fail" => Outcome::Failed(Failure::new(FailureKind::Trap, "asked to fail")),
+                "flaky" if u64::from(i.attempt) < arg => {
+                    Outcome::Failed(Failure { retryable: true, ..Failure::new(FailureKind::GuestError, "not yet") })
+                }
+                "sleep" => {
+                    tokio::time::sleep(Duration::from_millis(arg)).await;
+                    Outcome::Done(i.input.clone())
+                }
+                "hang" => futures_util::future::pending().await,
+                "ask" => match i.reach.call_tool("transform:t".into(), Json::null(), 0).await {
+                    Ok(output) => Outcome::Done(output),
+                    Err(failure) => Outcome::Failed(failure),
+                },
+                "segments" => match i.state {
+                    Some(state) if state.text() == arg.to_string() => Outcome::Done(state),
+                    state => {
+                        let n = state.map_or(0, |s| s.text().parse::<u64>().unwrap_or(0));
+                        Outcome::Continue(Json::trusted((n + 1).to_string()))
+                    }
+                },
+                _ => Outcome::Done(i.input.clone()),
+            };
+            AttemptEnd { outcome, usage: Usage { fuel: 10, ..Usage::default() } }
+        }
+        .boxed()
+    }
+}
+
+pub(crate) struct Node {
+    pub(crate) executor: Executor,
+    pub(crate) script: Arc<Script>,
+    pub(crate) store: MemoryStore,
+}
+
+pub(crate) fn memory() -> MemoryStore {
+    MemoryStore::new(StoreClock::system())
+}
+
+/// A node on this store, with `tool:e`, `transform:t` and `agent:a`.
+pub(crate) async fn node_on(store: MemoryStore, change: impl FnOnce(&mut Settings, &mut Limits)) -> Node {
+    let script = Arc::new(Script::default());
+    let (mut settings, mut limits) = (Settings::default(), Limits::default());
+    change(&mut settings, &mut limits);
+    let parts = Parts {
+        store: Arc::new(store.clone()),
+        shelf: Arc::new(store.clone()),
+        invoker: script.clone(),
+        clock: Arc::new(PausedClock(tokio::time::Instant::now())),
+        limits: Arc::new(limits),
+        settings,
+    };
+    let executor = Executor::start(parts).await.unwrap();
+    for (kind, name) in [(PluginKind::Tool, "e"), (PluginKind::Transform, "t"), (PluginKind::Agent, "a")] {
+        let metadata = Metadata {
+            name: name.into(),
+            version: semver::Version::new(1, 0, 0),
+            kind,
+            title: String::new(),
+            description: String::new(),
+            input_schema: Json::trusted("{}"),
+            output_schema: Json::trusted("{}"),
+            provides: vec![],
+            limits: AskedLimits::default(),
+            documentation: String::new(),
+        };
+        executor.add_plugin(&Tenant::default(), metadata, Digest::of(name.as_bytes()), 1).await.unwrap();
+    }
+    Node { executor, script, store }
+}
+pub(crate) async fn node() -> Node {
+    node_on(memory(), |_, _| {}).await
+}
+
+pub(crate) fn doc(steps: &str) -> Doc {
+    let text = format!("document: {{dsl: \"1.0\", namespace: t, name: w, version: 1.0.0}}\n{steps}\n");
+    Doc::parse(&text, &Limits::default()).unwrap()
+}
+pub(crate) fn wish(steps: &str, input: &str) -> Submit {
+    Submit {
+        tenant: Tenant::default(),
+        workflow: WorkflowChoice::Inline(doc(steps)),
+        input: Json::parse(input.as_bytes()).unwrap(),
+        labels: vec![],
+        idempotency: None,
+        traceparent: None,
+    }
+}
+
+impl Node {
+    pub(crate) async fn submit(&self, steps: &str, input: &str) -> RunId {
+        self.executor.submit(wish(steps, input)).await.unwrap().run
+    }
+    pub(crate) async fn ended(&self, run: RunId) -> RunDetail {
+        self.executor.wait(&Tenant::default(), run, Duration::from_secs(7_200)).await.unwrap().unwrap()
+    }
+    pub(crate) async fn run(&self, steps: &str, input: &str) -> RunDetail {
+        let run = self.submit(steps, input).await;
+        self.ended(run).await
+    }
+}

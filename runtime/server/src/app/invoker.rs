@@ -1,0 +1,72 @@
+//! The sandbox as the executor wants it: an [`Invocation`] becomes a [`Call`], and what a guest asks of its host is
+//! asked of the attempt's [`Reach`].
+
+use futures_util::future::BoxFuture;
+use heddle_core::json::Json;
+use heddle_core::outcome::AttemptEnd;
+use heddle_executor::{Clock as _, Invocation, Invoker, LogLevel, Reach, SystemClock};
+use heddle_host::{Call, CallScope, Host, HostCalls, Progress, ToolAnswer, ToolInfo};
+use std::sync::Arc;
+
+/// The host, as the executor's invoker.
+#[derive(Debug)]
+pub(super) struct Sandbox(pub(super) Host);
+
+impl Invoker for Sandbox {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, AttemptEnd> {
+        let call = Call {
+            component: invocation.plugin.digest,
+            kind: invocation.plugin.kind,
+            input: invocation.input,
+            state: invocation.state,
+            limits: invocation.limits,
+            scope: CallScope {
+                tenant: invocation.tenant,
+                run: invocation.run,
+                step: invocation.step,
+                item: invocation.item,
+                attempt: invocation.attempt,
+                idempotency_key: invocation.idempotency_key,
+                deadline_ms: invocation.deadline.0,
+                traceparent: invocation.traceparent,
+                seed: invocation.seed,
+                clock_ms: invocation.opened.0,
+            },
+            host_calls: Arc::new(Bridge(invocation.reach)),
+        };
+        Box::pin(self.0.call(call))
+    }
+}
+
+/// What one attempt may reach, as the host asks for it.
+struct Bridge(Arc<dyn Reach>);
+
+impl HostCalls for Bridge {
+    fn log(&self, _scope: &CallScope, level: heddle_host::LogLevel, line: &str) {
+        let level = match level {
+            heddle_host::LogLevel::Trace => LogLevel::Trace,
+            heddle_host::LogLevel::Debug => LogLevel::Debug,
+            heddle_host::LogLevel::Info => LogLevel::Info,
+            heddle_host::LogLevel::Warn => LogLevel::Warn,
+            heddle_host::LogLevel::Error => LogLevel::Error,
+        };
+        self.0.log(level, line);
+    }
+    fn progress(&self, _scope: &CallScope, progress: Progress) {
+        self.0.progress(&progress.stage, progress.percent, &progress.message);
+    }
+    fn tools(&self, _scope: &CallScope) -> Vec<ToolInfo> {
+        let granted = self.0.tools().into_iter().map(|metadata| ToolInfo {
+            name: metadata.reference(),
+            title: metadata.title.clone(),
+            description: metadata.description.clone(),
+            input_schema: metadata.input_schema.clone(),
+            output_schema: metadata.output_schema.clone(),
+        });
+        granted.collect()
+    }
+    fn call_tool(&self, _scope: &CallScope, name: String, input: Json, index: u64) -> BoxFuture<'static, ToolAnswer> {
+        let called = self.0.call_tool(name, input, index);
+        Box::pin(async move { ToolAnswer { result: called.await, at_ms: SystemClock.now().0 } })
+    }
+}

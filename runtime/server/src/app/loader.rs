@@ -1,0 +1,185 @@
+//! How a component becomes a plugin: inspected while its sender waits, then compiled, described, kept and registered
+//! behind the answer. Where each upload stands is remembered until the process ends; what is ready is on the shelf.
+
+use bytes::Bytes;
+use heddle_core::id::{Digest, Tenant};
+use heddle_executor::telemetry::{COMPILE_SECONDS, COMPILES};
+use heddle_executor::{Executor, PluginFault};
+use heddle_host::{ComponentFault, Host, Inspection, Loaded};
+use heddle_store::{RunStore, StoreFault};
+use metrics::{counter, histogram};
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+use tokio::sync::watch;
+
+/// Components on their way at the same time; further uploads are told to come back.
+const UNDER_WAY: usize = 64;
+/// Uploads whose end is remembered.
+const REMEMBERED: usize = 4_096;
+
+/// Where an uploaded component stands.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Standing {
+    /// What it shows without being run.
+    pub inspection: Inspection,
+    /// How far it is.
+    pub progress: Progress,
+}
+
+/// How far an uploaded component is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// It is being compiled, or waits for its turn.
+    Compiling,
+    /// Runs may use it.
+    Ready {
+        /// `kind:name@version`.
+        plugin: String,
+    },
+    /// It is not loaded.
+    Failed {
+        /// A kind of failure, or `version_conflict`.
+        code: &'static str,
+        /// One sentence each.
+        reasons: Vec<String>,
+    },
+}
+
+/// Why an upload was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum AcceptFault {
+    /// The bytes are no component that this host accepts.
+    #[error(transparent)]
+    Component(#[from] ComponentFault),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+    /// Too many are on their way.
+    #[error("{most} components are being compiled already; try again later")]
+    Busy {
+        /// How many there may be.
+        most: usize,
+    },
+}
+
+/// Loads components. Cheap to clone.
+#[derive(Clone)]
+pub struct Loader {
+    host: Host,
+    executor: Executor,
+    store: Arc<dyn RunStore>,
+    uploads: Arc<Mutex<BTreeMap<Digest, watch::Sender<Standing>>>>,
+}
+
+impl std::fmt::Debug for Loader {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Loader").field("uploads", &self.uploads().len()).finish_non_exhaustive()
+    }
+}
+
+impl Loader {
+    pub(super) fn new(host: Host, executor: Executor, store: Arc<dyn RunStore>) -> Loader {
+        Loader { host, executor, store, uploads: Arc::default() }
+    }
+
+    /// Takes a component: inspects it now, and goes on in the background. The same bytes again are not loaded twice,
+    /// unless they failed.
+    pub async fn accept(&self, tenant: Tenant, bytes: Bytes) -> Result<Standing, AcceptFault> {
+        Ok(self.begin(tenant, bytes).await?.borrow().clone())
+    }
+
+    /// The same, and waits for the end.
+    pub async fn load(&self, tenant: Tenant, bytes: Bytes) -> Result<Standing, AcceptFault> {
+        let mut standing = self.begin(tenant, bytes).await?;
+        let ended = standing.wait_for(|standing| standing.progress != Progress::Compiling).await.map(|ended| ended.clone());
+        // The sender lives as long as the upload is remembered; should it go away, the last word stands.
+        Ok(ended.unwrap_or_else(|_| standing.borrow().clone()))
+    }
+
+    /// Where the component with this digest stands.
+    pub async fn standing(&self, tenant: &Tenant, digest: Digest) -> Result<Option<Standing>, AcceptFault> {
+        if let Some(upload) = self.uploads().get(&digest) {
+            return Ok(Some(upload.borrow().clone()));
+        }
+        let Some(entry) = self.executor.plugins(tenant).into_iter().find(|entry| entry.digest == digest) else { return Ok(None) };
+        // Loaded before the process started: what it shows is read again from its bytes.
+        let Some(bytes) = self.store.blob(digest).await? else { return Ok(None) };
+        let inspection = self.inspect(Bytes::from_owner(bytes)).await?;
+        let plugin = format!("{}@{}", entry.metadata.reference(), entry.metadata.version);
+        Ok(Some(Standing { inspection, progress: Progress::Ready { plugin } }))
+    }
+
+    /// Reads a component without compiling any of it.
+    pub async fn inspect(&self, bytes: Bytes) -> Result<Inspection, ComponentFault> {
+        let host = self.host.clone();
+        let inspected = tokio::task::spawn_blocking(move || host.inspect(&bytes)).await;
+        inspected.unwrap_or_else(|fault| {
+            let faults = vec![format!("inspecting the component failed: {fault}")];
+            Err(ComponentFault { kind: heddle_core::outcome::FailureKind::Internal, faults })
+        })
+    }
+
+    async fn begin(&self, tenant: Tenant, bytes: Bytes) -> Result<watch::Receiver<Standing>, AcceptFault> {
+        let inspection = self.inspect(bytes.clone()).await?;
+        let digest = inspection.digest;
+        let mut uploads = self.uploads();
+        if let Some(upload) = uploads.get(&digest)
+            && !matches!(upload.borrow().progress, Progress::Failed { .. })
+        {
+            return Ok(upload.subscribe());
+        }
+        if uploads.values().filter(|upload| upload.borrow().progress == Progress::Compiling).count() >= UNDER_WAY {
+            return Err(AcceptFault::Busy { most: UNDER_WAY });
+        }
+        if uploads.len() >= REMEMBERED {
+            uploads.retain(|_, upload| upload.borrow().progress == Progress::Compiling);
+        }
+        let (upload, standing) = watch::channel(Standing { inspection, progress: Progress::Compiling });
+        uploads.insert(digest, upload.clone());
+        drop(uploads);
+        let loader = self.clone();
+        tokio::spawn(async move {
+            let progress = loader.finish(&tenant, digest, bytes).await;
+            upload.send_modify(|standing| standing.progress = progress);
+        });
+        Ok(standing)
+    }
+
+    async fn finish(&self, tenant: &Tenant, digest: Digest, bytes: Bytes) -> Progress {
+        let began = Instant::now();
+        let loaded = self.host.load(bytes.clone()).await;
+        histogram!(COMPILE_SECONDS).record(began.elapsed().as_secs_f64());
+        counter!(COMPILES, "result" => if loaded.is_ok() { "ready" } else { "failed" }).increment(1);
+        let progress = match loaded {
+            Ok(loaded) => self.register(tenant, digest, &bytes, loaded).await,
+            Err(fault) => Progress::Failed { code: fault.kind.word(), reasons: fault.faults },
+        };
+        match &progress {
+            Progress::Ready { plugin } => tracing::info!(plugin, %digest, ms = began.elapsed().as_millis() as u64, "a plugin is ready"),
+            Progress::Failed { code, reasons } => tracing::warn!(code, %digest, reasons = reasons.join("; "), "a component was not loaded"),
+            Progress::Compiling => {}
+        }
+        progress
+    }
+
+    async fn register(&self, tenant: &Tenant, digest: Digest, bytes: &Bytes, loaded: Loaded) -> Progress {
+        let plugin = format!("{}@{}", loaded.metadata.reference(), loaded.metadata.version);
+        let store_failed = |fault: StoreFault| Progress::Failed { code: "store_unavailable", reasons: vec![fault.to_string()] };
+        if let Err(fault) = self.executor.put_blob(Arc::from(&bytes[..])).await {
+            return store_failed(fault);
+        }
+        match self.executor.add_plugin(tenant, loaded.metadata, digest, bytes.len() as u64).await {
+            Ok(()) => Progress::Ready { plugin },
+            Err(fault @ PluginFault::VersionConflict { .. }) => {
+                Progress::Failed { code: "version_conflict", reasons: vec![fault.to_string()] }
+            }
+            Err(PluginFault::Store(fault)) => store_failed(fault),
+        }
+    }
+
+    fn uploads(&self) -> MutexGuard<'_, BTreeMap<Digest, watch::Sender<Standing>>> {
+        // Nothing that is done under this lock can leave it half done.
+        self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

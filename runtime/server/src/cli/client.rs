@@ -1,0 +1,228 @@
+//! Speaking to a node: over a socket, or to the same routes in this process. Both answer the same bytes, so every
+//! command is written once.
+
+use super::exit::Fault;
+use super::faults::FileFault;
+use super::paint::harmless;
+use axum::Router;
+use axum::body::Body;
+use bytes::Bytes;
+use futures_util::stream::BoxStream;
+use futures_util::{StreamExt as _, TryStreamExt as _};
+use hyper::header::CONTENT_TYPE;
+use hyper::{Method, Request};
+use serde_json::Value;
+use std::time::Duration;
+use tower::ServiceExt as _;
+
+/// How long a connection may take to open.
+const CONNECT: Duration = Duration::from_secs(5);
+
+/// A node to speak to.
+#[derive(Clone, Debug)]
+pub(crate) enum Client {
+    /// Over a socket.
+    There {
+        /// Its URL, without a slash at the end.
+        url: String,
+        /// The connections to it.
+        http: reqwest::Client,
+    },
+    /// In this process.
+    Here(Router),
+}
+
+/// A request.
+#[derive(Clone, Debug)]
+pub(crate) struct Ask<'a> {
+    method: Method,
+    path: &'a str,
+    headers: Vec<(&'static str, String)>,
+    body: Bytes,
+}
+
+impl<'a> Ask<'a> {
+    /// Reads something.
+    pub(crate) fn get(path: &'a str) -> Ask<'a> {
+        Ask { method: Method::GET, path, headers: Vec::new(), body: Bytes::new() }
+    }
+    /// Sends something of this type.
+    pub(crate) fn post(path: &'a str, media_type: &str, body: impl Into<Bytes>) -> Ask<'a> {
+        Ask { method: Method::POST, path, headers: vec![(CONTENT_TYPE.as_str(), media_type.to_owned())], body: body.into() }
+    }
+    /// The same, with a header.
+    pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Ask<'a> {
+        self.headers.push((name, value.into()));
+        self
+    }
+}
+
+/// An answer whose body has not been read yet.
+pub(crate) struct Answered {
+    pub(crate) status: u16,
+    pub(crate) retry_after_s: Option<u64>,
+    pub(crate) body: BoxStream<'static, Result<Bytes, String>>,
+}
+
+/// What a node refused, in its own words.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Refusal {
+    /// The HTTP status.
+    pub(crate) status: u16,
+    /// The stable code.
+    pub(crate) code: String,
+    /// What is wrong.
+    pub(crate) detail: String,
+    /// Each fault with its place.
+    pub(crate) errors: Vec<FileFault>,
+    /// Seconds before another try is useful.
+    pub(crate) retry_after_s: Option<u64>,
+}
+
+/// Why there is no answer as it was wanted.
+#[derive(Clone, Debug)]
+pub(crate) enum Refused {
+    /// The node refused.
+    By(Refusal),
+    /// Nobody answered, or not as a node does.
+    Fault(Fault),
+}
+
+impl From<Refused> for Fault {
+    fn from(refused: Refused) -> Fault {
+        match refused {
+            Refused::Fault(fault) => fault,
+            Refused::By(refusal) => refusal.into_fault(),
+        }
+    }
+}
+
+impl Refusal {
+    /// The refusal as the end of a command.
+    pub(crate) fn into_fault(self) -> Fault {
+        let mut message = harmless(&self.detail);
+        if self.errors.len() > 1 {
+            for error in &self.errors {
+                let place = if error.pointer.is_empty() { String::new() } else { format!("{}: ", error.pointer) };
+                message.push_str(&format!("\n  {place}{}", harmless(&error.message)));
+            }
+        }
+        let fault = match self.status {
+            401 | 403 => Fault::denied(message),
+            500..=599 => Fault::failed(message),
+            _ => Fault::usage(message),
+        };
+        let fault = fault.with_code(self.code.clone());
+        match self.code.as_str() {
+            "" => fault,
+            "plugin_missing" => fault.with_hint("load it with `heddle plugin push FILE`, or give its folder with `--plugins FOLDER`"),
+            code => fault.with_hint(format!("read docs/errors/{code}.md")),
+        }
+    }
+}
+
+impl Client {
+    /// A client of the node at this URL.
+    pub(crate) fn to(url: &str) -> Result<Client, Fault> {
+        let url = url.trim_end_matches('/').to_owned();
+        if !url.starts_with("http://") {
+            return Err(Fault::usage(format!("`{url}` is not a URL such as `http://127.0.0.1:7878`")));
+        }
+        let http = reqwest::Client::builder()
+            .connect_timeout(CONNECT)
+            .no_proxy()
+            .build()
+            .map_err(|error| Fault::failed(format!("the HTTP client cannot be made: {error}")))?;
+        Ok(Client::There { url, http })
+    }
+
+    /// Where it is, for people.
+    pub(crate) fn place(&self) -> &str {
+        match self {
+            Client::There { url, .. } => url,
+            Client::Here(_) => "this process",
+        }
+    }
+
+    /// Sends a request.
+    pub(crate) async fn send(&self, ask: Ask<'_>) -> Result<Answered, Fault> {
+        match self {
+            Client::There { url, http } => {
+                let mut request = http.request(ask.method, format!("{url}{}", ask.path)).body(ask.body);
+                for (name, value) in ask.headers {
+                    request = request.header(name, value);
+                }
+                let response = request.send().await.map_err(|error| Fault::unreachable(url, innermost(&error)))?;
+                let retry_after_s = retry_after(response.headers());
+                let status = response.status().as_u16();
+                let body = response.bytes_stream().map_err(|error| innermost(&error)).boxed();
+                Ok(Answered { status, retry_after_s, body })
+            }
+            Client::Here(router) => {
+                let mut request = Request::builder().method(ask.method).uri(ask.path);
+                for (name, value) in ask.headers {
+                    request = request.header(name, value);
+                }
+                let request = request.body(Body::from(ask.body)).map_err(|error| Fault::usage(format!("the request is not well-formed: {error}")))?;
+                // A router never fails; its error is `Infallible`.
+                let Ok(response) = router.clone().oneshot(request).await;
+                let retry_after_s = retry_after(response.headers());
+                let status = response.status().as_u16();
+                let body = response.into_body().into_data_stream().map_err(|error| error.to_string()).boxed();
+                Ok(Answered { status, retry_after_s, body })
+            }
+        }
+    }
+
+    /// Sends a request and reads an answer that is JSON.
+    pub(crate) async fn json(&self, ask: Ask<'_>) -> Result<Value, Refused> {
+        let text = self.text(ask).await?;
+        serde_json::from_str(&text).map_err(|error| {
+            Refused::Fault(Fault::failed(format!("`{}` answered something that is not JSON ({error}); is it a Heddle node?", self.place())))
+        })
+    }
+
+    /// Sends a request and reads an answer that is text.
+    pub(crate) async fn text(&self, ask: Ask<'_>) -> Result<String, Refused> {
+        let answered = self.send(ask).await.map_err(Refused::Fault)?;
+        let (status, retry_after_s) = (answered.status, answered.retry_after_s);
+        let read: Result<Vec<Bytes>, String> = answered.body.try_collect().await;
+        let bytes = read.map_err(|why| Refused::Fault(Fault::unreachable(self.place(), why)))?.concat();
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        match (200..300).contains(&status) {
+            true => Ok(text),
+            false => Err(Refused::By(refusal(status, retry_after_s, &text))),
+        }
+    }
+}
+
+fn retry_after(headers: &hyper::HeaderMap) -> Option<u64> {
+    headers.get(hyper::header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
+
+fn refusal(status: u16, retry_after_s: Option<u64>, text: &str) -> Refusal {
+    let problem: Value = serde_json::from_str(text).unwrap_or_default();
+    let word = |name: &str| problem[name].as_str().unwrap_or_default().to_owned();
+    let place = |value: &Value, name: &str| value[name].as_u64().and_then(|n| u32::try_from(n).ok());
+    let errors = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
+    let errors = errors.iter().map(|error| FileFault {
+        line: place(error, "line"),
+        column: place(error, "column"),
+        pointer: error["pointer"].as_str().unwrap_or_default().to_owned(),
+        message: error["message"].as_str().unwrap_or_default().to_owned(),
+    });
+    let detail = match word("detail") {
+        empty if empty.is_empty() => format!("the node answered {status}"),
+        detail => detail,
+    };
+    Refusal { status, code: word("code"), detail, errors: errors.collect(), retry_after_s }
+}
+
+/// The cause that says most: libraries wrap it several times.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}

@@ -1,0 +1,65 @@
+//! Faults of a file as a person wants them: the line, a caret under the place, what is wrong there.
+
+use super::paint::{Colour, Paint, harmless};
+use std::path::Path;
+
+/// One fault of a file.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct FileFault {
+    /// The line, from 1, where it is known.
+    pub(crate) line: Option<u32>,
+    /// The column, from 1.
+    pub(crate) column: Option<u32>,
+    /// JSON pointer to the part.
+    pub(crate) pointer: String,
+    /// What is wrong and what to do.
+    pub(crate) message: String,
+}
+
+/// All faults of a file, with the lines that they stand in.
+pub(crate) fn render(file: &Path, text: &str, faults: &[FileFault], paint: Paint) -> String {
+    let lines: Vec<&str> = text.lines().collect();
+    let mut out = String::new();
+    for fault in faults {
+        out.push('\n');
+        match fault.line {
+            Some(line) => out.push_str(&placed(file, &lines, line, fault, paint)),
+            None => out.push_str(&format!("  {}: {}\n", file.display(), unplaced(fault))),
+        }
+    }
+    out
+}
+
+fn unplaced(fault: &FileFault) -> String {
+    let message = harmless(&fault.message);
+    if fault.pointer.is_empty() { message } else { format!("{}: {message}", fault.pointer) }
+}
+
+fn placed(file: &Path, lines: &[&str], line: u32, fault: &FileFault, paint: Paint) -> String {
+    let column = fault.column.unwrap_or(1);
+    let number = line.to_string();
+    let bar = paint.with(Colour::Dim, "|");
+    let gutter = " ".repeat(number.len());
+    let shown: String = lines.get(line as usize - 1).unwrap_or(&"").chars().take(160).map(|c| if c == '\t' { ' ' } else { c }).collect();
+    let caret = " ".repeat((column as usize - 1).min(160));
+    let place = if fault.pointer.is_empty() { String::new() } else { format!(" ({})", fault.pointer) };
+    format!(
+        "  {}:{line}:{column}{place}\n  {number} {bar} {}\n  {gutter} {bar} {caret}{} {}\n",
+        file.display(),
+        harmless(&shown),
+        paint.with(Colour::Red, "^"),
+        harmless(&fault.message),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_caret_stands_under_the_place() {
+        let fault = FileFault { line: Some(2), column: Some(3), pointer: "/a/b".into(), message: "not so".into() };
+        let text = render(Path::new("w.yaml"), "a:\n  b: 1\n", &[fault], Paint::plain());
+        assert_eq!(text, "\n  w.yaml:2:3 (/a/b)\n  2 |   b: 1\n    |   ^ not so\n");
+    }
+}

@@ -1,0 +1,81 @@
+//! The input of a run, from what was typed: `--input` for the whole, `--arg` for a member.
+
+use super::exit::Fault;
+use heddle_core::json::Json;
+use heddle_core::value::{Map, Value};
+use std::io::Read as _;
+use std::sync::Arc;
+
+/// The input: `@file`, `-` for stdin, or JSON; then each `key=value` over it.
+pub(crate) fn input(whole: Option<&str>, args: &[String]) -> Result<Json, Fault> {
+    let mut value = match whole {
+        None => Value::map::<Arc<str>>([]),
+        Some(said) => {
+            let (text, from) = read(said)?;
+            parse(&text).map_err(|fault| Fault::usage(format!("{from} is not JSON: {fault}")))?
+        }
+    };
+    if args.is_empty() {
+        return Ok(Json::from_value(value));
+    }
+    let Value::Map(map) = &value else {
+        return Err(Fault::usage("`--arg` needs an input that is an object"));
+    };
+    let mut map: Map = (**map).clone();
+    for arg in args {
+        let Some((key, said)) = arg.split_once('=') else {
+            return Err(Fault::usage(format!("`--arg {arg}` has no `=`; write `--arg name=value` or `--arg name=@file`")));
+        };
+        map.insert(key.into(), member(said)?);
+    }
+    value = Value::Map(Arc::new(map));
+    Ok(Json::from_value(value))
+}
+
+/// `@file` is the file's text; what is JSON is that JSON; anything else is text.
+fn member(said: &str) -> Result<Value, Fault> {
+    if let Some(path) = said.strip_prefix('@') {
+        return Ok(Value::text(file(path)?));
+    }
+    Ok(parse(said).unwrap_or_else(|_| Value::text(said)))
+}
+
+fn parse(text: &str) -> Result<Value, heddle_core::json::JsonFault> {
+    heddle_core::json::parse_value(text.as_bytes())
+}
+
+fn read(said: &str) -> Result<(String, String), Fault> {
+    if said == "-" {
+        let mut text = String::new();
+        std::io::stdin().lock().read_to_string(&mut text).map_err(|error| Fault::usage(format!("stdin cannot be read: {error}")))?;
+        return Ok((text, "stdin".to_owned()));
+    }
+    match said.strip_prefix('@') {
+        Some(path) => Ok((file(path)?, format!("`{path}`"))),
+        None => Ok((said.to_owned(), "`--input`".to_owned())),
+    }
+}
+
+/// The text of a file.
+pub(crate) fn file(path: &str) -> Result<String, Fault> {
+    std::fs::read_to_string(path).map_err(|error| Fault::usage(format!("`{path}` cannot be read: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn members_go_over_the_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("lock");
+        std::fs::write(&path, "a\nb").unwrap();
+        let args = ["n=3".to_owned(), "t=three".to_owned(), format!("lock=@{}", path.display())];
+        let json = input(Some(r#"{"n":1,"keep":true}"#), &args).unwrap();
+        assert_eq!(json.text(), r#"{"keep":true,"lock":"a\nb","n":3,"t":"three"}"#);
+        assert_eq!(input(None, &[]).unwrap().text(), "{}");
+        assert!(input(Some("[1"), &[]).is_err());
+        assert!(input(Some("[1]"), &["a=1".into()]).is_err());
+        assert!(input(None, &["a".into()]).is_err());
+    }
+}

@@ -1,0 +1,102 @@
+//! The description of the API: derived from the routes and their types, completed with what is no type of a route: the
+//! one shape of every refusal, and the events of a stream.
+
+use super::Api;
+use super::problem::{MEDIA_TYPE, ProblemBody};
+use axum::Router;
+use axum::routing::get;
+use heddle_core::run::public::CATALOGUE;
+use hyper::header::CONTENT_TYPE;
+use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use utoipa::openapi::{Ref, RefOr, Response};
+use utoipa::{IntoResponses, OpenApi};
+
+/// Every status that a refusal can have, whatever the route.
+const REFUSALS: &[u16] = &[400, 404, 405, 408, 409, 413, 414, 415, 422, 429, 431, 500, 503];
+
+/// The refusals of every route.
+#[derive(Debug)]
+pub(super) struct Problems;
+
+impl IntoResponses for Problems {
+    fn responses() -> BTreeMap<String, RefOr<Response>> {
+        REFUSALS.iter().map(|status| (status.to_string(), RefOr::Ref(Ref::from_response_name("Problem")))).collect()
+    }
+}
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Heddle",
+        description = "Runs agents, tools and transforms as sandboxed WebAssembly components, woven into durable workflows.",
+        license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
+    ),
+    components(schemas(ProblemBody)),
+    tags(
+        (name = "runs", description = "Submit, follow, read and cancel runs."),
+        (name = "workflows", description = "Check, publish and read workflows."),
+        (name = "plugins", description = "Load and read plugins."),
+        (name = "node", description = "How the node is."),
+    ),
+)]
+struct Head;
+
+/// What the description begins with.
+pub(super) fn head() -> utoipa::openapi::OpenApi {
+    Head::openapi()
+}
+
+/// The description with what no route has.
+pub(super) fn complete(document: utoipa::openapi::OpenApi) -> Value {
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    let components = &mut document["components"];
+    components["responses"]["Problem"] = json!({
+        "description": "What was asked could not be done (RFC 9457). `code` says why; `type` is the page that explains it.",
+        "content": { MEDIA_TYPE: { "schema": { "$ref": "#/components/schemas/Problem" } } },
+    });
+    for event in CATALOGUE {
+        let data: Value = serde_json::from_str(event.schema).unwrap_or_default();
+        components["schemas"][format!("Event.{}", event.name)] = json!({
+            "description": event.title,
+            "type": "object",
+            "required": ["run", "time", "data"],
+            "properties": {
+                "run": { "type": "string", "format": "uuid" },
+                "time": { "type": "string", "format": "date-time" },
+                "data": data,
+            },
+        });
+    }
+    document
+}
+
+/// The description as text, the same bytes for the same program.
+pub(super) fn text(document: &Value) -> String {
+    let mut text = serde_json::to_string_pretty(&sorted(document)).unwrap_or_default();
+    text.push('\n');
+    text
+}
+
+/// Keys in order, whatever the map of `serde_json` is in this build.
+fn sorted(value: &Value) -> Value {
+    match value {
+        Value::Object(map) => {
+            let ordered: BTreeMap<&String, &Value> = map.iter().collect();
+            Value::Object(ordered.into_iter().map(|(key, value)| (key.clone(), sorted(value))).collect())
+        }
+        Value::Array(items) => Value::Array(items.iter().map(sorted).collect()),
+        other => other.clone(),
+    }
+}
+
+/// `/openapi.json`.
+pub(super) fn route(document: Arc<Value>) -> Router<Api> {
+    let text: Arc<str> = text(&document).into();
+    let answer = move || {
+        let text = text.clone();
+        async move { ([(CONTENT_TYPE, "application/json")], text.to_string()) }
+    };
+    Router::new().route("/openapi.json", get(answer))
+}

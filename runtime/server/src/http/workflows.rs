@@ -1,0 +1,168 @@
+//! Checking, publishing and reading workflows.
+
+use super::Api;
+use super::body::{Bound, Query, json, media_type, read, want_type};
+use super::codes::Code;
+use super::faults::{invalid_workflow, unreadable_document};
+use super::openapi::Problems;
+use super::problem::Problem;
+use super::submit::locate;
+use super::wire::catalog::{WorkflowDoc, WorkflowPage, WorkflowSummaryDoc, workflow};
+use axum::Json as Answer;
+use axum::extract::{Path, RawQuery, Request, State};
+use axum::response::{IntoResponse, Response};
+use bytes::Bytes;
+use heddle_core::document::{Doc, Fault, Place as TextPlace};
+use heddle_core::id::Tenant;
+use heddle_core::plan::Plan;
+use heddle_executor::{Novelty, WorkflowEntry};
+use hyper::{HeaderMap, StatusCode};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+const YAML: &[&str] = &["application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"];
+const TYPES: &[&str] = &["application/json", "application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"];
+
+pub(super) fn routes() -> OpenApiRouter<Api> {
+    OpenApiRouter::new().routes(routes!(list, publish)).routes(routes!(get)).routes(routes!(get_version))
+}
+
+/// A workflow as its author wrote it; the type of the body says how.
+pub(super) fn document(api: &Api, headers: &HeaderMap, bytes: &Bytes) -> Result<Doc, Problem> {
+    want_type(headers, TYPES)?;
+    match media_type(headers) {
+        Some(said) if YAML.contains(&&*said) => {
+            let unreadable = |message: String| unreadable_document(Fault { place: TextPlace::default(), path: String::new(), message });
+            let text = std::str::from_utf8(bytes).map_err(|_| unreadable("not UTF-8 text".to_owned()))?;
+            Doc::parse(text, &api.app.limits).map_err(unreadable_document)
+        }
+        // JSON keeps its lines too, once it is known to be JSON.
+        _ => {
+            let value = json(bytes)?;
+            let text = std::str::from_utf8(bytes).unwrap_or_default();
+            Ok(Doc::parse(text, &api.app.limits).unwrap_or_else(|_| Doc::of_value(value.value())))
+        }
+    }
+}
+
+/// Publish a version of a workflow, or only check it.
+///
+/// All faults are told at once. The same content again is not a new version; other content under a version that is
+/// taken is 409.
+#[utoipa::path(
+    post, path = "/v1/workflows", tag = "workflows", operation_id = "publishWorkflow",
+    params(("dryRun" = Option<bool>, Query, description = "Only check it.")),
+    request_body(description = "The workflow, as JSON or YAML.", content(
+        (serde_json::Value = "application/json"), (String = "application/yaml"),
+    )),
+    responses(
+        (status = 200, description = "It has no fault, or was published before.", body = WorkflowDoc),
+        (status = 201, description = "It was published.", body = WorkflowDoc, headers(("Location" = String, description = "Path of the version."))),
+        Problems,
+    ),
+)]
+async fn publish(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (parts, content) = request.into_parts();
+    let mut query = Query::of(parts.uri.query());
+    let dry_run = query.read("dryRun", "`true` or `false`", |text| text.parse::<bool>().ok()).unwrap_or(false);
+    query.finish()?;
+    let limits = &api.app.limits;
+    let bytes = read(&parts.headers, content, Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms }).await?;
+    let doc = document(&api, &parts.headers, &bytes)?;
+    let tenant = Tenant::default();
+    if dry_run {
+        let plan = api.app.executor.check_workflow(&tenant, &doc).map_err(invalid_workflow)?;
+        return Ok(Answer(workflow(&plan, "draft")).into_response());
+    }
+    let published = api.app.executor.publish(&tenant, &doc).await?;
+    let status = match published.novelty {
+        Novelty::New => StatusCode::CREATED,
+        Novelty::Known => StatusCode::OK,
+    };
+    let entry = &published.entry;
+    let path = format!("/v1/workflows/{}/{}/versions/{}", entry.namespace, entry.name, entry.version);
+    let mut response = (status, Answer(described(entry)?)).into_response();
+    locate(&mut response, &path);
+    Ok(response)
+}
+
+fn described(entry: &WorkflowEntry) -> Result<WorkflowDoc, Problem> {
+    let plan = Plan::reread(&entry.source).map_err(|faults| {
+        let first = faults.first().map(ToString::to_string).unwrap_or_default();
+        Problem::new(Code::Internal, format!("`{}/{}@{}` is damaged in the store: {first}", entry.namespace, entry.name, entry.version))
+    })?;
+    Ok(workflow(&plan, "active"))
+}
+
+/// List the published versions of all workflows, by name and version.
+#[utoipa::path(
+    get, path = "/v1/workflows", tag = "workflows", operation_id = "listWorkflows",
+    params(
+        ("cursor" = Option<String>, Query, description = "From the last page."),
+        ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Items of the page, at most `limits.page_items`."),
+    ),
+    responses((status = 200, description = "A page.", body = WorkflowPage), Problems),
+)]
+async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answer<WorkflowPage>, Problem> {
+    let mut query = Query::of(query.as_deref());
+    let after = query.get("cursor").unwrap_or_default();
+    let limit = query.page(api.app.limits.page_items);
+    query.finish()?;
+    let mut found = api.app.executor.workflows(&Tenant::default(), &after, limit + 1).await?;
+    let more = found.len() > limit as usize;
+    found.truncate(limit as usize);
+    let cursor = found.last().filter(|_| more).map(|(key, _)| key.clone());
+    let items = found.into_iter().map(|(_, entry)| WorkflowSummaryDoc {
+        name: format!("{}/{}", entry.namespace, entry.name),
+        version: entry.version.to_string(),
+        title: entry.title,
+        digest: entry.digest.to_string(),
+    });
+    Ok(Answer(WorkflowPage { items: items.collect(), cursor }))
+}
+
+fn none(name: &str) -> Problem {
+    let name: String = name.chars().take(200).collect();
+    Problem::new(Code::WorkflowNotFound, format!("no workflow `{name}` is published; `GET /v1/workflows` lists them"))
+}
+
+async fn newest(api: &Api, reference: &str) -> Result<Answer<WorkflowDoc>, Problem> {
+    let entry = api.app.executor.workflow(&Tenant::default(), reference).await?.ok_or_else(|| none(reference))?;
+    Ok(Answer(described(&entry)?))
+}
+
+/// Read the newest version of a workflow.
+#[utoipa::path(
+    get, path = "/v1/workflows/{namespace}/{name}", tag = "workflows", operation_id = "getWorkflow",
+    params(("namespace" = String, Path, description = "Its namespace."), ("name" = String, Path, description = "Its name.")),
+    responses((status = 200, description = "The workflow.", body = WorkflowDoc), Problems),
+)]
+async fn get(State(api): State<Api>, Path((namespace, name)): Path<(String, String)>, RawQuery(query): RawQuery) -> Result<Answer<WorkflowDoc>, Problem> {
+    Query::of(query.as_deref()).finish()?;
+    if name.contains('@') {
+        return Err(none(&format!("{namespace}/{name}")));
+    }
+    newest(&api, &format!("{namespace}/{name}")).await
+}
+
+/// Read one version of a workflow.
+#[utoipa::path(
+    get, path = "/v1/workflows/{namespace}/{name}/versions/{version}", tag = "workflows", operation_id = "getWorkflowVersion",
+    params(
+        ("namespace" = String, Path, description = "Its namespace."), ("name" = String, Path, description = "Its name."),
+        ("version" = String, Path, description = "Its version, such as `1.0.0`."),
+    ),
+    responses((status = 200, description = "The workflow.", body = WorkflowDoc), Problems),
+)]
+async fn get_version(
+    State(api): State<Api>,
+    Path((namespace, name, version)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Answer<WorkflowDoc>, Problem> {
+    Query::of(query.as_deref()).finish()?;
+    let shown = format!("{namespace}/{name}@{version}");
+    let version: semver::Version = version.parse().map_err(|_| none(&shown))?;
+    let versions = api.app.executor.workflow_versions(&Tenant::default(), &format!("{namespace}/{name}")).await?;
+    let entry = versions.iter().find(|entry| entry.version == version).ok_or_else(|| none(&shown))?;
+    Ok(Answer(described(entry)?))
+}

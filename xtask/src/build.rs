@@ -1,0 +1,27 @@
+//! Building the product's programs.
+//!
+//! Always with `--workspace`: cargo unites the features of the packages that are *selected*, so `-p heddle-server` and
+//! `--workspace` ask for different features of `rustix` or `wasmparser`, and wasmtime would be compiled for each.
+
+use crate::workspace::{Workspace, run};
+use anyhow::{Result, ensure};
+use std::path::PathBuf;
+
+/// Builds programs of the workspace in the dev profile, which is optimised, and gives their paths.
+///
+/// # Errors
+/// Where one does not compile.
+pub(crate) fn programs(workspace: &Workspace, names: &[&str]) -> Result<Vec<PathBuf>> {
+    let paths: Vec<PathBuf> = names.iter().map(|name| workspace.target.join("debug").join(name)).collect();
+    if paths.iter().any(|path| !path.exists()) {
+        println!("building {}: the first time this compiles wasmtime and SQLite, which takes minutes", names.join(", "));
+    }
+    let mut cargo = workspace.cargo("");
+    cargo.args(["build", "--workspace"]);
+    names.iter().for_each(|name| drop(cargo.args(["--bin", name])));
+    run(&mut cargo)?;
+    for path in &paths {
+        ensure!(path.exists(), "cargo built no `{}`; is `build.target` set in a configuration of yours?", path.display());
+    }
+    Ok(paths)
+}
