@@ -54,7 +54,7 @@ impl Journal {
     /// Makes the file in this folder.
     pub fn create(folder: &Path) -> anyhow::Result<Journal> {
         let file = folder.join("bare.db");
-        let db = connect(&file, 64 * 1024)?;
+        let mut db = connect(&file, 64 * 1024)?;
         db.execute_batch(
             "CREATE TABLE journal (id INTEGER PRIMARY KEY, run BLOB NOT NULL, seq INTEGER NOT NULL, \
              encoding INTEGER NOT NULL, checksum INTEGER NOT NULL, body BLOB NOT NULL) STRICT; \

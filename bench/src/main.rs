@@ -18,6 +18,7 @@ mod load;
 mod micro;
 mod pace;
 mod process;
+mod product;
 mod report;
 mod sandbox;
 
@@ -25,11 +26,18 @@ use anyhow::Context as _;
 use bare_loop::BareLoop;
 use clap::{Args, Parser, Subcommand};
 use pace::Pace;
+use product::Places;
 use report::{Report, Section};
 use sandbox::Sandboxes;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+
+/// Rows of the targets that are not measured here, and why.
+const LEFT_OUT: [&str; 2] = [
+    "three times Restate in the same run: Restate is not part of this repository; compare with a server of your own",
+    "100,000 parked runs: workflows cannot wait yet",
+];
 
 #[derive(Debug, Parser)]
 #[command(name = "heddle-bench", about = "Measures Heddle beside its bare parts.")]
@@ -110,10 +118,30 @@ async fn bench(options: Bench) -> anyhow::Result<()> {
         rows.extend(cached::rows(pace).await?);
         report.sections.push(Section { title: "in process", rows });
     }
+    match heddle(options.heddle) {
+        Ok(heddle) => {
+            let places = Places { heddle: &heddle, plugins: &plugins, data: data.path() };
+            product::measure(places, pace, &mut report).await?;
+        }
+        Err(fault) => report.left_out.push(format!("everything that needs the server: {fault}")),
+    }
+    report.left_out.extend(LEFT_OUT.map(str::to_owned));
     println!("{}", report.table());
     report.write(&json)?;
     println!("\nas JSON: {}", json.display());
     Ok(())
+}
+
+/// The server's binary.
+fn heddle(said: Option<PathBuf>) -> anyhow::Result<PathBuf> {
+    let beside = std::env::current_exe()?.with_file_name("heddle");
+    let path = said.unwrap_or(beside);
+    anyhow::ensure!(
+        path.is_file(),
+        "`{}` is not there; build it with `cargo build -p heddle-server`",
+        path.display()
+    );
+    Ok(path.canonicalize()?)
 }
 
 /// What is being measured, for whoever waits.

@@ -18,6 +18,12 @@ impl fmt::Display for Misuse {
 
 impl std::error::Error for Misuse {}
 
+impl Misuse {
+    pub(crate) fn new(what: String) -> Misuse {
+        Misuse(what)
+    }
+}
+
 impl Arguments {
     pub(crate) fn new(given: impl Iterator<Item = String>) -> Arguments {
         Arguments(given.collect())

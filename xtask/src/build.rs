@@ -14,14 +14,21 @@ use std::path::PathBuf;
 pub(crate) fn programs(workspace: &Workspace, names: &[&str]) -> Result<Vec<PathBuf>> {
     let paths: Vec<PathBuf> = names.iter().map(|name| workspace.target.join("debug").join(name)).collect();
     if paths.iter().any(|path| !path.exists()) {
-        println!("building {}: the first time this compiles wasmtime and SQLite, which takes minutes", names.join(", "));
+        println!(
+            "building {}: the first time this compiles wasmtime and SQLite, which takes minutes",
+            names.join(", ")
+        );
     }
     let mut cargo = workspace.cargo("");
     cargo.args(["build", "--workspace"]);
     names.iter().for_each(|name| drop(cargo.args(["--bin", name])));
     run(&mut cargo)?;
     for path in &paths {
-        ensure!(path.exists(), "cargo built no `{}`; is `build.target` set in a configuration of yours?", path.display());
+        ensure!(
+            path.exists(),
+            "cargo built no `{}`; is `build.target` set in a configuration of yours?",
+            path.display()
+        );
     }
     Ok(paths)
 }

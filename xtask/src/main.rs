@@ -45,15 +45,37 @@ const VERBS: &[Verb] = &[
         run: test::run,
     },
     Verb { name: "tidy", takes: "", about: "who may depend on whom, sizes, names, pages", run: tidy::run },
-    Verb { name: "plugins", takes: "", about: "build the bundled plugins and print their sizes", run: plugins::run },
-    Verb { name: "bench", takes: "[ARGUMENT]...", about: "measure; the arguments are the benchmark's own", run: bench::run },
-    Verb { name: "openapi", takes: "", about: "write the generated documents that tests compare", run: openapi::run },
-    Verb { name: "wit-lock", takes: "[--check]", about: "write or check the digests of the contract", run: wit_lock::run },
+    Verb {
+        name: "plugins",
+        takes: "",
+        about: "build the bundled plugins and print their sizes",
+        run: plugins::run,
+    },
+    Verb {
+        name: "bench",
+        takes: "[ARGUMENT]...",
+        about: "measure; the arguments are the benchmark's own",
+        run: bench::run,
+    },
+    Verb {
+        name: "openapi",
+        takes: "",
+        about: "write the generated documents that tests compare",
+        run: openapi::run,
+    },
+    Verb {
+        name: "wit-lock",
+        takes: "[--check]",
+        about: "write or check the digests of the contract",
+        run: wit_lock::run,
+    },
 ];
 
 fn usage() -> String {
     let width = VERBS.iter().map(|v| v.name.len() + 1 + v.takes.len()).max().unwrap_or(0);
-    let lines = VERBS.iter().map(|v| format!("  cargo xtask {:width$}  {}", format!("{} {}", v.name, v.takes), v.about));
+    let lines = VERBS
+        .iter()
+        .map(|v| format!("  cargo xtask {:width$}  {}", format!("{} {}", v.name, v.takes), v.about));
     format!("usage:\n{}", lines.collect::<Vec<_>>().join("\n"))
 }
 

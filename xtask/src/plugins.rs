@@ -19,7 +19,12 @@ pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
     arguments.finish()?;
     for component in build(workspace)? {
         let bytes = std::fs::metadata(&component.path)?.len();
-        println!("{:>7.1} KiB  {:<16} {}", bytes as f64 / 1024.0, component.name, workspace.shown(&component.path));
+        println!(
+            "{:>7.1} KiB  {:<16} {}",
+            bytes as f64 / 1024.0,
+            component.name,
+            workspace.shown(&component.path)
+        );
     }
     Ok(())
 }
@@ -36,7 +41,9 @@ pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Component>> {
     let folder = PathBuf::from(target).join(WASM).join("release");
     let components = list(&metadata["packages"]).iter().flat_map(|package| {
         let name = package["name"].as_str().unwrap_or_default().to_owned();
-        let libraries = list(&package["targets"]).iter().filter(|t| list(&t["crate_types"]).iter().any(|c| c == "cdylib"));
+        let libraries = list(&package["targets"])
+            .iter()
+            .filter(|t| list(&t["crate_types"]).iter().any(|c| c == "cdylib"));
         let file = libraries.filter_map(|t| t["name"].as_str()).next()?;
         Some(Component { name, path: folder.join(format!("{file}.wasm")) })
     });

@@ -28,7 +28,8 @@ pub(crate) fn wasm_target(workspace: &Workspace) -> Result<()> {
     println!("the toolchain lacks the target {WASM}; adding it");
     let mut rustup = Command::new("rustup");
     rustup.current_dir(workspace.path("plugins")).args(["target", "add", WASM]).stdin(Stdio::null());
-    run(&mut rustup).with_context(|| format!("install rustup, or the standard library of {WASM} from where rustc came"))
+    run(&mut rustup)
+        .with_context(|| format!("install rustup, or the standard library of {WASM} from where rustc came"))
 }
 
 /// What runs the tests.

@@ -29,14 +29,19 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Result<()>
 /// # Errors
 /// Where they differ, with each package that does.
 pub(crate) fn check(workspace: &Workspace) -> Result<()> {
-    let locked = std::fs::read_to_string(workspace.path(LOCK)).with_context(|| format!("`{LOCK}` cannot be read"))?;
-    let locked: Map<String, Value> = serde_json::from_str(&locked).with_context(|| format!("`{LOCK}` is not an object"))?;
+    let locked =
+        std::fs::read_to_string(workspace.path(LOCK)).with_context(|| format!("`{LOCK}` cannot be read"))?;
+    let locked: Map<String, Value> =
+        serde_json::from_str(&locked).with_context(|| format!("`{LOCK}` is not an object"))?;
     let found = digests(workspace)?;
     let names = locked.keys().chain(found.keys()).collect::<std::collections::BTreeSet<_>>();
-    let differ: Vec<&str> = names.into_iter().filter(|n| locked.get(*n) != found.get(*n)).map(|n| &**n).collect();
+    let differ: Vec<&str> =
+        names.into_iter().filter(|n| locked.get(*n) != found.get(*n)).map(|n| &**n).collect();
     match differ.is_empty() {
         true => Ok(()),
-        false => bail!("{} differs from `{LOCK}`; if that is meant, run `cargo xtask wit-lock`", differ.join(", ")),
+        false => {
+            bail!("{} differs from `{LOCK}`; if that is meant, run `cargo xtask wit-lock`", differ.join(", "))
+        }
     }
 }
 
@@ -49,7 +54,8 @@ fn digests(workspace: &Workspace) -> Result<Map<String, Value>> {
             text += &normalised(&std::fs::read_to_string(file)?);
         }
         let package = text.split_once(';').and_then(|(head, _)| head.strip_prefix("package "));
-        let package = package.with_context(|| format!("`wit/{name}` does not open with its package"))?.to_owned();
+        let package =
+            package.with_context(|| format!("`wit/{name}` does not open with its package"))?.to_owned();
         let folder_of = package.rsplit(':').next().unwrap_or_default().replace('@', "-");
         ensure!(folder_of == name, "`wit/{name}` holds `{package}`, which belongs into `wit/{folder_of}`");
         packages.insert(package, format!("sha256:{}", hex(&Sha256::digest(text))).into());
@@ -58,7 +64,8 @@ fn digests(workspace: &Workspace) -> Result<Map<String, Value>> {
 }
 
 fn sorted(folder: &std::path::Path) -> Result<Vec<std::path::PathBuf>> {
-    let entries = std::fs::read_dir(folder).with_context(|| format!("`{}` cannot be read", folder.display()))?;
+    let entries =
+        std::fs::read_dir(folder).with_context(|| format!("`{}` cannot be read", folder.display()))?;
     let mut paths = entries.map(|e| Ok(e?.path())).collect::<Result<Vec<_>>>()?;
     paths.sort();
     Ok(paths)
@@ -71,7 +78,8 @@ fn normalised(text: &str) -> String {
     while let Some(at) = rest.find("//").into_iter().chain(rest.find("/*")).min() {
         bare += &rest[..at];
         bare.push(' ');
-        let (comment, end) = if rest[at..].starts_with("//") { (&rest[at..], "\n") } else { (&rest[at + 2..], "*/") };
+        let (comment, end) =
+            if rest[at..].starts_with("//") { (&rest[at..], "\n") } else { (&rest[at + 2..], "*/") };
         rest = comment.split_once(end).map_or("", |(_, after)| after);
     }
     bare += rest;

@@ -19,7 +19,8 @@ impl Workspace {
     /// # Errors
     /// Where cargo cannot read its manifests.
     pub(crate) fn open() -> Result<Workspace> {
-        let here = std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
+        let here =
+            std::env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
         let root = Path::new(&here).parent().context("`xtask` is a folder of the workspace")?.to_owned();
         let metadata = metadata(&root)?;
         let target = metadata["target_directory"].as_str().context("cargo names no target folder")?.into();
@@ -64,7 +65,8 @@ fn metadata(folder: &Path) -> Result<Value> {
 
 /// The command as one would type it.
 pub(crate) fn typed(command: &Command) -> String {
-    let program = Path::new(command.get_program()).file_stem().unwrap_or_default().to_string_lossy().into_owned();
+    let program =
+        Path::new(command.get_program()).file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let quoted = |word: &str| match word.contains([' ', '(', '&']) {
         true => format!("'{word}'"),
         false => word.to_owned(),

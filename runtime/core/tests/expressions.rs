@@ -52,7 +52,7 @@ fn eval_with(text: &str, scope: &Fixed) -> Result<String, String> {
 }
 fn scope() -> Fixed {
     Fixed {
-        input: Json::parse(INPUT.as_bytes()).unwrap().value().clone(),
+        input: Json::trusted(INPUT).value().clone(),
         output: Ok(Value::map([("ok", Value::Bool(true))])),
     }
 }

@@ -13,7 +13,7 @@ use tokio::sync::broadcast;
 #[derive(Clone, Debug)]
 pub(crate) enum Told {
     /// The events of one committed row.
-    Committed(u64, Arc<Vec<PublicEvent>>),
+    Committed(Arc<Vec<PublicEvent>>),
     /// Something that is not kept: progress, a log line.
     Transient(Arc<PublicEvent>),
 }

@@ -71,7 +71,7 @@ pub(crate) enum Exit {
 
 enum Happening {
     Committed(u64, Result<u64, AppendFault>),
-    Ended(AttemptResult),
+    Ended(Box<AttemptResult>),
     Nudged(Nudge),
     Time,
 }
@@ -214,7 +214,7 @@ impl Driver {
                 Some(ended) = self.attempts.next(), if may_decide && !self.attempts.is_empty() => {
                     // An aborted attempt has nothing to say.
                     if let Ok(result) = ended {
-                        return Happening::Ended(result);
+                        return Happening::Ended(Box::new(result));
                     }
                 }
                 Some(nudge) = self.inbox.recv(), if may_decide => return Happening::Nudged(nudge),
@@ -227,7 +227,7 @@ impl Driver {
         match happening {
             Happening::Committed(seq, result) => self.committed(seq, result).await,
             Happening::Ended(result) => {
-                let mut inputs = vec![self.ended(result)];
+                let mut inputs = vec![self.ended(*result)];
                 while inputs.len() < TAKEN_TOGETHER {
                     match self.attempts.next().now_or_never().flatten() {
                         Some(Ok(result)) => inputs.push(self.ended(result)),
@@ -521,7 +521,7 @@ impl Driver {
         }
         if self.shared.bus.is_heard(self.run.id) {
             let events = public_events(seq, batch, &self.snapshot.plan);
-            self.shared.bus.tell(self.run.id, Told::Committed(seq, Arc::new(events)));
+            self.shared.bus.tell(self.run.id, Told::Committed(Arc::new(events)));
         }
         if matches!(batch.events.last(), Some(Event::RunFinished { .. })) {
             let view = self.run.view();

@@ -261,7 +261,7 @@ impl Following {
                     }
                 }
                 Stage::Live => match self.live.recv().await {
-                    Ok(Told::Committed(_, events)) => self.queue(events.iter().cloned()),
+                    Ok(Told::Committed(events)) => self.queue(events.iter().cloned()),
                     Ok(Told::Transient(event)) => self.ready.push_back((*event).clone()),
                     Err(RecvError::Lagged(_)) => {
                         metrics::counter!(crate::telemetry::SUBSCRIBERS_DROPPED).increment(1);

@@ -28,7 +28,7 @@ pub struct PluginEntry {
 
 impl PluginEntry {
     /// What a run keeps of it.
-    pub fn pinned(&self) -> Pinned {
+    pub(crate) fn pinned(&self) -> Pinned {
         Pinned {
             kind: self.metadata.kind,
             name: self.metadata.name.clone(),
@@ -61,7 +61,7 @@ type Versions = BTreeMap<semver::Version, PluginEntry>;
 
 /// The plugins of every tenant.
 #[derive(Debug, Default)]
-pub struct Registry {
+pub(crate) struct Registry {
     held: RwLock<Held>,
 }
 
@@ -76,7 +76,7 @@ const PAGE: u32 = 200;
 
 impl Registry {
     /// Reads the tenant's plugins from the shelf.
-    pub async fn load(&self, shelf: &dyn Shelf, tenant: &Tenant) -> Result<(), StoreFault> {
+    pub(crate) async fn load(&self, shelf: &dyn Shelf, tenant: &Tenant) -> Result<(), StoreFault> {
         let mut after = String::new();
         loop {
             let page = shelf.scan(&collection(PLUGINS, tenant), &after, PAGE).await?;
@@ -104,7 +104,7 @@ impl Registry {
     }
 
     /// Takes a plugin whose component has been compiled and described. The same bytes again change nothing.
-    pub async fn add(
+    pub(crate) async fn add(
         &self,
         shelf: &dyn Shelf,
         tenant: &Tenant,
@@ -135,11 +135,11 @@ impl Registry {
     }
 
     /// Grows with every change.
-    pub fn epoch(&self) -> u64 {
+    pub(crate) fn epoch(&self) -> u64 {
         self.held.read().unwrap_or_else(PoisonError::into_inner).epoch
     }
     /// Every version of every plugin of the tenant, by kind and name, oldest version first.
-    pub fn all(&self, tenant: &Tenant) -> Vec<PluginEntry> {
+    pub(crate) fn all(&self, tenant: &Tenant) -> Vec<PluginEntry> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         held.tenants
             .get(tenant)
@@ -150,13 +150,13 @@ impl Registry {
             .collect()
     }
     /// The newest version that the reference can mean.
-    pub fn resolve(&self, tenant: &Tenant, reference: &PluginRef) -> Option<PluginEntry> {
+    pub(crate) fn resolve(&self, tenant: &Tenant, reference: &PluginRef) -> Option<PluginEntry> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let versions = held.tenants.get(tenant)?.get(&(reference.kind, reference.name.clone()))?;
         versions.iter().rev().find(|(v, _)| reference.range.matches(v)).map(|(_, e)| e.clone())
     }
     /// The newest version of everything that these patterns (`kind:name`, `kind:*`) grant, by name.
-    pub fn granted(&self, tenant: &Tenant, patterns: &[Arc<str>]) -> Vec<PluginEntry> {
+    pub(crate) fn granted(&self, tenant: &Tenant, patterns: &[Arc<str>]) -> Vec<PluginEntry> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let Some(plugins) = held.tenants.get(tenant) else { return Vec::new() };
         let granted = |kind: PluginKind, name: &str| {
@@ -171,14 +171,14 @@ impl Registry {
         newest.cloned().collect()
     }
     /// The registry as the checks of one tenant's workflows see it.
-    pub fn catalog<'a>(&'a self, tenant: &'a Tenant) -> TenantCatalog<'a> {
+    pub(crate) fn catalog<'a>(&'a self, tenant: &'a Tenant) -> TenantCatalog<'a> {
         TenantCatalog { registry: self, tenant }
     }
 }
 
 /// A tenant's plugins.
 #[derive(Debug)]
-pub struct TenantCatalog<'a> {
+pub(crate) struct TenantCatalog<'a> {
     registry: &'a Registry,
     tenant: &'a Tenant,
 }

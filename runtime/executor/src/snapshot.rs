@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 /// A checked workflow with its plugins pinned.
 #[derive(Clone, Debug)]
-pub struct Snapshot {
+pub(crate) struct Snapshot {
     /// Digest of its stored form.
     pub digest: Digest,
     /// The plan.
@@ -26,7 +26,7 @@ pub struct Snapshot {
 /// A plugin that an agent may call.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Granted {
+pub(crate) struct Granted {
     /// The plugin.
     pub pin: Arc<Pinned>,
     /// What it says of itself.
@@ -52,7 +52,7 @@ pub struct Unresolved {
 }
 
 /// Snapshots, by what they were made from and by their digest.
-pub struct Snapshots {
+pub(crate) struct Snapshots {
     made: moka::sync::Cache<(Tenant, Digest, u64), Arc<Snapshot>>,
     by_digest: moka::sync::Cache<Digest, Arc<Snapshot>>,
     store: Arc<dyn RunStore>,
@@ -77,12 +77,12 @@ pub enum SnapshotFault {
 
 impl Snapshots {
     /// An empty collection in front of this store, of at most so many.
-    pub fn new(store: Arc<dyn RunStore>, most: u64) -> Snapshots {
+    pub(crate) fn new(store: Arc<dyn RunStore>, most: u64) -> Snapshots {
         Snapshots { made: moka::sync::Cache::new(most), by_digest: moka::sync::Cache::new(most), store }
     }
 
     /// Pins the plan's plugins as they are now, and keeps the result in the store.
-    pub async fn make(
+    pub(crate) async fn make(
         &self,
         tenant: &Tenant,
         plan: &Arc<Plan>,
@@ -119,7 +119,7 @@ impl Snapshots {
     }
 
     /// The snapshot of a run that was accepted before.
-    pub async fn get(&self, digest: Digest) -> Result<Arc<Snapshot>, StoreFault> {
+    pub(crate) async fn get(&self, digest: Digest) -> Result<Arc<Snapshot>, StoreFault> {
         if let Some(snapshot) = self.by_digest.get(&digest) {
             return Ok(snapshot);
         }

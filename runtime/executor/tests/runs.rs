@@ -1,3 +1,4 @@
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 //! Whole runs through the executor: what is begun when, what is cached, what a crash, a cancel and a drain leave.
 
 mod support;

@@ -50,7 +50,9 @@ impl Linked {
             })
         };
         link().map_err(|fault| {
-            ComponentFault::invalid(format!("its interfaces are not those of this host: {fault:#}; build against `heddle:plugin@{CONTRACT_VERSION}`"))
+            ComponentFault::invalid(format!(
+                "its interfaces are not those of this host: {fault:#}; build against `heddle:plugin@{CONTRACT_VERSION}`"
+            ))
         })
     }
 

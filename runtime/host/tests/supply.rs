@@ -75,13 +75,14 @@ fn bombs() -> Vec<(&'static str, String)> {
     let mut body =
         "(local.set $x (i32.add (i32.mul (local.get $x) (local.get $x)) (i32.const 3)))".repeat(20_000);
     body = format!("(func (param $x i32) {body})");
-    vec![("nested", nested.repeat(12)), ("tables", table.repeat(12)), ("long", body.repeat(6))]
+    vec![("nested", nested.repeat(12)), ("tables", table.repeat(12)), ("long", body.repeat(40))]
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compile_bomb_is_stopped_and_nobody_else_is_late() {
     let bench = Bench::with(|limits| limits.set("compile_ms", 1_000).unwrap());
     let quick = bench.load(&Guest::transform("quick")).await;
+    let mut stopped = Vec::new();
     for (name, items) in bombs() {
         let began = Instant::now();
         let guest = Guest::tool("bomb").items(&items);
@@ -92,6 +93,7 @@ async fn a_compile_bomb_is_stopped_and_nobody_else_is_late() {
         }
         if let Err(refused) = bomb.await.unwrap() {
             assert_eq!(refused.kind, FailureKind::CompileLimit, "{name}: {refused}");
+            stopped.push(name);
         }
         assert!(
             ran > 0 && began.elapsed() < Duration::from_secs(20),
@@ -99,6 +101,7 @@ async fn a_compile_bomb_is_stopped_and_nobody_else_is_late() {
             began.elapsed()
         );
     }
+    assert!(stopped.contains(&"long"), "{stopped:?}");
     bench.is_well().await;
 }
 

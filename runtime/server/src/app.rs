@@ -10,8 +10,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use heddle_core::id::Digest;
 use heddle_core::limits::Limits;
+use heddle_core::outcome::FailureKind;
 use heddle_executor::{Executor, Parts, Settings, SystemClock};
-use heddle_host::{Compiler, ComponentSource, Host, HostConfig};
+use heddle_host::{Compiler, ComponentFault, ComponentSource, Host, HostConfig, Inspection, NoComponents};
 use heddle_store::{MemoryStore, ReportDepth, RunStore, Shelf, SqliteOptions, SqliteStore, StoreClock, StoreFault, StoreReport};
 use invoker::Sandbox;
 use loader::Loader;
@@ -151,4 +152,21 @@ pub async fn look_at_store(folder: &Path) -> Result<Option<StoreReport>, StoreFa
     }
     let store = SqliteStore::open(SqliteOptions::new(folder, Arc::new(|_| {})))?;
     store.report(ReportDepth::Deep).await.map(Some)
+}
+
+/// Reads a component without a node: no store, nothing compiled.
+///
+/// # Errors
+/// Everything that is wrong with it, as far as it can be known without running it.
+pub fn inspect_component(bytes: &[u8]) -> Result<Inspection, ComponentFault> {
+    let internal = |fault: String| ComponentFault { kind: FailureKind::Internal, faults: vec![fault] };
+    let folder = tempfile::tempdir().map_err(|error| internal(error.to_string()))?;
+    let host = Host::new(HostConfig {
+        limits: Limits::default(),
+        cache_dir: folder.path().to_owned(),
+        compiler: Compiler { program: "heddle".into(), args: Vec::new() },
+        guest_threads: 1,
+        components: Arc::new(NoComponents),
+    });
+    host.map_err(|fault| internal(fault.to_string()))?.inspect(bytes)
 }

@@ -126,7 +126,7 @@ impl MemoryStore {
 /// Something stored that a test spoils.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Damage {
-    /// A row of a journal.
+    /// A row of a journal: its first attempt becomes the second, which is as good JSON as before.
     Journal(RunId, u64),
     /// The bytes of a value.
     Blob(Digest),

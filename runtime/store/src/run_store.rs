@@ -39,12 +39,15 @@ pub trait RunStore: Send + Sync + 'static {
     fn runs(&self, query: RunQuery) -> BoxFuture<'static, Result<Vec<RunRow>, StoreFault>>;
 
     /// Hands the node up to `limit` runs that nobody living drives and that have something to do: queued, due,
-    /// with a message, or left behind by a node whose lease has ended. They are its own from then on.
+    /// with a message, or left behind by a node whose lease has ended. They are its own from then on. The oldest go
+    /// first, in turn with those that were left behind. Without a living lease there are none.
     fn claim(&self, lease: &Lease, limit: u32) -> BoxFuture<'static, Result<Vec<RunRow>, StoreFault>>;
-    /// Gives runs back without ending the lease: parked ones until they are due, or all at a drain.
+    /// Gives runs back without ending the lease: parked ones until they are due, or all at a drain. A run whose status
+    /// is waiting or paused is claimed again when it is due or has a message, any other at once.
     fn release(&self, lease: &Lease, runs: Vec<RunId>) -> BoxFuture<'static, Result<(), StoreFault>>;
 
-    /// Puts a message in a run's inbox and makes the run due. The same `unique` again is the same message.
+    /// Puts a message in a run's inbox and makes the run claimable if nobody drives it. The same `unique` again is the
+    /// same message until it is consumed.
     /// `false` when the run does not exist or has ended.
     fn send(&self, run: RunId, unique: Arc<str>, body: Json) -> BoxFuture<'static, Result<bool, StoreFault>>;
     /// The messages of a run, in order.
@@ -52,7 +55,8 @@ pub trait RunStore: Send + Sync + 'static {
 
     /// A value by its digest, checked against it.
     fn blob(&self, digest: Digest) -> BoxFuture<'static, Result<Option<Arc<[u8]>>, StoreFault>>;
-    /// Keeps a value outside any run: a component, a workflow's source. Answered after the commit.
+    /// Keeps a value outside any run, for good: a component, a workflow's source. Answered after the commit. What
+    /// belongs to runs rides in their appends instead, and goes with the last run or cache entry that names it.
     fn put_blob(&self, blob: Blob) -> BoxFuture<'static, Result<(), StoreFault>>;
 
     /// A cache entry of this tenant that has not ended at `now`; its use is noted for the coarse LRU.

@@ -38,7 +38,8 @@ impl Backend for Sqlite {
         let db = Connection::open(self.folder.path().join("heddle.db")).unwrap();
         let changed = match what {
             Damage::Journal(run, seq) => db.execute(
-                "UPDATE journal SET body = cast(replace(body, 'attempt', 'attemqt') AS BLOB) WHERE run = ?1 AND seq = ?2",
+                r#"UPDATE journal SET body = cast(replace(body, '"attempt":1', '"attempt":2') AS BLOB)
+                   WHERE run = ?1 AND seq = ?2"#,
                 (run.0.to_be_bytes(), *seq as i64),
             ),
             Damage::Blob(digest) => {

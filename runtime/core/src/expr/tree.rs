@@ -291,7 +291,7 @@ impl Resolver<'_> {
             Parsed::Select(s) if !s.test && is_steps(&s.operand) => self.step_named(&s.field),
             Parsed::Call(c) if c.func_name == op::INDEX && c.args.len() == 2 && is_steps(&c.args[0]) => {
                 match &c.args[1].expr {
-                    Parsed::Literal(LiteralValue::String(id)) => self.step_named(&id.inner().to_owned()),
+                    Parsed::Literal(LiteralValue::String(id)) => self.step_named(id.inner()),
                     _ => {
                         self.unsupported("a step is named by a literal, so that the plan knows what waits for what: `steps[\"id\"]`");
                         Some(0)

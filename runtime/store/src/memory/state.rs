@@ -285,9 +285,11 @@ impl State {
     pub(super) fn damage(&mut self, what: &Damage) {
         match what {
             Damage::Journal(run, seq) => {
-                let row = self.journals.get_mut(run).and_then(|rows| rows.get_mut(*seq as usize - 1));
-                if let Some(byte) = row.and_then(|coded| coded.body.last_mut()) {
-                    *byte ^= 1;
+                if let Some(coded) =
+                    self.journals.get_mut(run).and_then(|rows| rows.get_mut(*seq as usize - 1))
+                {
+                    let body = String::from_utf8_lossy(&coded.body).replace("\"attempt\":1", "\"attempt\":2");
+                    coded.body = body.into_bytes();
                 }
             }
             Damage::Blob(digest) => {

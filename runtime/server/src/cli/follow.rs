@@ -1,0 +1,147 @@
+//! Following a run to its end: its events, from the first, over as many connections as it takes.
+
+use super::client::{Ask, Client, Refused};
+use super::exit::Fault;
+use super::out::note;
+use super::paint::{Paint, stderr_is_live};
+use super::sse::Reader;
+use super::tree::{Picture, Screen};
+use futures_util::StreamExt as _;
+use serde_json::Value;
+use std::time::Duration;
+
+/// How often a picture is drawn at most.
+const FRAME: Duration = Duration::from_millis(80);
+/// How long to wait before coming back to a node that went away.
+const COME_BACK: Duration = Duration::from_millis(500);
+/// How many times in a row a node may be away.
+const TRIES: u32 = 60;
+
+/// How a run is shown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Show {
+    /// Drawn, or told line by line where there is no terminal.
+    People,
+    /// Not at all.
+    Nothing,
+}
+
+/// What to do when the person presses Ctrl-C.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum OnInterrupt {
+    /// Cancel the run, and go on following it.
+    Cancel,
+    /// Stop following.
+    Leave,
+}
+
+struct Follower<'a> {
+    client: &'a Client,
+    run: &'a str,
+    picture: Picture,
+    screen: Option<Screen>,
+    show: Show,
+    paint: Paint,
+    last: Option<String>,
+}
+
+/// Follows a run to its end and gives its document.
+pub(crate) async fn follow(client: &Client, run: &str, show: Show, on_interrupt: OnInterrupt) -> Result<Value, Fault> {
+    let graph = client.json(Ask::get(&format!("/v1/runs/{run}/graph"))).await?;
+    let live = show == Show::People && stderr_is_live();
+    let mut follower = Follower {
+        client,
+        run,
+        picture: Picture::new(&graph),
+        screen: live.then(Screen::default),
+        show,
+        paint: Paint::for_stderr(),
+        last: None,
+    };
+    let mut interrupts = 0;
+    loop {
+        tokio::select! {
+            followed = follower.to_the_end() => {
+                followed?;
+                break;
+            }
+            _ = tokio::signal::ctrl_c() => {
+                interrupts += 1;
+                if on_interrupt == OnInterrupt::Leave || interrupts > 1 {
+                    return Err(Fault::failed(format!("no longer following run {run}")).with_hint(format!("`heddle runs watch {run}`")));
+                }
+                note("cancelling; press Ctrl-C again to leave at once");
+                let path = format!("/v1/runs/{run}/cancel");
+                // It may have ended in between; following it tells.
+                let _ = client.text(Ask::post(&path, "application/json", r#"{"reason":"interrupted at the terminal"}"#)).await;
+            }
+        }
+    }
+    Ok(client.json(Ask::get(&format!("/v1/runs/{run}"))).await?)
+}
+
+impl Follower<'_> {
+    async fn to_the_end(&mut self) -> Result<(), Fault> {
+        let mut away = 0;
+        while !self.picture.is_over() {
+            match self.once().await {
+                Ok(()) => away = 0,
+                Err(Refused::By(refusal)) => return Err(refusal.into_fault()),
+                Err(Refused::Fault(fault)) => {
+                    away += 1;
+                    if away >= TRIES {
+                        return Err(fault);
+                    }
+                    tokio::time::sleep(COME_BACK).await;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// One connection, from the event that was seen last.
+    async fn once(&mut self) -> Result<(), Refused> {
+        let path = format!("/v1/runs/{}/events", self.run);
+        let mut ask = Ask::get(&path);
+        if let Some(last) = &self.last {
+            ask = ask.with("last-event-id", last.clone());
+        }
+        let answered = self.client.send(ask).await.map_err(Refused::Fault)?;
+        if answered.status != 200 {
+            // The plain reader makes a refusal of it, with its words.
+            return self.client.text(Ask::get(&format!("/v1/runs/{}", self.run))).await.map(drop);
+        }
+        let (mut body, mut reader) = (answered.body, Reader::default());
+        let mut frames = tokio::time::interval(FRAME);
+        loop {
+            tokio::select! {
+                chunk = body.next() => match chunk {
+                    Some(Ok(chunk)) => self.take(reader.take(&chunk)),
+                    Some(Err(why)) => return Err(Refused::Fault(Fault::unreachable(self.client.place(), why))),
+                    None => break,
+                },
+                _ = frames.tick(), if self.screen.is_some() => self.draw(),
+            }
+        }
+        self.draw();
+        Ok(())
+    }
+
+    fn take(&mut self, events: Vec<super::sse::Event>) {
+        for event in events {
+            let line = self.picture.take(&event);
+            if let (Some(line), Show::People, None) = (line, self.show, &self.screen) {
+                note(&line);
+            }
+            if event.id.is_some() {
+                self.last = event.id;
+            }
+        }
+    }
+
+    fn draw(&mut self) {
+        if let Some(screen) = &mut self.screen {
+            screen.draw(&self.picture, self.paint);
+        }
+    }
+}

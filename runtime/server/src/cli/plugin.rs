@@ -1,0 +1,203 @@
+//! `heddle plugin`: loading plugins into a node and looking at them.
+
+use super::client::{Ask, Client, Refused};
+use super::exit::{Exit, Fault};
+use super::follow::Show;
+use super::paint::{Colour, Paint, harmless};
+use super::runs::encode;
+use super::{Context, out};
+use bytes::Bytes;
+use clap::Subcommand;
+use futures_util::{StreamExt as _, stream};
+use serde_json::Value;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// Components that are sent at the same time.
+const AT_ONCE: usize = 4;
+/// How often a component that is being compiled is looked at.
+const LOOK: Duration = Duration::from_millis(50);
+
+#[derive(Subcommand, Debug)]
+pub(super) enum PluginCommand {
+    /// List the plugins that a node has loaded.
+    Ls {
+        /// Only this one.
+        name: Option<String>,
+    },
+    /// Load components into a node; the next run may use them.
+    Push {
+        /// `*.wasm` files, or folders of them.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
+    /// Show a plugin of a node, or read a component without loading it.
+    Inspect {
+        /// A file, or `name` or `kind:name` of a loaded plugin.
+        what: String,
+    },
+}
+
+/// What became of a component.
+#[derive(Clone, Debug)]
+pub(super) enum Pushed {
+    /// `kind:name@version`.
+    Ready(String),
+    /// Why it is not loaded.
+    Failed(Vec<String>),
+}
+
+pub(super) async fn plugin(command: &PluginCommand, context: &Context) -> Result<Exit, Fault> {
+    match command {
+        PluginCommand::Ls { name } => ls(&context.client()?, name.as_deref(), context).await,
+        PluginCommand::Push { files } => {
+            let mut all = Vec::new();
+            for file in files {
+                match file.is_dir() {
+                    true => all.extend(components(file)?),
+                    false => all.push(file.clone()),
+                }
+            }
+            pushed(&context.client()?, &all, context).await
+        }
+        PluginCommand::Inspect { what } => inspect(what, context).await,
+    }
+}
+
+/// The components of a folder, by name.
+pub(super) fn components(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let fault = |error| Fault::usage(format!("the folder `{}` cannot be read: {error}", folder.display())).with_hint("`--plugins FOLDER` names another");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(fault)? {
+        let path = entry.map_err(fault)?.path();
+        if path.extension().is_some_and(|extension| extension == "wasm") {
+            files.push(path);
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Loads components and waits until each is ready or has failed.
+pub(super) async fn push(client: &Client, files: &[PathBuf], show: Show) -> Result<Vec<(PathBuf, Pushed)>, Fault> {
+    let paint = Paint::for_stderr();
+    let mut pending = stream::iter(files.iter().cloned().map(|file| async move {
+        let pushed = push_one(client, &file).await;
+        (file, pushed)
+    }))
+    .buffer_unordered(AT_ONCE);
+    let mut results = Vec::new();
+    while let Some((file, pushed)) = pending.next().await {
+        let pushed = pushed?;
+        if show == Show::People {
+            match &pushed {
+                Pushed::Ready(plugin) => out::note(&format!("  {} {plugin}", paint.with(Colour::Green, "✓"))),
+                Pushed::Failed(reasons) => {
+                    out::note(&format!("  {} {}: {}", paint.with(Colour::Red, "✗"), file.display(), harmless(&reasons.join("; "))));
+                }
+            }
+        }
+        results.push((file, pushed));
+    }
+    results.sort_by(|a, b| a.0.cmp(&b.0));
+    Ok(results)
+}
+
+async fn push_one(client: &Client, file: &Path) -> Result<Pushed, Fault> {
+    let bytes = std::fs::read(file).map_err(|error| Fault::usage(format!("`{}` cannot be read: {error}", file.display())))?;
+    let bytes = Bytes::from(bytes);
+    let mut component = loop {
+        match client.json(Ask::post("/v1/plugins", "application/wasm", bytes.clone())).await {
+            Ok(component) => break component,
+            Err(Refused::By(refusal)) if refusal.status == 429 => {
+                tokio::time::sleep(Duration::from_secs(refusal.retry_after_s.unwrap_or(1).clamp(1, 30))).await;
+            }
+            Err(Refused::By(refusal)) if refusal.status == 422 => {
+                let reasons: Vec<String> = refusal.errors.into_iter().map(|e| e.message).collect();
+                return Ok(Pushed::Failed(if reasons.is_empty() { vec![refusal.detail] } else { reasons }));
+            }
+            Err(refused) => return Err(refused.into()),
+        }
+    };
+    let path = format!("/v1/components/{}", component["digest"].as_str().unwrap_or_default());
+    while component["status"] == "compiling" {
+        tokio::time::sleep(LOOK).await;
+        component = client.json(Ask::get(&path)).await?;
+    }
+    if component["status"] == "ready" {
+        return Ok(Pushed::Ready(component["plugin"].as_str().unwrap_or_default().to_owned()));
+    }
+    let reasons = component["failure"]["reasons"].as_array().map(Vec::as_slice).unwrap_or_default();
+    Ok(Pushed::Failed(reasons.iter().filter_map(|reason| reason.as_str().map(str::to_owned)).collect()))
+}
+
+async fn pushed(client: &Client, files: &[PathBuf], context: &Context) -> Result<Exit, Fault> {
+    let results = push(client, files, if context.json { Show::Nothing } else { Show::People }).await?;
+    let failed = results.iter().filter(|(_, pushed)| matches!(pushed, Pushed::Failed(_))).count();
+    if context.json {
+        let rows: Vec<Value> = results
+            .iter()
+            .map(|(file, pushed)| match pushed {
+                Pushed::Ready(plugin) => serde_json::json!({ "file": file, "status": "ready", "plugin": plugin }),
+                Pushed::Failed(reasons) => serde_json::json!({ "file": file, "status": "failed", "reasons": reasons }),
+            })
+            .collect();
+        out::json(&rows);
+    }
+    Ok(if failed == 0 { Exit::Ok } else { Exit::Failed })
+}
+
+async fn ls(client: &Client, name: Option<&str>, context: &Context) -> Result<Exit, Fault> {
+    let path = name.map_or("/v1/plugins".to_owned(), |name| format!("/v1/plugins/{}", encode(name)));
+    let page = client.json(Ask::get(&path)).await?;
+    if context.json {
+        out::json(&page);
+        return Ok(Exit::Ok);
+    }
+    let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+    let row = |plugin: &Value| {
+        let digest: String = text(&plugin["digest"]).chars().take(19).collect();
+        let size = plugin["sizeBytes"].as_u64().map(|bytes| format!("{} KiB", bytes.div_ceil(1024))).unwrap_or_default();
+        vec![format!("{}:{}", text(&plugin["kind"]), text(&plugin["name"])), text(&plugin["version"]), size, digest, text(&plugin["title"])]
+    };
+    let items = page["items"].as_array().cloned().unwrap_or_default();
+    out::table(&["PLUGIN", "VERSION", "SIZE", "DIGEST", "TITLE"], &items.iter().map(row).collect::<Vec<_>>());
+    Ok(Exit::Ok)
+}
+
+async fn inspect(what: &str, context: &Context) -> Result<Exit, Fault> {
+    let path = Path::new(what);
+    if path.is_file() {
+        let bytes = std::fs::read(path).map_err(|error| Fault::usage(format!("`{what}` cannot be read: {error}")))?;
+        let inspection = crate::app::inspect_component(&bytes).map_err(|fault| {
+            let reasons: Vec<String> = fault.faults.iter().map(|reason| format!("  {}", harmless(reason))).collect();
+            Fault::usage(format!("`{what}` is no plugin that a node accepts\n{}", reasons.join("\n"))).with_code(fault.kind.word())
+        })?;
+        if context.json {
+            out::json(&inspection);
+            return Ok(Exit::Ok);
+        }
+        out::line(&format!("kind     {}", inspection.kind.word()));
+        out::line(&format!("digest   {}", inspection.digest));
+        out::line(&format!("size     {} bytes", inspection.size_bytes));
+        out::line(&format!("imports  {}", inspection.imports.join("\n         ")));
+        out::line(&format!("exports  {}", inspection.exports.join("\n         ")));
+        return Ok(Exit::Ok);
+    }
+    let page = context.client()?.json(Ask::get(&format!("/v1/plugins/{}", encode(what)))).await?;
+    let newest = page["items"].as_array().and_then(|items| items.last()).cloned().unwrap_or_default();
+    if context.json {
+        out::json(&newest);
+        return Ok(Exit::Ok);
+    }
+    for key in ["kind", "name", "version", "digest", "title", "description"] {
+        out::line(&format!("{key:<12} {}", newest[key].as_str().unwrap_or_default()));
+    }
+    for (title, key) in [("input", "inputSchema"), ("output", "outputSchema"), ("limits", "limits")] {
+        out::line(&format!("\n{title}\n{}", serde_json::to_string_pretty(&newest[key]).unwrap_or_default()));
+    }
+    if let Some(documentation) = newest["documentation"].as_str() {
+        out::line(&format!("\n{documentation}"));
+    }
+    Ok(Exit::Ok)
+}

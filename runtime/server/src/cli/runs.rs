@@ -1,0 +1,230 @@
+//! `heddle runs`: looking at the runs of a node.
+
+use super::client::{Ask, Client};
+use super::exit::{Exit, Fault};
+use super::follow::{OnInterrupt, Show, follow};
+use super::run::whole_output;
+use super::{Context, out};
+use crate::http::graph::Format;
+use clap::Subcommand;
+use serde_json::Value;
+
+#[derive(Subcommand, Debug)]
+pub(super) enum RunsCommand {
+    /// List runs, newest first.
+    Ls {
+        /// Only with one of these statuses, separated by commas.
+        #[arg(long)]
+        status: Option<String>,
+        /// Only of this `namespace/name`.
+        #[arg(long)]
+        workflow: Option<String>,
+        /// Only with this label, `key=value`.
+        #[arg(long)]
+        label: Option<String>,
+        /// How many.
+        #[arg(long, default_value_t = 20)]
+        limit: u32,
+    },
+    /// Show a run.
+    Get {
+        /// The run.
+        id: String,
+        /// Print only its output.
+        #[arg(long)]
+        output: bool,
+    },
+    /// Follow a run to its end; the exit code is its result.
+    Watch {
+        /// The run.
+        id: String,
+    },
+    /// Say why a run stands where it stands.
+    Why {
+        /// The run.
+        id: String,
+    },
+    /// Draw a run.
+    Graph {
+        /// The run.
+        id: String,
+        /// How it is written.
+        #[arg(long, value_enum, default_value = "mermaid")]
+        format: Format,
+    },
+    /// Print a run's journal: what was decided, row by row.
+    Journal {
+        /// The run.
+        id: String,
+    },
+    /// Cancel a run.
+    Cancel {
+        /// The run.
+        id: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+}
+
+pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exit, Fault> {
+    let client = context.client()?;
+    match command {
+        RunsCommand::Ls { status, workflow, label, limit } => {
+            let asked = [("status", status), ("workflow", workflow), ("label", label)];
+            let filters: String = asked.iter().filter_map(|(name, value)| Some(format!("&{name}={}", encode(value.as_ref()?)))).collect();
+            ls(&client, &format!("/v1/runs?limit={limit}{filters}"), context).await
+        }
+        RunsCommand::Get { id, output } => {
+            let document = client.json(Ask::get(&path(id, ""))).await?;
+            match (*output, context.json) {
+                (true, _) => out::json(&whole_output(&client, &document).await?),
+                (false, true) => out::json(&document),
+                (false, false) => show(&document),
+            }
+            Ok(Exit::Ok)
+        }
+        RunsCommand::Watch { id } => {
+            let how = if context.json { Show::Nothing } else { Show::People };
+            let document = follow(&client, &encode(id), how, OnInterrupt::Leave).await?;
+            if context.json {
+                out::json(&document);
+            }
+            Ok(if document["status"] == "succeeded" { Exit::Ok } else { Exit::Failed })
+        }
+        RunsCommand::Why { id } => why(&client, id, context).await,
+        RunsCommand::Graph { id, format } => {
+            let word = match (context.json, format) {
+                (true, _) | (_, Format::Json) => "json",
+                (_, Format::Mermaid) => "mermaid",
+                (_, Format::Dot) => "dot",
+            };
+            out::text(&client.text(Ask::get(&path(id, &format!("/graph?format={word}")))).await?);
+            Ok(Exit::Ok)
+        }
+        RunsCommand::Journal { id } => journal(&client, id, context).await,
+        RunsCommand::Cancel { id, reason } => {
+            let body = serde_json::json!({ "reason": reason }).to_string();
+            let answer = client.json(Ask::post(&path(id, "/cancel"), "application/json", body)).await?;
+            match context.json {
+                true => out::json(&answer),
+                false => out::note(&format!("run {id} will end; `heddle runs watch {id}` follows it")),
+            }
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+fn path(id: &str, rest: &str) -> String {
+    format!("/v1/runs/{}{rest}", encode(id))
+}
+
+/// A part of a path or a query, with everything escaped that could mean something there.
+pub(super) fn encode(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b',' | b':' => out.push(byte as char),
+            _ => out.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    out
+}
+
+fn text(value: &Value) -> String {
+    match value {
+        Value::Null => String::new(),
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+async fn ls(client: &Client, path: &str, context: &Context) -> Result<Exit, Fault> {
+    let page = client.json(Ask::get(path)).await?;
+    if context.json {
+        out::json(&page);
+        return Ok(Exit::Ok);
+    }
+    let items = page["items"].as_array().cloned().unwrap_or_default();
+    let row = |item: &Value| {
+        let workflow = format!("{}@{}", text(&item["workflow"]), text(&item["version"]));
+        vec![text(&item["id"]), workflow, text(&item["status"]), text(&item["createdAt"]), text(&item["finishedAt"])]
+    };
+    out::table(&["RUN", "WORKFLOW", "STATUS", "ACCEPTED", "ENDED"], &items.iter().map(row).collect::<Vec<_>>());
+    if page["cursor"].is_string() {
+        out::note("there are more: raise `--limit`, or narrow with `--status`, `--workflow`, `--label`");
+    }
+    Ok(Exit::Ok)
+}
+
+fn show(run: &Value) {
+    let workflow = &run["workflow"];
+    out::line(&format!("run       {}", text(&run["id"])));
+    out::line(&format!("workflow  {}@{}", text(&workflow["name"]), text(&workflow["version"])));
+    let progress = &run["progress"];
+    out::line(&format!("status    {} ({} of {}, {} %)", text(&run["status"]), progress["done"], progress["total"], progress["percent"]));
+    for (name, key) in [("accepted", "createdAt"), ("started", "startedAt"), ("ended", "finishedAt")] {
+        if run[key].is_string() {
+            out::line(&format!("{name:<9} {}", text(&run[key])));
+        }
+    }
+    if let Some(left) = run["estimate"]["remainingMs"].as_u64() {
+        out::line(&format!("left      about {}", heddle_core::time::Span(left)));
+    }
+    let error = &run["error"];
+    if error.is_object() {
+        let place = if error["step"].is_string() { format!(" in {}", text(&error["step"])) } else { String::new() };
+        out::line(&format!("error     {}{place}: {}", text(&error["kind"]), text(&error["message"])));
+    }
+    out::line("");
+    let steps = run["steps"].as_array().cloned().unwrap_or_default();
+    let row = |step: &Value| {
+        let items = &step["items"];
+        let counts = match items.is_object() {
+            true => format!("{}/{}", items["succeeded"].as_u64().unwrap_or(0) + items["failed"].as_u64().unwrap_or(0), items["total"]),
+            false => String::new(),
+        };
+        let attempts = step["attempts"].as_array().map_or(0, Vec::len);
+        let took = step["durationMs"].as_u64().map(|ms| heddle_core::time::Span(ms).to_string()).unwrap_or_default();
+        let cache = match (items["cached"].as_u64(), step["cache"]["verdict"].as_str()) {
+            (Some(cached), _) => format!("{cached} hits"),
+            (None, verdict) => verdict.unwrap_or_default().to_owned(),
+        };
+        vec![text(&step["id"]), text(&step["status"]), counts, attempts.to_string(), cache, took, text(&step["plugin"]["name"])]
+    };
+    out::table(&["STEP", "STATUS", "ITEMS", "ATTEMPTS", "CACHE", "TOOK", "PLUGIN"], &steps.iter().map(row).collect::<Vec<_>>());
+}
+
+async fn why(client: &Client, id: &str, context: &Context) -> Result<Exit, Fault> {
+    let why = client.json(Ask::get(&path(id, "/why"))).await?;
+    if context.json {
+        out::json(&why);
+        return Ok(Exit::Ok);
+    }
+    out::line(&format!("{}: {}", text(&why["status"]), text(&why["why"])));
+    for step in why["steps"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        out::line(&format!("  {} ({}): {}", text(&step["step"]), text(&step["status"]), text(&step["why"])));
+    }
+    Ok(Exit::Ok)
+}
+
+async fn journal(client: &Client, id: &str, context: &Context) -> Result<Exit, Fault> {
+    let mut cursor = String::new();
+    loop {
+        let page = client.json(Ask::get(&path(id, &format!("/journal?limit=200{cursor}")))).await?;
+        for row in page["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
+            match context.json {
+                true => out::text(&format!("{row}\n")),
+                false => {
+                    for event in row["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
+                        out::line(&format!("{:>5}  {}  {event}", row["seq"].to_string(), text(&row["at"])));
+                    }
+                }
+            }
+        }
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={next}"),
+            None => return Ok(Exit::Ok),
+        }
+    }
+}

@@ -1,0 +1,120 @@
+//! `heddle workflow`: checking, drawing and publishing workflows.
+
+use super::client::{Ask, Refusal, Refused};
+use super::exit::{Exit, Fault};
+use super::faults::{FileFault, render};
+use super::paint::Paint;
+use super::{Context, input, out};
+use crate::http::graph::{Format, Graph};
+use heddle_core::document::{Doc, Fault as DocFault};
+use heddle_core::limits::Limits;
+use heddle_core::plan::Plan;
+use serde_json::{Value, json};
+use std::path::Path;
+
+/// The JSON Schema of the language. Kept beside the parser's keys; a test holds the two together.
+pub const SCHEMA: &str = include_str!("workflow/schema.json");
+
+pub(super) async fn validate(file: &Path, context: &Context) -> Result<Exit, Fault> {
+    let text = input::file(&file.display().to_string())?;
+    let plan = read(&text).map_err(|faults| refused(file, &text, &faults, context))?;
+    let mut checked = "its plugins were not looked for: add `--server URL`";
+    if context.server.is_some() {
+        ask(file, &text, "/v1/workflows?dryRun=true", context).await?;
+        checked = "its plugins are loaded";
+    }
+    match context.json {
+        true => out::json(&json!({ "valid": true, "workflow": plan.full_name(), "version": plan.version.to_string(), "digest": plan.digest, "steps": plan.steps.len() })),
+        false => out::note(&format!("`{}` is {}@{} with {} steps and has no fault; {checked}", file.display(), plan.full_name(), plan.version, plan.steps.len())),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Reads a workflow under the limits of a node that nobody has configured.
+fn read(text: &str) -> Result<Plan, Vec<DocFault>> {
+    let limits = Limits::default();
+    let doc = Doc::parse(text, &limits).map_err(|fault| vec![fault])?;
+    Plan::read(&doc, None, &limits)
+}
+
+fn refused(file: &Path, text: &str, faults: &[DocFault], context: &Context) -> Fault {
+    let faults = faults.iter().map(|fault| FileFault {
+        line: (fault.place.line > 0).then_some(fault.place.line),
+        column: (fault.place.line > 0).then_some(fault.place.column),
+        pointer: fault.path.clone(),
+        message: fault.message.clone(),
+    });
+    told(file, text, &faults.collect::<Vec<_>>(), context)
+}
+
+fn told(file: &Path, text: &str, faults: &[FileFault], context: &Context) -> Fault {
+    if context.json {
+        let rows: Vec<Value> = faults
+            .iter()
+            .map(|f| json!({ "line": f.line, "column": f.column, "pointer": f.pointer, "message": f.message }))
+            .collect();
+        return Fault::usage(serde_json::to_string(&rows).unwrap_or_default()).with_code("workflow_invalid");
+    }
+    let count = match faults.len() {
+        1 => "a fault".to_owned(),
+        more => format!("{more} faults"),
+    };
+    let shown = render(file, text, faults, Paint::for_stderr());
+    Fault::usage(format!("`{}` has {count}\n{}", file.display(), shown.trim_end())).with_code("workflow_invalid")
+        .with_hint("correct them and run `heddle workflow validate` again; `heddle workflow schema` describes every key")
+}
+
+async fn ask(file: &Path, text: &str, path: &str, context: &Context) -> Result<Value, Fault> {
+    let answer = context.client()?.json(Ask::post(path, "application/yaml", text.to_owned())).await;
+    answer.map_err(|error| match error {
+        Refused::By(Refusal { code, errors, .. }) if ["workflow_invalid", "yaml_invalid", "yaml_budget"].contains(&&*code) => told(file, text, &errors, context),
+        other => other.into(),
+    })
+}
+
+pub(super) async fn publish(file: &Path, context: &Context) -> Result<Exit, Fault> {
+    let text = input::file(&file.display().to_string())?;
+    let published = ask(file, &text, "/v1/workflows", context).await?;
+    match context.json {
+        true => out::json(&published),
+        false => {
+            let word = |name: &str| published[name].as_str().unwrap_or_default().to_owned();
+            out::line(&format!("{}/{}@{}", word("namespace"), word("name"), word("version")));
+        }
+    }
+    Ok(Exit::Ok)
+}
+
+pub(super) async fn ls(context: &Context) -> Result<Exit, Fault> {
+    let client = context.client()?;
+    let (mut rows, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = client.json(Ask::get(&format!("/v1/workflows?limit=200{cursor}"))).await?;
+        rows.extend(page["items"].as_array().cloned().unwrap_or_default());
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={}", super::runs::encode(next)),
+            None => break,
+        }
+    }
+    if context.json {
+        out::json(&rows);
+        return Ok(Exit::Ok);
+    }
+    let word = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
+    let cells: Vec<_> = rows.iter().map(|row| vec![word(row, "name"), word(row, "version"), word(row, "title")]).collect();
+    out::table(&["WORKFLOW", "VERSION", "TITLE"], &cells);
+    Ok(Exit::Ok)
+}
+
+pub(super) fn graph(file: &Path, format: Format) -> Result<Exit, Fault> {
+    let text = input::file(&file.display().to_string())?;
+    let plan = read(&text).map_err(|faults| refused(file, &text, &faults, &Context { json: false, server: None }))?;
+    let drawn = Graph::of(&plan, None).print(format);
+    out::text(&format!("{}\n", drawn.trim_end()));
+    Ok(Exit::Ok)
+}
+
+pub(super) fn schema() -> Result<Exit, Fault> {
+    out::text(SCHEMA);
+    Ok(Exit::Ok)
+}

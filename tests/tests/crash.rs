@@ -1,0 +1,154 @@
+//! `kill -9` at random moments under load, again and again on one folder. Afterwards the journal is compared with
+//! what clients were told.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
+use heddle_tests::{Server, workflow};
+use serde_json::json;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::time::Duration;
+
+const CYCLES: u64 = 100;
+const IN_FLIGHT: usize = 20;
+
+/// A mix: pure and effectful steps, a fan-out, a step that fails at first.
+const BODY: &str = r#"
+input: {schema: {type: object, properties: {n: {type: integer}}}}
+steps:
+  first: {call: "transform:text", with: {text: "run ${ input.n }", operations: [{op: upper}]}}
+  slow: {call: "tool:echo", with: {value: "${ steps.first.output.text }", delayMs: 60}}
+  many: {forEach: {in: "${ [1, 2, 3, 4] }", maxParallel: 2}, call: "tool:echo", with: {value: "${ item }", delayMs: 10}, dependsOn: [slow]}
+  flaky: {call: "tool:fail", with: {kind: retryable, untilAttempt: 2, value: 7}, retry: {delay: 20ms, limit: {attempts: 8}}, dependsOn: [first]}
+  last: {call: "transform:identity", with: {all: "${ steps.many.output.map(o, o.value) }", n: "${ input.n }"}, dependsOn: [flaky]}
+output: {as: "${ steps.last.output }"}
+"#;
+
+#[derive(Default)]
+struct Told {
+    /// Runs that were acknowledged, with the number that their input carries and the key of the request.
+    accepted: Mutex<BTreeMap<String, (u64, Option<String>)>>,
+    posting: AtomicUsize,
+    next: AtomicU64,
+}
+
+fn client(server: &Server, stop: &AtomicBool, told: &Told, name: &str) {
+    while !stop.load(Ordering::Relaxed) {
+        let n = told.next.fetch_add(1, Ordering::Relaxed);
+        let key = (n % 3 == 0).then(|| format!("{name}-{n}"));
+        let body = json!({"workflow": "test/crash", "input": {"n": n}});
+        let headers: Vec<(&str, &str)> = key.iter().map(|k| ("idempotency-key", k.as_str())).collect();
+        told.posting.fetch_add(1, Ordering::SeqCst);
+        let answer = server.try_post("/v1/runs", &body, &headers);
+        told.posting.fetch_sub(1, Ordering::SeqCst);
+        match answer {
+            Some(a) if a.status == 202 => {
+                let id = a.body["id"].as_str().unwrap().to_owned();
+                let before = told.accepted.lock().unwrap().insert(id, (n, key));
+                assert!(before.is_none(), "one id was given twice");
+            }
+            Some(a) => assert!(matches!(a.status, 429 | 503), "{a:?}"),
+            None => return,
+        }
+        // A client that is faster than the server would only fill the queue.
+        std::thread::sleep(Duration::from_millis(8));
+    }
+}
+
+struct Rng(u64);
+impl Rng {
+    fn below(&mut self, n: u64) -> u64 {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        self.0 % n
+    }
+}
+
+#[test]
+fn a_hundred_kills_lose_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let told = Told::default();
+    let mut rng = Rng(0x5EED_0001);
+    let mut server = Server::with_plugins(folder.path(), &["text", "echo", "fail", "identity"]);
+    let published = server.post_bytes("/v1/workflows", "application/yaml", workflow("crash", BODY));
+    assert_eq!(published.status, 201, "{published:?}");
+    let (mut loaded, mut appending) = (0, 0);
+    for cycle in 0..CYCLES {
+        let clients = if cycle % 10 == 0 { 1 } else { 8 };
+        let stop = AtomicBool::new(false);
+        std::thread::scope(|scope| {
+            for c in 0..clients {
+                let (server, stop, told) = (&server, &stop, &told);
+                scope.spawn(move || client(server, stop, told, &format!("{cycle}-{c}")));
+            }
+            // The kill falls at a random moment once enough is under way.
+            let enough = std::time::Instant::now();
+            let mut active = 0;
+            while active < IN_FLIGHT && enough.elapsed() < Duration::from_secs(3) {
+                active = server.try_get("/v1/node").map_or(0, |a| a.body["executor"]["runsActive"].as_u64().unwrap_or(0) as usize);
+                std::thread::sleep(Duration::from_millis(1));
+            }
+            std::thread::sleep(Duration::from_micros(rng.below(60_000)));
+            let posting = told.posting.load(Ordering::SeqCst);
+            // The scope holds the server by reference, so it is killed by its number.
+            std::process::Command::new("kill").args(["-9", &server.pid().to_string()]).status().unwrap();
+            stop.store(true, Ordering::Relaxed);
+            loaded += usize::from(active >= IN_FLIGHT);
+            // Every run that is driven appends at each step; a request that waits is an append that waits.
+            appending += usize::from(active >= IN_FLIGHT && posting > 0 || active >= 2 * IN_FLIGHT);
+        });
+        server.kill();
+        server = Server::start(folder.path(), &[]);
+    }
+    println!("kills: {CYCLES}, with {IN_FLIGHT} or more runs in flight: {loaded}, with an append in flight besides: {appending}");
+    check(&server, &told);
+    assert!(loaded >= 90, "only {loaded} kills landed under load");
+}
+
+fn check(server: &Server, told: &Told) {
+    let accepted = told.accepted.lock().unwrap();
+    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+    for (id, (n, key)) in accepted.iter() {
+        // lost_ack, not_terminal
+        let run = server.ended(id);
+        let status = run["status"].as_str().unwrap().to_owned();
+        *counts.entry(status.clone()).or_default() += 1;
+        match status.as_str() {
+            "succeeded" => assert_eq!(run["output"]["n"], *n, "run {id} has another run's output"),
+            "failed" => assert_eq!(run["error"]["kind"], "interrupted", "{run}"),
+            other => panic!("run {id} is {other}"),
+        }
+        if let Some(key) = key {
+            // dup_run
+            let again = server.post_with("/v1/runs", &json!({"workflow": "test/crash", "input": {"n": n}}), &[("idempotency-key", key)]);
+            assert_eq!(again.body["id"].as_str(), Some(id.as_str()), "{again:?}");
+        }
+    }
+    for id in accepted.keys() {
+        one_outcome_each(server, id);
+    }
+    println!("acknowledged: {}, {counts:?}, lost 0, doubled 0, gaps 0", accepted.len());
+}
+
+/// seq_gap, seq_dup, outcome_missing, outcome_dup, terminal_changed
+fn one_outcome_each(server: &Server, id: &str) {
+    let journal = server.get(&format!("/v1/runs/{id}/journal?limit=1000"));
+    let rows = journal.body["items"].as_array().unwrap_or_else(|| panic!("{journal:?}"));
+    for (index, row) in rows.iter().enumerate() {
+        assert_eq!(row["seq"].as_u64(), Some(index as u64 + 1), "the journal of {id} has a gap");
+    }
+    let events = server.events(id, None);
+    let mut ended: BTreeSet<String> = BTreeSet::new();
+    for (_, kind, data) in &events {
+        if matches!(kind.as_str(), "step.succeeded" | "step.failed" | "step.skipped" | "step.cancelled") {
+            let place = format!("{}/{}", data["data"]["step"], data["data"]["item"]);
+            assert!(ended.insert(place.clone()), "{place} of {id} has two outcomes");
+        }
+    }
+    assert_eq!(events.iter().filter(|(_, k, _)| matches!(k.as_str(), "run.succeeded" | "run.failed" | "run.cancelled")).count(), 1);
+    for step in ["first", "slow", "many", "flaky", "last"] {
+        assert!(ended.contains(&format!("\"{step}\"/null")), "{step} of {id} has no outcome");
+    }
+}

@@ -1,0 +1,134 @@
+//! Hostile plugins in the real server, all in one process, beside a canary that must not notice.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
+use heddle_tests::{Server, workflow};
+use serde_json::{Value, json};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// What a plugin is asked to do, and how the attempt must end.
+const CASES: [(&str, &str); 8] = [
+    ("loop", "fuel_exhausted"),
+    ("trap", "trap"),
+    ("stack", "stack_overflow"),
+    ("memory", "memory_limit"),
+    ("exit", "guest_exit"),
+    ("output", "output_too_large"),
+    ("permanent", "guest_error"),
+    ("rate-limited", "guest_error"),
+];
+
+fn canary(server: &Server) -> Duration {
+    let since = Instant::now();
+    let body = json!({"definition": workflow("canary", "steps: {a: {call: \"tool:echo\", with: {value: 1}}}"), "input": {}});
+    let answer = server.post_with("/v1/runs", &body, &[("prefer", "wait=30")]);
+    assert_eq!((answer.status, answer.body["status"].as_str()), (200, Some("succeeded")), "{answer:?}");
+    since.elapsed()
+}
+
+fn p99(times: &mut [Duration]) -> Duration {
+    times.sort();
+    times[times.len() * 99 / 100]
+}
+
+#[test]
+fn every_attack_ends_as_a_value_and_the_neighbour_does_not_notice() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["fail", "echo"]);
+    let pid = server.pid();
+    let mut quiet: Vec<Duration> = (0..100).map(|_| canary(&server)).collect();
+    let stop = AtomicBool::new(false);
+    let mut loud: Vec<Duration> = Vec::new();
+    std::thread::scope(|scope| {
+        let watcher = scope.spawn(|| {
+            let mut times = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                times.push(canary(&server));
+            }
+            times
+        });
+        let runs: Vec<(&str, String)> = CASES
+            .iter()
+            .cycle()
+            .take(CASES.len() * 4)
+            .map(|(kind, expected)| {
+                let body = format!("steps: {{a: {{call: \"tool:fail\", with: {{kind: {kind}}}, limits: {{memory: 64MiB, fuel: 2000000000}}}}}}");
+                (*expected, server.submit(&workflow("attack", &body), json!({})))
+            })
+            .collect();
+        for (expected, run) in &runs {
+            let run = server.ended(run);
+            assert_eq!((run["status"].as_str(), run["error"]["kind"].as_str()), (Some("failed"), Some(*expected)), "{}", run["error"]);
+            assert_eq!(run["steps"][0]["status"], "failed");
+        }
+        stop.store(true, Ordering::Relaxed);
+        loud = watcher.join().unwrap();
+    });
+    println!("canary p99: quiet {:?}, beside the attacks {:?} ({} runs)", p99(&mut quiet), p99(&mut loud), loud.len());
+    assert_eq!(server.pid(), pid);
+    let node = server.until(|| {
+        let node = server.get("/v1/node").body;
+        (node["executor"]["runsActive"] == 0).then_some(node)
+    });
+    assert_eq!(node["executor"]["slots"][0], 0, "{node}");
+}
+
+#[test]
+fn the_same_loop_burns_the_same_fuel() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["fail"]);
+    let fuel: Vec<Value> = (0..3)
+        .map(|_| {
+            let run = server.run(&workflow("l", "steps: {a: {call: \"tool:fail\", with: {kind: loop}, limits: {fuel: 300000000}}}"), json!({}));
+            run["steps"][0]["attempts"][0]["usage"]["fuel"].clone()
+        })
+        .collect();
+    assert!(fuel.iter().all(|f| *f == fuel[0]), "{fuel:?}");
+}
+
+#[test]
+fn what_is_no_component_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    for (bytes, what) in [
+        (b"hello".to_vec(), "text"),
+        (b"\0asm\x01\0\0\0".to_vec(), "a core module"),
+        (b"\0asm\x0d\0\x01\0\xff".to_vec(), "a truncated component"),
+        (vec![0x7f, b'E', b'L', b'F', 2, 1, 1], "a precompiled file"),
+        (Vec::new(), "nothing"),
+    ] {
+        let answer = server.post_bytes("/v1/plugins", "application/wasm", bytes);
+        assert!(matches!(answer.status, 400 | 422), "{what}: {answer:?}");
+        assert_eq!(answer.headers["content-type"], "application/problem+json");
+        assert!(answer.body["detail"].as_str().is_some_and(|d| !d.is_empty()), "{what}: {answer:?}");
+    }
+    let huge = server.post_bytes("/v1/plugins", "application/wasm", vec![0u8; 33 * 1024 * 1024]);
+    assert_eq!(huge.status, 413, "{huge:?}");
+}
+
+#[test]
+fn garbage_over_http_is_answered_as_a_problem() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let deep = format!("{}1{}", "[".repeat(100_000), "]".repeat(100_000));
+    for (body, status) in [
+        ("{", 400),
+        ("{\"workflow\":\"a/b\",\"workflow\":\"a/c\"}", 400),
+        (deep.as_str(), 400),
+        ("{\"workflow\":\"a/b\"}", 404),
+        ("{\"wrokflow\":\"a/b\"}", 400),
+        ("[]", 400),
+    ] {
+        let answer = server.post_bytes("/v1/runs", "application/json", body);
+        let found = answer.status;
+        assert!(found == status || (status == 400 && found == 422) || (status == 404 && found == 422), "{}: {answer:?}", &body[..body.len().min(40)]);
+        assert!(answer.body["code"].is_string(), "{answer:?}");
+    }
+    for path in ["/v1/nothing", "/v1/runs/xyz", "/v1/runs/0192f000-1234-7abc-8def-0123456789ab"] {
+        let answer = server.get(path);
+        assert!(matches!(answer.status, 400 | 404), "{answer:?}");
+        assert_eq!(answer.headers["content-type"], "application/problem+json");
+    }
+    assert_eq!(server.post("/livez", &json!({})).status, 405);
+}

@@ -1,0 +1,153 @@
+//! The layers, the quick ones first: what is wrong with the tree shows before anything large is compiled.
+
+use super::{Count, Suite};
+use crate::workspace::run;
+use crate::{build, plugins, tidy, toolchain};
+use anyhow::Result;
+
+/// Whether a layer needs the programs and tests of the workspace.
+#[derive(Clone, Copy)]
+pub(super) enum Needs {
+    Nothing,
+    Build,
+}
+
+/// One layer.
+pub(super) struct Layer {
+    pub(super) name: &'static str,
+    pub(super) about: &'static str,
+    pub(super) needs: Needs,
+    pub(super) run: fn(&Suite<'_>) -> Result<Count>,
+}
+
+pub(super) const LAYERS: &[Layer] = &[
+    Layer {
+        name: "tidy",
+        about: "who may depend on whom, sizes, names, pages",
+        needs: Needs::Nothing,
+        run: tidy,
+    },
+    Layer { name: "format", about: "rustfmt changes nothing", needs: Needs::Nothing, run: format },
+    Layer {
+        name: "plugins",
+        about: "the SDK and the plugins, natively",
+        needs: Needs::Nothing,
+        run: |s| s.apart("plugins", &[]),
+    },
+    Layer {
+        name: "sdk-docs",
+        about: "the examples in the SDK's documentation",
+        needs: Needs::Nothing,
+        run: sdk_docs,
+    },
+    Layer { name: "components", about: "the plugins as components", needs: Needs::Nothing, run: components },
+    Layer {
+        name: "portable",
+        about: "the core compiles for WebAssembly",
+        needs: Needs::Nothing,
+        run: portable,
+    },
+    Layer { name: "clippy", about: "no warnings, in both workspaces", needs: Needs::Nothing, run: clippy },
+    Layer {
+        name: "build",
+        about: "the programs and all tests; the first time this compiles wasmtime, which takes minutes",
+        needs: Needs::Nothing,
+        run: build_all,
+    },
+    Layer { name: "xtask", about: "these commands", needs: Needs::Build, run: |s| s.package("xtask", "") },
+    Layer {
+        name: "core",
+        about: "plans, expressions, the state machine",
+        needs: Needs::Build,
+        run: |s| s.package("heddle-core", " & not binary(simulation)"),
+    },
+    Layer {
+        name: "simulation",
+        about: "random runs with crashes, and planted faults that must be found",
+        needs: Needs::Build,
+        run: simulation,
+    },
+    Layer {
+        name: "store",
+        about: "one suite for every store",
+        needs: Needs::Build,
+        run: |s| s.package("heddle-store", ""),
+    },
+    Layer {
+        name: "executor",
+        about: "drivers, cache, recovery",
+        needs: Needs::Build,
+        run: |s| s.package("heddle-executor", ""),
+    },
+    Layer {
+        name: "host",
+        about: "hostile components in real sandboxes",
+        needs: Needs::Build,
+        run: |s| s.package("heddle-host", ""),
+    },
+    Layer {
+        name: "server",
+        about: "configuration, API, command line",
+        needs: Needs::Build,
+        run: |s| s.package("heddle-server", ""),
+    },
+    Layer {
+        name: "e2e",
+        about: "the real binary over HTTP",
+        needs: Needs::Build,
+        run: |s| s.package("heddle-tests", ""),
+    },
+];
+
+fn tidy(suite: &Suite<'_>) -> Result<Count> {
+    tidy::check(suite.workspace).map(Count::passed)
+}
+
+fn format(suite: &Suite<'_>) -> Result<Count> {
+    for folder in ["", "plugins"] {
+        run(suite.workspace.cargo(folder).args(["fmt", "--all", "--check"]))?;
+    }
+    Ok(Count::passed(2))
+}
+
+fn sdk_docs(suite: &Suite<'_>) -> Result<Count> {
+    suite.tests(suite.workspace.cargo("plugins").args(["test", "--doc", "--package", "heddle-sdk"]))
+}
+
+fn components(suite: &Suite<'_>) -> Result<Count> {
+    let built = plugins::build(suite.workspace)?;
+    Ok(Count::passed(u32::try_from(built.len())?))
+}
+
+fn portable(suite: &Suite<'_>) -> Result<Count> {
+    toolchain::wasm_target(suite.workspace)?;
+    run(suite.workspace.cargo("").args(["check", "--package", "heddle-core", "--target", toolchain::WASM]))?;
+    Ok(Count::passed(1))
+}
+
+fn clippy(suite: &Suite<'_>) -> Result<Count> {
+    for folder in ["", "plugins"] {
+        run(suite.workspace.cargo(folder).args([
+            "clippy",
+            "--workspace",
+            "--all-targets",
+            "--",
+            "-D",
+            "warnings",
+        ]))?;
+    }
+    Ok(Count::passed(2))
+}
+
+fn build_all(suite: &Suite<'_>) -> Result<Count> {
+    // The tests first: they ask for all features that anything asks for, so the programs find their parts built.
+    run(suite.workspace.cargo("").args(["test", "--workspace", "--no-run"]))?;
+    build::programs(suite.workspace, &["heddle"])?;
+    Ok(Count::passed(2))
+}
+
+fn simulation(suite: &Suite<'_>) -> Result<Count> {
+    // The faults are features of the core. Selecting the whole workspace keeps its dependencies as they are, so that
+    // only the core is compiled again.
+    suite.apart("", &["--features", "heddle-core/planted-bugs", "--test", "simulation"])
+}
