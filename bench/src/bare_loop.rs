@@ -15,20 +15,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What the process is started with.
 #[derive(Debug, clap::Args)]
-pub struct BareLoop {
+pub(crate) struct BareLoop {
     /// Where to listen.
     #[arg(long)]
-    pub listen: SocketAddr,
+    pub(crate) listen: SocketAddr,
     /// Where the journal goes.
     #[arg(long)]
-    pub data: PathBuf,
+    pub(crate) data: PathBuf,
     /// Where `echo.wasm` and `identity.wasm` lie.
     #[arg(long)]
-    pub plugins: PathBuf,
+    pub(crate) plugins: PathBuf,
 }
 
 /// Near the beginning of each good answer.
-pub const PROOF: &str = "\"status\":\"succeeded\"";
+pub(crate) const PROOF: &str = "\"status\":\"succeeded\"";
 
 struct Parts {
     sandboxes: Sandboxes,
@@ -37,7 +37,7 @@ struct Parts {
 }
 
 /// Serves until the process is killed.
-pub async fn serve(options: BareLoop) -> anyhow::Result<()> {
+pub(crate) async fn serve(options: BareLoop) -> anyhow::Result<()> {
     let parts = Parts {
         sandboxes: Sandboxes::new(&options.plugins)?,
         writer: Writer::start(&options.data)?,

@@ -44,7 +44,7 @@ impl Invoker for Mirror {
 }
 
 /// Time per cached step.
-pub async fn rows(pace: Pace) -> anyhow::Result<Vec<Row>> {
+pub(crate) async fn rows(pace: Pace) -> anyhow::Result<Vec<Row>> {
     let mirror = Arc::new(Mirror::default());
     let executor = executor(mirror.clone()).await?;
     let limits = Limits::default();

@@ -14,7 +14,7 @@ use std::time::Instant;
 const APPEND_BYTES: usize = 512;
 
 /// All of them.
-pub async fn rows(sandboxes: &Sandboxes, data: &Path, pace: Pace) -> anyhow::Result<Vec<Row>> {
+pub(crate) async fn rows(sandboxes: &Sandboxes, data: &Path, pace: Pace) -> anyhow::Result<Vec<Row>> {
     let mut rows = Vec::new();
     for (plugin, name) in [(Plugin::Echo, "tool:echo"), (Plugin::Identity, "transform:identity")] {
         let us = bare_call_us(sandboxes, plugin, pace.calls).await?;
@@ -28,7 +28,7 @@ pub async fn rows(sandboxes: &Sandboxes, data: &Path, pace: Pace) -> anyhow::Res
 }
 
 /// The median of so many calls, one after another, in microseconds.
-pub async fn bare_call_us(sandboxes: &Sandboxes, plugin: Plugin, calls: usize) -> anyhow::Result<f64> {
+pub(crate) async fn bare_call_us(sandboxes: &Sandboxes, plugin: Plugin, calls: usize) -> anyhow::Result<f64> {
     let mut took_ns = Vec::with_capacity(calls);
     for _ in 0..calls {
         let began = Instant::now();

@@ -13,23 +13,23 @@ const END_OF_HEAD: &[u8] = b"\r\n\r\n";
 
 /// One kept connection.
 #[derive(Debug)]
-pub struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     read: Vec<u8>,
 }
 
 /// An answer, in the connection's own buffer.
 #[derive(Clone, Copy, Debug)]
-pub struct Answer<'a> {
+pub(crate) struct Answer<'a> {
     /// The status.
-    pub status: u16,
+    pub(crate) status: u16,
     head: &'a [u8],
     /// The body.
-    pub body: &'a [u8],
+    pub(crate) body: &'a [u8],
 }
 
 /// The bytes of a request.
-pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
+pub(crate) fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) -> Vec<u8> {
     let mut head = format!("{method} {path} HTTP/1.1\r\nhost: bench\r\n");
     for (name, value) in headers {
         head.push_str(&format!("{name}: {value}\r\n"));
@@ -43,7 +43,7 @@ pub fn request(method: &str, path: &str, headers: &[(&str, &str)], body: &[u8]) 
 
 impl Client {
     /// Connects.
-    pub async fn connect(address: SocketAddr) -> anyhow::Result<Client> {
+    pub(crate) async fn connect(address: SocketAddr) -> anyhow::Result<Client> {
         let stream =
             TcpStream::connect(address).await.with_context(|| format!("nothing listens at `{address}`"))?;
         stream.set_nodelay(true)?;
@@ -51,7 +51,7 @@ impl Client {
     }
 
     /// Sends a request and reads the whole answer.
-    pub async fn send(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
+    pub(crate) async fn send(&mut self, request: &[u8]) -> anyhow::Result<Answer<'_>> {
         self.stream.write_all(request).await?;
         self.read.clear();
         let head = loop {
@@ -76,11 +76,11 @@ impl Client {
 
 impl Answer<'_> {
     /// A header, by its name in lower case.
-    pub fn header(&self, name: &str) -> Option<&str> {
+    pub(crate) fn header(&self, name: &str) -> Option<&str> {
         header(self.head, name)
     }
     /// The body as JSON, where the status is one of these.
-    pub fn json(&self, statuses: &[u16]) -> anyhow::Result<serde_json::Value> {
+    pub(crate) fn json(&self, statuses: &[u16]) -> anyhow::Result<serde_json::Value> {
         let text = String::from_utf8_lossy(self.body);
         if !statuses.contains(&self.status) {
             bail!("the server answered {}: {}", self.status, text.chars().take(2_000).collect::<String>());
@@ -101,7 +101,7 @@ fn header<'a>(head: &'a [u8], name: &str) -> Option<&'a str> {
 }
 
 /// Where `wanted` begins.
-pub fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
+pub(crate) fn find(bytes: &[u8], wanted: &[u8]) -> Option<usize> {
     bytes.windows(wanted.len()).position(|window| window == wanted)
 }
 

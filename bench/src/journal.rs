@@ -24,7 +24,7 @@ const LOG_PAGES: u64 = (64 << 20) / 4096;
 
 /// The connection that writes.
 #[derive(Debug)]
-pub struct Journal {
+pub(crate) struct Journal {
     db: Connection,
     /// Pages in the log after the last commit.
     log_pages: Arc<AtomicU64>,
@@ -32,7 +32,7 @@ pub struct Journal {
 }
 
 /// The facts of an ordinary step, as the product's journal holds them: the outcome of one and the start of the next.
-pub fn row_body() -> Vec<u8> {
+pub(crate) fn row_body() -> Vec<u8> {
     let usage = Usage { fuel: 24_310, memory_peak_bytes: 1_179_648, wall_us: 96, cpu_us: 61, hostcalls: 2 };
     let batch = Batch {
         at: Timestamp(1_795_219_200_000),
@@ -52,7 +52,7 @@ pub fn row_body() -> Vec<u8> {
 
 impl Journal {
     /// Makes the file in this folder.
-    pub fn create(folder: &Path) -> anyhow::Result<Journal> {
+    pub(crate) fn create(folder: &Path) -> anyhow::Result<Journal> {
         let file = folder.join("bare.db");
         let mut db = connect(&file, 64 * 1024)?;
         db.execute_batch(
@@ -69,19 +69,19 @@ impl Journal {
         Ok(Journal { db, log_pages, body: row_body() })
     }
     /// Opens a transaction.
-    pub fn begin(&self) -> anyhow::Result<()> {
+    pub(crate) fn begin(&self) -> anyhow::Result<()> {
         self.db.prepare_cached("BEGIN IMMEDIATE")?.execute([])?;
         Ok(())
     }
     /// One row.
-    pub fn insert(&self, run: u128, seq: u64) -> anyhow::Result<()> {
+    pub(crate) fn insert(&self, run: u128, seq: u64) -> anyhow::Result<()> {
         let sql = "INSERT INTO journal (run, seq, encoding, checksum, body) VALUES (?1, ?2, 1, ?3, ?4)";
         let checksum = run as i64;
         self.db.prepare_cached(sql)?.execute((&run.to_be_bytes(), seq as i64, checksum, &self.body))?;
         Ok(())
     }
     /// Commits and flushes. When the log is at its bound, it is moved into the database.
-    pub fn commit(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn commit(&mut self) -> anyhow::Result<()> {
         self.db.prepare_cached("COMMIT")?.execute([])?;
         if self.log_pages.load(Ordering::Relaxed) >= LOG_PAGES {
             checkpoint(&self.db)?;
@@ -115,11 +115,11 @@ struct Append {
 
 /// The way to the thread that writes. It ends when the last of these is dropped.
 #[derive(Clone, Debug)]
-pub struct Writer(mpsc::UnboundedSender<Append>);
+pub(crate) struct Writer(mpsc::UnboundedSender<Append>);
 
 impl Writer {
     /// Starts the thread, and one beside it that keeps the log short.
-    pub fn start(folder: &Path) -> anyhow::Result<Writer> {
+    pub(crate) fn start(folder: &Path) -> anyhow::Result<Writer> {
         let journal = Journal::create(folder)?;
         let (line, appends) = mpsc::unbounded_channel();
         let ended = Arc::new(AtomicBool::new(false));
@@ -133,7 +133,7 @@ impl Writer {
         Ok(Writer(line))
     }
     /// Puts a row in line. What it gives resolves after the commit.
-    pub fn append(&self, run: u128, seq: u64) -> oneshot::Receiver<()> {
+    pub(crate) fn append(&self, run: u128, seq: u64) -> oneshot::Receiver<()> {
         let (committed, answer) = oneshot::channel();
         let _ = self.0.send(Append { run, seq, committed });
         answer

@@ -12,62 +12,62 @@ const PROOF_WITHIN: usize = 1_024;
 
 /// What every client sends, and what must be in the answer.
 #[derive(Clone, Debug)]
-pub struct Asked {
+pub(crate) struct Asked {
     /// The server.
-    pub address: SocketAddr,
+    pub(crate) address: SocketAddr,
     /// The request, whole.
-    pub request: Arc<[u8]>,
+    pub(crate) request: Arc<[u8]>,
     /// Text near the beginning of each good answer.
-    pub proof: &'static str,
+    pub(crate) proof: &'static str,
 }
 
 /// For how long.
 #[derive(Clone, Copy, Debug)]
-pub struct Span {
+pub(crate) struct Span {
     /// Not counted.
-    pub warm: Duration,
+    pub(crate) warm: Duration,
     /// Counted.
-    pub counted: Duration,
+    pub(crate) counted: Duration,
 }
 
 /// What came of it.
 #[derive(Clone, Debug)]
-pub struct Load {
+pub(crate) struct Load {
     /// Seconds that were counted.
-    pub seconds: f64,
+    pub(crate) seconds: f64,
     /// Microseconds of every answer that came within them, in ascending order.
     latencies_us: Vec<u32>,
 }
 
 impl Load {
     /// Answers counted.
-    pub fn done(&self) -> u64 {
+    pub(crate) fn done(&self) -> u64 {
         self.latencies_us.len() as u64
     }
     /// Answers in a second.
-    pub fn per_second(&self) -> f64 {
+    pub(crate) fn per_second(&self) -> f64 {
         self.latencies_us.len() as f64 / self.seconds
     }
     /// The latency, in milliseconds, that this share of the answers stayed within.
-    pub fn within_ms(&self, share: f64) -> f64 {
+    pub(crate) fn within_ms(&self, share: f64) -> f64 {
         f64::from(percentile(&self.latencies_us, share)) / 1_000.0
     }
 }
 
 /// The value that this share of the values, which ascend, do not exceed.
-pub fn percentile(ascending: &[u32], share: f64) -> u32 {
+pub(crate) fn percentile(ascending: &[u32], share: f64) -> u32 {
     let at = (ascending.len() as f64 * share).ceil() as usize;
     ascending.get(at.saturating_sub(1)).copied().unwrap_or(0)
 }
 
 /// The value in the middle.
-pub fn median(mut values: Vec<f64>) -> f64 {
+pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
 /// Runs the loop. `at_start` and `at_end` are called when counting begins and ends, to read the server's meters.
-pub async fn closed_loop(
+pub(crate) async fn closed_loop(
     asked: &Asked,
     clients: usize,
     span: Span,

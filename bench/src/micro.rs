@@ -24,10 +24,10 @@ const TURNS: usize = 7;
 /// Calls under way at once, where there is a load.
 const AT_ONCE: usize = 32;
 /// The argument that makes this program a compiler of components.
-pub const COMPILE: &str = "compile-component";
+pub(crate) const COMPILE: &str = "compile-component";
 
 /// The invocation path against bare wasmtime: one call at a time, and under load.
-pub async fn invocation(
+pub(crate) async fn invocation(
     sandboxes: Arc<Sandboxes>,
     plugins: &Path,
     data: &Path,

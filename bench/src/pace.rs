@@ -5,26 +5,26 @@ use std::time::Duration;
 
 /// How long.
 #[derive(Clone, Copy, Debug)]
-pub struct Pace {
+pub(crate) struct Pace {
     /// What the report calls it.
-    pub mode: &'static str,
+    pub(crate) mode: &'static str,
     /// Each load.
-    pub span: Span,
+    pub(crate) span: Span,
     /// How often bare and product are measured in turn; the middle one of the ratios counts.
-    pub rounds: usize,
+    pub(crate) rounds: usize,
     /// Bare sandbox calls.
-    pub calls: usize,
+    pub(crate) calls: usize,
     /// Flushes, and SQLite commits of each size.
-    pub flushes: usize,
+    pub(crate) flushes: usize,
     /// Plugins at the start that is timed.
-    pub plugins: usize,
+    pub(crate) plugins: usize,
     /// Starts that are timed.
-    pub starts: usize,
+    pub(crate) starts: usize,
 }
 
 impl Pace {
     /// About a minute.
-    pub const QUICK: Pace = Pace {
+    pub(crate) const QUICK: Pace = Pace {
         mode: "quick",
         span: Span { warm: Duration::from_millis(500), counted: Duration::from_millis(2_000) },
         rounds: 1,
@@ -34,7 +34,7 @@ impl Pace {
         starts: 3,
     };
     /// Several.
-    pub const FULL: Pace = Pace {
+    pub(crate) const FULL: Pace = Pace {
         mode: "full",
         span: Span { warm: Duration::from_millis(2_000), counted: Duration::from_millis(6_000) },
         rounds: 3,

@@ -10,14 +10,14 @@ use std::time::{Duration, Instant};
 
 /// A server in a process of its own. Killed when dropped.
 #[derive(Debug)]
-pub struct Process {
+pub(crate) struct Process {
     child: Child,
     log: PathBuf,
 }
 
 impl Process {
     /// Starts it. What it prints goes to `log`.
-    pub fn start(command: &mut Command, log: &Path) -> anyhow::Result<Process> {
+    pub(crate) fn start(command: &mut Command, log: &Path) -> anyhow::Result<Process> {
         let file = File::options().create(true).append(true).open(log)?;
         let child = command
             .stdin(Stdio::null())
@@ -28,22 +28,22 @@ impl Process {
         Ok(Process { child, log: log.to_owned() })
     }
     /// The process id.
-    pub fn id(&self) -> u32 {
+    pub(crate) fn id(&self) -> u32 {
         self.child.id()
     }
     /// CPU time so far, in milliseconds, user and system. The kernel counts in steps of 10.
-    pub fn cpu_ms(&self) -> anyhow::Result<f64> {
+    pub(crate) fn cpu_ms(&self) -> anyhow::Result<f64> {
         cpu_ms(self.id())
     }
     /// Resident memory, in MiB.
-    pub fn resident_mib(&self) -> anyhow::Result<f64> {
+    pub(crate) fn resident_mib(&self) -> anyhow::Result<f64> {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.id()))?;
         let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).context("no VmRSS")?;
         let kib: f64 = line.trim().trim_end_matches(" kB").trim().parse()?;
         Ok(kib / 1024.0)
     }
     /// Fails with the end of the log when the process has ended by itself.
-    pub fn check(&mut self) -> anyhow::Result<()> {
+    pub(crate) fn check(&mut self) -> anyhow::Result<()> {
         let Some(status) = self.child.try_wait()? else { return Ok(()) };
         let log = std::fs::read_to_string(&self.log).unwrap_or_default();
         let tail: Vec<&str> = log.lines().rev().take(20).collect();
@@ -51,13 +51,13 @@ impl Process {
         anyhow::bail!("the server ended by itself ({status}); it said last:\n{}", tail.join("\n"))
     }
     /// `kill -9`, and waits until it is gone.
-    pub fn kill(mut self) -> anyhow::Result<()> {
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
     }
     /// SIGTERM, and waits until it has ended.
-    pub fn end(mut self, at_most: Duration) -> anyhow::Result<()> {
+    pub(crate) fn end(mut self, at_most: Duration) -> anyhow::Result<()> {
         let began = Instant::now();
         kill_process(Pid::from_child(&self.child), Signal::TERM)?;
         while self.child.try_wait()?.is_none() {
@@ -78,7 +78,7 @@ impl Drop for Process {
 }
 
 /// CPU time of a process so far, in milliseconds.
-pub fn cpu_ms(process: u32) -> anyhow::Result<f64> {
+pub(crate) fn cpu_ms(process: u32) -> anyhow::Result<f64> {
     let stat = std::fs::read_to_string(format!("/proc/{process}/stat"))?;
     // The name is in brackets and may hold anything; the fields after it are plain numbers.
     let fields: Vec<&str> = stat.rsplit(')').next().unwrap_or_default().split_whitespace().collect();
@@ -87,7 +87,7 @@ pub fn cpu_ms(process: u32) -> anyhow::Result<f64> {
 }
 
 /// An address of the loopback that nobody listens at.
-pub fn free_address() -> anyhow::Result<SocketAddr> {
+pub(crate) fn free_address() -> anyhow::Result<SocketAddr> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?)
 }
 

@@ -18,20 +18,20 @@ use std::time::{Duration, Instant};
 
 /// Where everything lies.
 #[derive(Clone, Copy, Debug)]
-pub struct Places<'a> {
+pub(crate) struct Places<'a> {
     /// The server's binary.
-    pub heddle: &'a Path,
+    pub(crate) heddle: &'a Path,
     /// The folder of built plugins.
-    pub plugins: &'a Path,
+    pub(crate) plugins: &'a Path,
     /// A folder for data, on the disk to be measured.
-    pub data: &'a Path,
+    pub(crate) data: &'a Path,
 }
 
 /// How long a server may take to listen before the benchmark gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Every row that needs a server.
-pub async fn measure(places: Places<'_>, pace: Pace, report: &mut Report) -> anyhow::Result<()> {
+pub(crate) async fn measure(places: Places<'_>, pace: Pace, report: &mut Report) -> anyhow::Result<()> {
     let node = Node::start(places.heddle, &places.data.join("chains"), &[]).await?;
     node.push(places.plugins, "echo").await?;
     node.push(places.plugins, "identity").await?;

@@ -7,7 +7,7 @@ use std::path::Path;
 /// What a figure ought to be.
 #[derive(Clone, Copy, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Target {
+pub(crate) enum Target {
     /// The figure itself, at least.
     AtLeast(f64),
     /// The figure itself, at most.
@@ -21,7 +21,7 @@ pub enum Target {
 /// Whether it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub enum Verdict {
+pub(crate) enum Verdict {
     /// It is.
     Reached,
     /// It is not.
@@ -33,28 +33,28 @@ pub enum Verdict {
 /// One line.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Row {
+pub(crate) struct Row {
     /// What was measured.
-    pub name: String,
+    pub(crate) name: String,
     /// The figure.
-    pub figure: f64,
+    pub(crate) figure: f64,
     /// Its unit.
-    pub unit: &'static str,
+    pub(crate) unit: &'static str,
     /// What it ought to be.
-    pub target: Option<Target>,
+    pub(crate) target: Option<Target>,
     /// The same of the bare parts, in the same unit.
-    pub bare: Option<f64>,
+    pub(crate) bare: Option<f64>,
     /// The figure over the bare one.
-    pub ratio: Option<f64>,
+    pub(crate) ratio: Option<f64>,
     /// Whether the target is reached.
-    pub verdict: Verdict,
+    pub(crate) verdict: Verdict,
     /// What else is worth knowing.
-    pub note: String,
+    pub(crate) note: String,
 }
 
 impl Row {
     /// A figure with nothing to compare it with.
-    pub fn new(name: impl Into<String>, figure: f64, unit: &'static str) -> Row {
+    pub(crate) fn new(name: impl Into<String>, figure: f64, unit: &'static str) -> Row {
         let name = name.into();
         Row {
             name,
@@ -68,18 +68,18 @@ impl Row {
         }
     }
     /// With what the bare parts gave in the same run.
-    pub fn beside(mut self, bare: f64) -> Row {
+    pub(crate) fn beside(mut self, bare: f64) -> Row {
         self.bare = Some(bare);
         self.ratio = Some(self.figure / bare);
         self.judged()
     }
     /// With what it ought to be.
-    pub fn target(mut self, target: Target) -> Row {
+    pub(crate) fn target(mut self, target: Target) -> Row {
         self.target = Some(target);
         self.judged()
     }
     /// With a remark.
-    pub fn note(mut self, note: impl Into<String>) -> Row {
+    pub(crate) fn note(mut self, note: impl Into<String>) -> Row {
         self.note = note.into();
         self
     }
@@ -111,31 +111,31 @@ impl Row {
 /// Everything that was measured.
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
-pub struct Report {
+pub(crate) struct Report {
     /// `quick` or `full`.
-    pub mode: &'static str,
+    pub(crate) mode: &'static str,
     /// Cores that server and load generator share.
-    pub cores: usize,
+    pub(crate) cores: usize,
     /// Limits that were raised above their defaults, each with the rows that it was raised for.
-    pub limits_raised: Vec<String>,
+    pub(crate) limits_raised: Vec<String>,
     /// What could not be measured, and why.
-    pub left_out: Vec<String>,
+    pub(crate) left_out: Vec<String>,
     /// The lines, by section.
-    pub sections: Vec<Section>,
+    pub(crate) sections: Vec<Section>,
 }
 
 /// Lines that belong together.
 #[derive(Debug, Serialize)]
-pub struct Section {
+pub(crate) struct Section {
     /// Its title.
-    pub title: &'static str,
+    pub(crate) title: &'static str,
     /// Its lines.
-    pub rows: Vec<Row>,
+    pub(crate) rows: Vec<Row>,
 }
 
 impl Report {
     /// The table.
-    pub fn table(&self) -> String {
+    pub(crate) fn table(&self) -> String {
         let mut text = format!(
             "\n{} benchmark on {} cores, server and load generator together\n",
             self.mode, self.cores
@@ -162,7 +162,7 @@ impl Report {
         text
     }
     /// Writes the JSON file.
-    pub fn write(&self, path: &Path) -> anyhow::Result<()> {
+    pub(crate) fn write(&self, path: &Path) -> anyhow::Result<()> {
         Ok(std::fs::write(path, serde_json::to_vec_pretty(self)?)?)
     }
 }

@@ -33,12 +33,12 @@ mod transform {
 }
 
 /// What `echo` gets in every measured call, here and in the product.
-pub const ECHO_INPUT: &str = r#"{"value":1}"#;
+pub(crate) const ECHO_INPUT: &str = r#"{"value":1}"#;
 /// What `identity` gets.
-pub const IDENTITY_INPUT: &str = r#"{"n":1}"#;
+pub(crate) const IDENTITY_INPUT: &str = r#"{"n":1}"#;
 
 /// The two plugins, linked, and the `Engine` that runs them.
-pub struct Sandboxes {
+pub(crate) struct Sandboxes {
     engine: Engine,
     fuel: u64,
     echo: tool::ToolPre<Began>,
@@ -52,7 +52,7 @@ struct Began(Instant);
 
 /// Which of the two to call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Plugin {
+pub(crate) enum Plugin {
     /// `tool:echo`.
     Echo,
     /// `transform:identity`.
@@ -67,7 +67,7 @@ impl std::fmt::Debug for Sandboxes {
 
 impl Sandboxes {
     /// Compiles and links both, from the folder of built plugins.
-    pub fn new(plugins: &Path) -> anyhow::Result<Sandboxes> {
+    pub(crate) fn new(plugins: &Path) -> anyhow::Result<Sandboxes> {
         let limits = Limits::default();
         let engine = Engine::new(&config(&limits)).map_err(wasmtime_fault)?;
         let load = |name: &str| {
@@ -90,7 +90,7 @@ impl Sandboxes {
     }
 
     /// A fresh sandbox, one call, and nothing left of it. Gives what the guest answered.
-    pub async fn call(&self, plugin: Plugin) -> anyhow::Result<String> {
+    pub(crate) async fn call(&self, plugin: Plugin) -> anyhow::Result<String> {
         let mut store = Store::new(&self.engine, Began(Instant::now()));
         store.set_fuel(self.fuel).map_err(wasmtime_fault)?;
         store.set_epoch_deadline(1);

@@ -21,7 +21,7 @@ pub(crate) fn programs(workspace: &Workspace, names: &[&str]) -> Result<Vec<Path
     }
     let mut cargo = workspace.cargo("");
     cargo.args(["build", "--workspace"]);
-    names.iter().for_each(|name| drop(cargo.args(["--bin", name])));
+    cargo.args(names.iter().flat_map(|name| ["--bin", name]));
     run(&mut cargo)?;
     for path in &paths {
         ensure!(

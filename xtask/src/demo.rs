@@ -46,12 +46,7 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Result<()>
 
     let folder = workspace.target.join("demo");
     let server = phases.time("start the server", || Server::start(heddle, &folder))?;
-    println!(
-        "  {} on {}, data in {}",
-        "`heddle serve`",
-        server.api.base,
-        workspace.shown(&folder.join("data"))
-    );
+    println!("  `heddle serve` on {}, data in {}", server.api.base, workspace.shown(&folder.join("data")));
     let loaded = phases.time("load plugins and workflow", || load(&server.api, workspace, &components))?;
     println!("  {loaded}");
 

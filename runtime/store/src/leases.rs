@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 /// The leases there are, by epoch.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Leases {
     last_epoch: u64,
     held: BTreeMap<u64, Held>,

@@ -1,5 +1,5 @@
-//! How facts become bytes: the body and checksum of a journal row, the codes of the statuses, and which values a
-//! batch refers to. Shared by the backends, so that a journal reads the same wherever it was written.
+//! How facts become bytes: the body and checksum of a journal row, the checksum of a cache entry, and which
+//! values a batch refers to. Shared by the backends, so that a journal reads the same wherever it was written.
 
 use crate::model::{CacheRow, CachedOutput, JournalRow, RunStatus, StoreFault};
 use heddle_core::id::{Digest, RunId};
@@ -102,32 +102,6 @@ pub(crate) fn cache_size(row: &CacheRow) -> u64 {
         }
 }
 
-/// The statuses in the order of their codes. A code never changes its meaning.
-pub(crate) const STATUSES: [RunStatus; 8] = [
-    RunStatus::Queued,
-    RunStatus::Running,
-    RunStatus::Waiting,
-    RunStatus::Paused,
-    RunStatus::Compensating,
-    RunStatus::Succeeded,
-    RunStatus::Failed,
-    RunStatus::Cancelled,
-];
-
-/// The number that a status is kept as.
-pub(crate) fn status_code(status: RunStatus) -> i64 {
-    match status {
-        RunStatus::Queued => 0,
-        RunStatus::Running => 1,
-        RunStatus::Waiting => 2,
-        RunStatus::Paused => 3,
-        RunStatus::Compensating => 4,
-        RunStatus::Succeeded => 5,
-        RunStatus::Failed => 6,
-        RunStatus::Cancelled => 7,
-    }
-}
-
 /// The name of a status in a report.
 pub(crate) fn status_word(status: RunStatus) -> &'static str {
     match status {
@@ -139,18 +113,5 @@ pub(crate) fn status_word(status: RunStatus) -> &'static str {
         RunStatus::Succeeded => "succeeded",
         RunStatus::Failed => "failed",
         RunStatus::Cancelled => "cancelled",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn status_codes_are_places_in_the_list() {
-        for (code, status) in STATUSES.into_iter().enumerate() {
-            assert_eq!(status_code(status), code as i64);
-            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{}\"", status_word(status)));
-        }
     }
 }

@@ -23,6 +23,7 @@ mod report;
 mod retain;
 mod schema;
 mod shelf;
+mod status;
 mod threads;
 mod values;
 mod writer;

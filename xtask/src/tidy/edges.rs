@@ -32,7 +32,6 @@ const EDGES: &[Edges] = &[
             "log",
             "metrics",
             "rand",
-            "uuid",
             "chrono",
             "jiff",
             "futures-util",

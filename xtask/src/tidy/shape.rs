@@ -22,10 +22,11 @@ pub(super) fn long_files(tree: &Tree<'_>) -> Result<Vec<Fault>> {
 }
 
 pub(super) fn undocumented_modules(tree: &Tree<'_>) -> Result<Vec<Fault>> {
+    // A crate whose documentation is a file of its own says so at its top.
+    let is_docs = |line: &str| line.starts_with("//! ") || line.starts_with("#![doc = include_str!(");
     let opens_with_docs = |source: &Source| {
-        let mut lines =
-            source.text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with("#!["));
-        lines.next().is_some_and(|line| line.starts_with("//! "))
+        let lines = source.text.lines().map(str::trim).filter(|line| !line.is_empty());
+        lines.take_while(|line| line.starts_with("#!") || line.starts_with("//!")).any(is_docs)
     };
     let bare = tree.rust().filter(|source| !opens_with_docs(source));
     Ok(bare

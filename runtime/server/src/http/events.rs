@@ -7,6 +7,7 @@ use super::codes::Code;
 use super::openapi::Problems;
 use super::problem::Problem;
 use super::runs::run_id;
+use super::server::over;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::IntoResponse as _;
 use axum::response::Response;
@@ -55,9 +56,7 @@ async fn follow(State(api): State<Api>, Path(id): Path<String>, RawQuery(query):
     let run = run_id(&id)?;
     let events = api.app.executor.events(&Tenant::default(), run, after).await?;
     let events = events.ok_or_else(|| Problem::new(Code::RunNotFound, format!("there is no run `{run}`; `GET /v1/runs` lists them")))?;
-    let mut ending = api.ending.clone();
-    let end = async move { drop(ending.wait_for(|end| *end).await) };
-    let stream = sse(run, events).take_until(Box::pin(end));
+    let stream = sse(run, events).take_until(Box::pin(over(api.ending.clone())));
     let mut response = Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat")).into_response();
     let no_store = hyper::header::HeaderValue::from_static("no-store");
     response.headers_mut().insert(hyper::header::CACHE_CONTROL, no_store);

@@ -34,8 +34,14 @@ const NO_ROOM: Duration = Duration::from_millis(50);
 /// Whether the server is to end. A stream of events ends with it.
 pub type Ending = watch::Receiver<bool>;
 
+/// Until the server is to end.
+pub async fn over(mut ending: Ending) {
+    // A sender that is gone has ended, too.
+    drop(ending.wait_for(|end| *end).await);
+}
+
 /// Accepts connections until `ending` turns true, then lets the answers under way end.
-pub async fn serve(listener: TcpListener, router: Router, limits: Arc<Limits>, mut ending: Ending) {
+pub async fn serve(listener: TcpListener, router: Router, limits: Arc<Limits>, ending: Ending) {
     let connections = Arc::new(Connections::new(&limits));
     let builder = builder(&limits);
     let graceful = GracefulShutdown::new();
@@ -49,7 +55,7 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Arc<Limits>, m
                     continue;
                 }
             },
-            _ = ending.wait_for(|end| *end) => break,
+            () = over(ending.clone()) => break,
         };
         let Some(place) = connections.admit(peer.ip()) else {
             tracing::debug!(%peer, "too many connections; this one is closed");

@@ -8,6 +8,7 @@ use super::guard::Trace;
 use super::openapi::Problems;
 use super::problem::Problem;
 use super::runs::document;
+use super::server::over;
 use super::wire::catalog::Accepted;
 use super::wire::run::RunDoc;
 use super::Api;
@@ -126,10 +127,9 @@ pub(super) fn locate(response: &mut Response, path: &str) {
 }
 
 async fn wait_for(api: &Api, tenant: &Tenant, run: RunId, wait: Duration) -> Result<Response, Problem> {
-    let mut ending = api.ending.clone();
     let detail = tokio::select! {
         detail = api.app.executor.wait(tenant, run, wait) => detail?,
-        _ = ending.wait_for(|end| *end) => None,
+        () = over(api.ending.clone()) => None,
     };
     let ended = detail.filter(|detail| detail.view.finished_at.is_some());
     let Some(detail) = ended else { return Ok(accepted(run)) };

@@ -55,7 +55,7 @@ impl State {
     pub(super) fn new(clock: StoreClock) -> State {
         State {
             clock,
-            leases: Leases::default(),
+            leases: Leases::after(0),
             commits: 0,
             appends: 0,
             journals: BTreeMap::new(),

@@ -1,5 +1,6 @@
 //! One append inside a transaction: every check first, then every row.
 
+use super::status::status_code;
 use super::values::FILE_BYTES;
 use super::writer::Writer;
 use crate::model::*;
@@ -144,7 +145,7 @@ fn change_index(writer: &mut Writer, append: &Prepared) -> rusqlite::Result<()> 
         IndexChange::Update { status, due, finished } if status.is_terminal() => {
             writer.execute(
                 "UPDATE runs SET status = ?2, due = ?3, finished = ?4, wake = NULL, owner = NULL WHERE run = ?1",
-                (&run, row::status_code(*status), at(*due), at(*finished)),
+                (&run, status_code(*status), at(*due), at(*finished)),
             )?;
             writer.execute("DELETE FROM inbox WHERE run = ?1", [&run])?;
             writer.forget(append.run);
@@ -154,7 +155,7 @@ fn change_index(writer: &mut Writer, append: &Prepared) -> rusqlite::Result<()> 
         IndexChange::Update { status, due, .. } => {
             writer.execute(
                 "UPDATE runs SET status = ?2, due = ?3, wake = iif(?4, created, ?3) WHERE run = ?1",
-                (&run, row::status_code(*status), at(*due), is_active(*status)),
+                (&run, status_code(*status), at(*due), is_active(*status)),
             )?;
             Ok(())
         }
@@ -176,7 +177,7 @@ fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<
             &row.snapshot.0,
             &labels,
             row.created.0 as i64,
-            row::status_code(row.status),
+            status_code(row.status),
             at(row.due),
             at(row.finished),
             owner,

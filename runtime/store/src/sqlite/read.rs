@@ -1,8 +1,9 @@
 //! Reads, each on a connection of its own thread: they see all that was committed before the call.
 
+use super::status::{STATUSES, status_code};
 use super::{Values, fault};
 use crate::model::*;
-use crate::row::{self, Coded, STATUSES};
+use crate::row::{self, Coded};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::time::Timestamp;
@@ -88,7 +89,7 @@ pub(super) fn runs(db: &Connection, query: &RunQuery) -> Result<Vec<RunRow>, Sto
     let tenant = &*query.tenant.0;
     let page = "ORDER BY runs.run DESC LIMIT ?3";
     if let Some((name, value)) = &query.label {
-        let wanted = query.status.iter().fold(0i64, |bits, status| bits | 1 << row::status_code(*status));
+        let wanted = query.status.iter().fold(0i64, |bits, status| bits | 1 << status_code(*status));
         let sql = format!(
             "SELECT {RUN_COLUMNS} FROM run_labels l CROSS JOIN runs ON runs.run = l.run \
              WHERE l.tenant = ?1 AND l.name = ?4 AND l.value = ?5 AND l.run <= ?2 \
@@ -103,7 +104,7 @@ pub(super) fn runs(db: &Connection, query: &RunQuery) -> Result<Vec<RunRow>, Sto
     // The indexes have the rows in order within one status, so a page is taken from each and merged.
     let mut rows = Vec::new();
     for status in STATUSES.iter().filter(|status| query.status.is_empty() || query.status.contains(status)) {
-        let code = row::status_code(*status);
+        let code = status_code(*status);
         rows.extend(match &query.workflow {
             None => {
                 let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE tenant = ?1 AND status = ?4 AND run <= ?2 {page}");

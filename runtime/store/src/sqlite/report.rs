@@ -1,7 +1,8 @@
 //! What the store says of itself.
 
+use super::status::STATUSES;
 use crate::model::{StoreFault, StoreReport};
-use crate::row::{STATUSES, status_word};
+use crate::row::status_word;
 use crate::run_store::ReportDepth;
 use crate::sqlite::fault;
 use rusqlite::Connection;

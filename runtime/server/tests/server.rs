@@ -1,0 +1,19 @@
+//! The server as its users meet it: over real sockets, and through what it prints.
+
+#[path = "server/support.rs"]
+mod support;
+
+#[path = "server/config.rs"]
+mod config;
+#[path = "server/events.rs"]
+mod events;
+#[path = "server/generated.rs"]
+mod generated;
+#[path = "server/limits.rs"]
+mod limits;
+#[path = "server/pages.rs"]
+mod pages;
+#[path = "server/routes.rs"]
+mod routes;
+#[path = "server/runs.rs"]
+mod runs;
