@@ -32,6 +32,7 @@ use sandbox::Sandboxes;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use tokio::runtime::Builder;
 
 /// Rows of the targets that are not measured here, and why.
 const LEFT_OUT: [&str; 2] = [
@@ -75,23 +76,25 @@ struct Bench {
     json: Option<PathBuf>,
 }
 
-fn main() -> anyhow::Result<ExitCode> {
+fn main() -> ExitCode {
     let cli = Cli::parse();
-    match cli.role {
-        Some(Role::CompileComponent) => Ok(heddle_host::compile_child_main()),
-        Some(Role::BareLoop(options)) => {
-            tokio::runtime::Builder::new_multi_thread()
-                .enable_all()
-                .build()?
-                .block_on(bare_loop::serve(options))?;
-            Ok(ExitCode::SUCCESS)
-        }
+    let ended = match cli.role {
+        Some(Role::CompileComponent) => return heddle_host::compile_child_main(),
+        Some(Role::BareLoop(options)) => block_on(Builder::new_multi_thread(), bare_loop::serve(options)),
         // One thread: the load generator must leave the cores to what it measures.
-        None => {
-            tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(bench(cli.bench))?;
-            Ok(ExitCode::SUCCESS)
+        None => block_on(Builder::new_current_thread(), bench(cli.bench)),
+    };
+    match ended {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(fault) => {
+            eprintln!("error: {fault:#}");
+            ExitCode::FAILURE
         }
     }
+}
+
+fn block_on(mut runtime: Builder, work: impl Future<Output = anyhow::Result<()>>) -> anyhow::Result<()> {
+    runtime.enable_all().build()?.block_on(work)
 }
 
 async fn bench(options: Bench) -> anyhow::Result<()> {

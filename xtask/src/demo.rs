@@ -50,14 +50,16 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Result<()>
     let loaded = phases.time("load plugins and workflow", || load(&server.api, workspace, &components))?;
     println!("  {loaded}");
 
-    audits(&server.api, &asked, &text, &folder, &mut phases)
-        .with_context(|| format!("{}, whose end is\n{}", workspace.shown(&server.log), server.complaints()))
-        .context("the demo failed; the server's log is ")?;
+    let shown = audits(&server.api, &asked, &text, &folder, &mut phases);
+    shown.inspect_err(|_| {
+        eprintln!("the end of {}:\n{}", workspace.shown(&server.log), server.complaints())
+    })?;
     phases.time("stop the server", || server.stop())?;
-    if !asked.keep {
-        std::fs::remove_dir_all(folder.join("data"))?;
-    }
     phases.print();
+    match asked.keep {
+        true => println!("data: {}; `heddle serve --data` opens it", workspace.shown(&folder.join("data"))),
+        false => std::fs::remove_dir_all(folder.join("data"))?,
+    }
     println!("report: {}", workspace.shown(&folder.join("report.md")));
     Ok(())
 }

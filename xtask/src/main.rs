@@ -92,7 +92,9 @@ fn main() -> ExitCode {
     match Workspace::open().and_then(|workspace| (verb.run)(&workspace, Arguments::new(given))) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            if !error.is::<test::Failed>() {
+                eprintln!("error: {error:#}");
+            }
             ExitCode::from(if error.is::<arguments::Misuse>() { 2 } else { 1 })
         }
     }

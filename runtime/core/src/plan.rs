@@ -43,8 +43,10 @@ pub struct Plan {
     pub digest: Digest,
     /// What the input must look like.
     pub input_schema: Option<Schema>,
-    /// The steps, in the author's order.
+    /// The steps, sorted by id: the journal knows them by their index here.
     pub steps: Vec<Step>,
+    /// Their indices as people are shown them: each after those that it waits for.
+    pub order: Vec<u32>,
     /// For each step, the steps that wait for it.
     pub dependents: Vec<Vec<u32>>,
     /// What the run gives back; without it, the outputs of the steps that nothing waits for.

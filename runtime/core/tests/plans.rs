@@ -77,7 +77,10 @@ output: {as: {bodies: "${ steps.good.output }", note: "${ default(steps.extra.ou
     )
     .unwrap_or_else(|f| panic!("{f:#?}"));
     assert_eq!(plan.steps.len(), 3);
-    assert_eq!(plan.dependents, vec![vec![1], vec![2], vec![]]);
+    let order: Vec<&str> = plan.order.iter().map(|&s| &*plan.steps[s as usize].id).collect();
+    assert_eq!(order, ["fetch", "good", "extra"]);
+    let ids: Vec<&str> = plan.steps.iter().map(|s| &*s.id).collect();
+    assert_eq!(ids, ["extra", "fetch", "good"], "the journal's numbers do not follow the author's order");
     let filled = plan.accept_input(&Json::parse(br#"{"urls":[]}"#).unwrap()).unwrap();
     assert_eq!(filled.text(), r#"{"urls":[],"vip":false}"#);
     assert!(

@@ -182,6 +182,11 @@ impl Driver {
         }
         let (events, index) = match opening {
             Some((events, opening)) => {
+                for blob in &opening.blobs {
+                    if let Ok(text) = std::str::from_utf8(&blob.bytes) {
+                        self.values.insert(blob.digest, Json::trusted(text));
+                    }
+                }
                 self.blobs = opening.blobs;
                 (events, Some(opening.index))
             }
@@ -455,7 +460,8 @@ impl Driver {
     }
 
     async fn fetch(&mut self, digests: &[Digest]) -> Result<(), Exit> {
-        if self.values.size() > VALUES_BYTES {
+        // What is not committed yet cannot be fetched again.
+        if !digests.is_empty() && self.appends.is_empty() && self.values.size() > VALUES_BYTES {
             self.values.clear();
         }
         for digest in digests {

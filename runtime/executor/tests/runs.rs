@@ -31,6 +31,19 @@ async fn a_chain_runs_in_its_order() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn steps_keep_their_numbers_whatever_their_names() {
+    let node = node().await;
+    let steps = "steps: {z: {call: \"tool:e\", with: {n: \"${ input.big }\"}}, m: {call: \"tool:e\", dependsOn: [z]}, a: {call: \"transform:t\", with: {n: \"${ steps.z.output.n }\"}, dependsOn: [m]}}";
+    let big = "x".repeat(300_000);
+    let detail = node.run(steps, &format!("{{\"big\":\"{big}\"}}")).await;
+    assert_eq!(detail.view.status, "succeeded", "{:?}", detail.view.error);
+    assert_eq!(*node.script.began.lock().unwrap(), ["z#1", "m#1", "a#1"]);
+    let again = node.executor.run(&Tenant::default(), detail.view.id).await.unwrap().unwrap();
+    let ids: Vec<_> = again.view.steps.iter().map(|s| (s.id.to_string(), s.status)).collect();
+    assert_eq!(ids, [("z".into(), "succeeded"), ("m".into(), "succeeded"), ("a".into(), "succeeded")]);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_effect_waits_for_the_disk_and_a_transform_does_not() {
     let node = node().await;
     let steps = "steps: {a: {call: \"transform:t\", with: {n: \"${ input.n }\"}}, b: {call: \"transform:t\", with: {m: \"${ input.n }\"}, dependsOn: [a]}, c: {call: \"tool:e\", dependsOn: [b]}}";

@@ -13,7 +13,10 @@ use heddle_core::limits::Limits;
 use heddle_core::outcome::FailureKind;
 use heddle_executor::{Executor, Parts, Settings, SystemClock};
 use heddle_host::{Compiler, ComponentFault, ComponentSource, Host, HostConfig, Inspection, NoComponents};
-use heddle_store::{MemoryStore, ReportDepth, RunStore, Shelf, SqliteOptions, SqliteStore, StoreClock, StoreFault, StoreReport};
+use heddle_store::{
+    MemoryStore, ReportDepth, RunStore, Shelf, SqliteOptions, SqliteStore, StoreClock, StoreFault,
+    StoreReport,
+};
 use invoker::Sandbox;
 use loader::Loader;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -61,7 +64,9 @@ impl App {
         let limits = Arc::new(config.limits.clone());
         let scratch = match keeping {
             Keeping::Everything => None,
-            Keeping::Nothing => Some(tempfile::tempdir().context("a folder for compiled components cannot be made")?),
+            Keeping::Nothing => {
+                Some(tempfile::tempdir().context("a folder for compiled components cannot be made")?)
+            }
         };
         let folder = scratch.as_ref().map_or(config.data.as_path(), TempDir::path);
         let (store, shelf) = stores(folder, keeping, &limits)?;
@@ -103,17 +108,21 @@ fn stores(folder: &Path, keeping: Keeping, limits: &Limits) -> anyhow::Result<St
     }
     // What was not flushed is not acknowledged, so a process that cannot flush must not go on.
     let on_fatal = Arc::new(|why: String| {
-        eprintln!("heddle: the store failed and nothing more can be kept: {why}; check the disk with `heddle doctor`, then start again");
+        eprintln!(
+            "heddle: the store failed and nothing more can be kept: {why}; check the disk with `heddle doctor`, then start again"
+        );
         std::process::exit(1);
     });
     let options = SqliteOptions { wal_bytes: limits.wal_bytes, ..SqliteOptions::new(folder, on_fatal) };
-    let store = SqliteStore::open(options).with_context(|| format!("the data folder `{}` cannot be opened", folder.display()))?;
+    let store = SqliteStore::open(options)
+        .with_context(|| format!("the data folder `{}` cannot be opened", folder.display()))?;
     let store = Arc::new(store);
     Ok((store.clone(), store))
 }
 
 fn host(folder: &Path, limits: &Limits, store: Arc<dyn RunStore>) -> anyhow::Result<Host> {
-    let program = std::env::current_exe().context("the program does not know its own path, which the compiler needs")?;
+    let program = std::env::current_exe()
+        .context("the program does not know its own path, which the compiler needs")?;
     let host = Host::new(HostConfig {
         limits: limits.clone(),
         cache_dir: folder.join("compiled"),

@@ -35,8 +35,15 @@ pub const DEFAULT_SERVER: &str = "http://127.0.0.1:7878";
 const STACK_BYTES: usize = 8 << 20;
 
 #[derive(Parser, Debug)]
-#[command(name = "heddle", version, about = "Runs agents, tools and transforms as sandboxed WebAssembly components, woven into durable workflows.", max_term_width = 110)]
-#[command(after_help = "Exit codes: 0 ok, 1 the run or the command failed, 2 it was asked wrongly, 3 no node answers, 4 denied.\nColours: NO_COLOR turns them off. Docs of every error: docs/errors, or GET /docs/errors/CODE.")]
+#[command(
+    name = "heddle",
+    version,
+    about = "Runs agents, tools and transforms as sandboxed WebAssembly components, woven into durable workflows.",
+    max_term_width = 110
+)]
+#[command(
+    after_help = "Exit codes: 0 ok, 1 the run or the command failed, 2 it was asked wrongly, 3 no node answers, 4 denied.\nColours: NO_COLOR turns them off. Docs of every error: docs/errors, or GET /docs/errors/CODE."
+)]
 struct Cli {
     /// Print JSON on stdout, for programs.
     #[arg(long, global = true)]
@@ -173,12 +180,17 @@ impl NodeArgs {
         }
         for said in &self.set {
             let Some((key, value)) = said.split_once('=') else {
-                return Err(Fault::usage(format!("`--set {said}` has no `=`; write `--set limits.fuel=1000000`")));
+                return Err(Fault::usage(format!(
+                    "`--set {said}` has no `=`; write `--set limits.fuel=1000000`"
+                )));
             };
             flags.push((key.to_owned(), format!("--set {key}"), value.to_owned()));
         }
         let layers = Layers { file: self.config.clone(), env: process_env(), flags };
-        Config::load(&layers).map_err(|faults| Fault::usage(format!("the configuration has faults\n{faults}")).with_hint("`heddle config show --example` prints every setting"))
+        Config::load(&layers).map_err(|faults| {
+            Fault::usage(format!("the configuration has faults\n{faults}"))
+                .with_hint("`heddle config show --example` prints every setting")
+        })
     }
 }
 
@@ -208,7 +220,11 @@ pub fn main() -> ExitCode {
         }
     };
     let context = Context { json: cli.json, server: cli.server };
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_name("heddle").thread_stack_size(STACK_BYTES).build();
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .thread_name("heddle")
+        .thread_stack_size(STACK_BYTES)
+        .build();
     let result = match runtime {
         Ok(runtime) => {
             let result = runtime.block_on(dispatch(cli.command, &context));
@@ -229,13 +245,17 @@ pub fn main() -> ExitCode {
 
 async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
     match command {
-        Command::Dev { ephemeral, node } => Box::pin(serve::dev(&node, ephemeral.then_some(crate::app::Keeping::Nothing))).await,
+        Command::Dev { ephemeral, node } => {
+            Box::pin(serve::dev(&node, ephemeral.then_some(crate::app::Keeping::Nothing))).await
+        }
         Command::Serve { node } => Box::pin(serve::serve(&node)).await,
         Command::Run(args) => Box::pin(run::run(&args, context)).await,
         Command::Runs(command) => Box::pin(runs::runs(&command, context)).await,
         Command::Workflow(command) => match command {
             WorkflowCommand::Validate { file } => workflow::validate(&file, context).await,
-            WorkflowCommand::Graph { file, format } => workflow::graph(&file, if context.json { Format::Json } else { format }),
+            WorkflowCommand::Graph { file, format } => {
+                workflow::graph(&file, if context.json { Format::Json } else { format })
+            }
             WorkflowCommand::Schema => workflow::schema(),
             WorkflowCommand::Publish { file } => workflow::publish(&file, context).await,
             WorkflowCommand::Ls => workflow::ls(context).await,
@@ -263,11 +283,18 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
 /// The help of every command, for the page that a test keeps true.
 pub fn help() -> String {
     fn add(command: &mut clap::Command, path: &str, text: &mut String) {
-        let name = if path.is_empty() { command.get_name().to_owned() } else { format!("{path} {}", command.get_name()) };
+        let name = if path.is_empty() {
+            command.get_name().to_owned()
+        } else {
+            format!("{path} {}", command.get_name())
+        };
         if command.get_name() == "help" {
             return;
         }
-        text.push_str(&format!("## {name}\n\n```\n{}\n```\n\n", command.render_long_help().to_string().trim_end()));
+        text.push_str(&format!(
+            "## {name}\n\n```\n{}\n```\n\n",
+            command.render_long_help().to_string().trim_end()
+        ));
         for sub in command.get_subcommands_mut() {
             add(sub, &name, text);
         }

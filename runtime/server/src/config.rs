@@ -205,11 +205,22 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
 }
 
 /// Settings that bound each other.
-fn check_together(run_parallel: u32, workers: usize, limits: &Limits, sayings: &Sayings, faults: &mut Vec<ConfigFault>) {
+fn check_together(
+    run_parallel: u32,
+    workers: usize,
+    limits: &Limits,
+    sayings: &Sayings,
+    faults: &mut Vec<ConfigFault>,
+) {
     let mut over = |key: &str, value: u64, limit: &str, most: u64| {
         if value > most {
             let origin = sayings.origin(key);
-            faults.push(ConfigFault { origin, message: format!("`{key}` is {value}, and `limits.{limit}` is {most}; lower the one or raise the other") });
+            faults.push(ConfigFault {
+                origin,
+                message: format!(
+                    "`{key}` is {value}, and `limits.{limit}` is {most}; lower the one or raise the other"
+                ),
+            });
         }
     };
     over("runs.max_parallel", u64::from(run_parallel), "run_parallel", limits.run_parallel);
@@ -254,7 +265,10 @@ impl Reader<'_> {
                 self.fault(origin, format!("`{key}` is {list}, not `{value}`"));
             }
             Some(Kind::Name) if !heddle_core::id::is_name(&value) => {
-                self.fault(origin, format!("`{key}` is a name (`[a-z][a-z0-9_-]*`, at most 64 bytes), not `{value}`"));
+                self.fault(
+                    origin,
+                    format!("`{key}` is a name (`[a-z][a-z0-9_-]*`, at most 64 bytes), not `{value}`"),
+                );
             }
             Some(Kind::Level) if value.parse::<tracing_subscriber::EnvFilter>().is_err() => {
                 self.fault(origin, format!("`{key}` is `info` or `info,heddle_host=debug`, not `{value}`"));
@@ -281,7 +295,10 @@ impl Reader<'_> {
         }
         let read = value.parse().ok();
         if read.is_none() {
-            self.fault(origin, format!("`{key}` is an address and a port such as `127.0.0.1:7878`, not `{value}`"));
+            self.fault(
+                origin,
+                format!("`{key}` is an address and a port such as `127.0.0.1:7878`, not `{value}`"),
+            );
         }
         read
     }
@@ -312,15 +329,22 @@ impl Reader<'_> {
                     match quantity::limit(text, row.unit) {
                         Some(value) => {
                             if let Err(fault) = limits.set(row.name, value) {
-                                self.faults.push(ConfigFault { origin: origin.clone(), message: fault.to_string() });
+                                self.faults
+                                    .push(ConfigFault { origin: origin.clone(), message: fault.to_string() });
                             }
                         }
                         None => {
                             let wants = quantity::wants(row.unit);
-                            self.faults.push(ConfigFault { origin: origin.clone(), message: format!("`{key}` is {wants}, not `{text}`") });
+                            self.faults.push(ConfigFault {
+                                origin: origin.clone(),
+                                message: format!("`{key}` is {wants}, not `{text}`"),
+                            });
                         }
                     }
-                    (limits.get(row.name).map_or_else(String::new, |v| quantity::print(v, row.unit)), origin.clone())
+                    (
+                        limits.get(row.name).map_or_else(String::new, |v| quantity::print(v, row.unit)),
+                        origin.clone(),
+                    )
                 }
             };
             self.shown.push(Shown { key, value, origin });

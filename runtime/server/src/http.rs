@@ -15,8 +15,8 @@ mod guard;
 mod health;
 mod index;
 mod openapi;
-mod plugins;
 mod pages;
+mod plugins;
 pub mod problem;
 mod runs;
 pub mod server;
@@ -83,10 +83,17 @@ pub fn description() -> String {
 
 async fn unknown(request: Request) -> Problem {
     let path: String = request.uri().path().chars().take(200).collect();
-    Problem::new(Code::RouteNotFound, format!("there is nothing at `{path}`; `/openapi.json` lists every path"))
+    Problem::new(
+        Code::RouteNotFound,
+        format!("there is nothing at `{path}`; `/openapi.json` lists every path"),
+    )
 }
 
 async fn other_method(request: Request) -> Problem {
-    let detail = format!("`{}` has no method {}; the header `Allow` lists those that it has", request.uri().path(), request.method());
+    let detail = format!(
+        "`{}` has no method {}; the header `Allow` lists those that it has",
+        request.uri().path(),
+        request.method()
+    );
     Problem::new(Code::MethodNotAllowed, detail)
 }

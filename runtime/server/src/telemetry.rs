@@ -13,8 +13,8 @@ use tracing_subscriber::fmt::writer::BoxMakeWriter;
 
 /// Upper bounds of the buckets of every duration, in seconds: from a cached step to an hour.
 const SECONDS: &[f64] = &[
-    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0,
-    3600.0,
+    0.000_1, 0.000_25, 0.000_5, 0.001, 0.002_5, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+    10.0, 30.0, 60.0, 300.0, 3600.0,
 ];
 
 /// Starts logging for the whole process.
@@ -22,7 +22,8 @@ const SECONDS: &[f64] = &[
 /// # Errors
 /// When the log file cannot be opened, or logging has been started before.
 pub fn log_to(telemetry: &Telemetry) -> anyhow::Result<()> {
-    let filter: EnvFilter = telemetry.level.parse().with_context(|| format!("`telemetry.level` is `{}`", telemetry.level))?;
+    let filter: EnvFilter =
+        telemetry.level.parse().with_context(|| format!("`telemetry.level` is `{}`", telemetry.level))?;
     let (writer, colour) = match &telemetry.file {
         Some(path) => {
             let file = Rotated::open(path.clone(), telemetry.file_bytes, telemetry.files)

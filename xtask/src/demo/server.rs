@@ -72,7 +72,8 @@ impl Server {
     /// # Errors
     /// Where it does not end by itself, or ends badly.
     pub(crate) fn stop(mut self) -> Result<()> {
-        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        // The shell's own `kill`: not every machine has a program of that name.
+        let asked = Command::new("sh").args(["-c", "kill \"$0\"", &self.child.id().to_string()]).status();
         ensure!(asked.is_ok_and(|status| status.success()), "the server cannot be asked to end");
         let until = Instant::now() + PATIENCE;
         while Instant::now() < until {

@@ -19,13 +19,29 @@ const BAR: u64 = 24;
 pub(crate) fn watch(api: &Api, path: &str) -> Result<()> {
     let run = api.get(path)?;
     let steps = run["steps"].as_array().context("a run has steps")?;
-    let mut tree = Tree { steps: steps.iter().map(Step::of).collect(), begin: Instant::now() };
+    let mut tree = Tree { steps: in_order(steps).into_iter().map(Step::of).collect(), begin: Instant::now() };
     let mut screen = Screen { live: std::io::stdout().is_terminal(), drawn_lines: 0, drawn_at: None };
     for event in api.events(&format!("{path}/events"))? {
         let line = tree.apply(&event?);
         screen.show(&tree, line)?;
     }
     screen.finish(&tree)
+}
+
+/// The steps, each after those that it depends on.
+fn in_order(steps: &[Value]) -> Vec<&Value> {
+    let mut left: Vec<&Value> = steps.iter().collect();
+    let mut ordered = Vec::new();
+    while !left.is_empty() {
+        let waits = |step: &Value| {
+            step["dependsOn"].as_array().into_iter().flatten().any(|d| left.iter().any(|l| l["id"] == *d))
+        };
+        let (later, now): (Vec<&Value>, Vec<&Value>) = left.iter().partition(|step| waits(step));
+        // A plan has no cycles; should a document have one, it is shown as it came.
+        left = if now.is_empty() { vec![] } else { later.clone() };
+        ordered.extend(if now.is_empty() { later } else { now });
+    }
+    ordered
 }
 
 /// Where each step stands.
@@ -195,6 +211,15 @@ mod tests {
         assert!(shown.contains("3/8, 2 from the cache") && shown.contains(&"█".repeat(9)), "{shown}");
         assert!(tree.steps[1].status == Status::Running);
         assert!(tree.steps[0].status == Status::Waiting);
+    }
+
+    #[test]
+    fn steps_come_after_what_they_depend_on() {
+        let steps = json!([{"id": "c", "dependsOn": ["b", "a"]}, {"id": "b", "dependsOn": ["a"]}, {"id": "a", "dependsOn": []}]);
+        let ids: Vec<&Value> = in_order(steps.as_array().unwrap()).into_iter().map(|s| &s["id"]).collect();
+        assert_eq!(ids, ["a", "b", "c"]);
+        let cycle = json!([{"id": "a", "dependsOn": ["b"]}, {"id": "b", "dependsOn": ["a"]}]);
+        assert_eq!(in_order(cycle.as_array().unwrap()).len(), 2);
     }
 
     #[test]

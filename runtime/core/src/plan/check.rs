@@ -4,7 +4,7 @@ use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
 use super::{Catalog, OnStepFailure, Plan, Step, Verb, graph};
-use crate::document::{Doc, Fault, Part, pointer};
+use crate::document::{Doc, Fault, Key, Part, pointer};
 use crate::expr::types::{Type, TypeNames};
 use crate::expr::{Names, Template};
 use crate::id::is_name;
@@ -24,15 +24,12 @@ pub(super) fn plan(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) ->
     }
     let input_schema = fields.get("input").and_then(|(doc, path)| input_schema(doc, &path, &mut faults));
     let steps = fields.need("steps", &mut faults);
-    let entries = match steps.as_ref().map(|(doc, path)| (&doc.part, path)) {
-        Some((Part::Map(entries), _)) => entries.as_slice(),
-        _ => &[],
-    };
+    let entries = in_canonical_order(steps.as_ref().map(|(doc, _)| *doc));
     if let Some((doc, path)) = &steps {
         step_ids(doc, path, limits, &mut faults);
     }
     let ids: Vec<String> = entries.iter().map(|(k, _)| k.text.to_string()).collect();
-    let mut shared = shared(&mut fields, &ids, entries, input_schema.as_ref(), catalog, limits, &mut faults);
+    let mut shared = shared(&mut fields, &ids, &entries, input_schema.as_ref(), catalog, limits, &mut faults);
     let mut read = Vec::with_capacity(ids.len());
     for (index, (key, doc)) in entries.iter().enumerate() {
         let step = step::read(index, doc, &pointer("/steps", &key.text), &mut shared, &mut faults);
@@ -83,6 +80,7 @@ fn assemble(
         source,
         input_schema,
         dependents: graph::dependents(&steps),
+        order: graph::order(&steps),
         steps,
         output,
         max_parallel,
@@ -90,6 +88,17 @@ fn assemble(
         on_step_failure,
         calls: shared.calls,
     }
+}
+
+/// The steps sorted by id. The journal names steps by their index, and the canonical form of a document has its keys
+/// sorted: a plan that is read again from there must number its steps as the first one did.
+fn in_canonical_order(steps: Option<&Doc>) -> Vec<&(Key, Doc)> {
+    let mut entries: Vec<&(Key, Doc)> = match steps.map(|doc| &doc.part) {
+        Some(Part::Map(entries)) => entries.iter().collect(),
+        _ => Vec::new(),
+    };
+    entries.sort_by(|a, b| a.0.text.cmp(&b.0.text));
+    entries
 }
 
 struct Head {
@@ -180,7 +189,7 @@ fn mapped(item: Type, over_a_list: bool) -> Type {
 fn shared<'a>(
     fields: &mut Fields<'_>,
     ids: &'a [String],
-    entries: &[(crate::document::Key, Doc)],
+    entries: &[&(Key, Doc)],
     input: Option<&Schema>,
     catalog: Option<&'a dyn Catalog>,
     limits: &'a Limits,

@@ -94,6 +94,24 @@ pub(super) fn dependents(steps: &[Step]) -> Vec<Vec<u32>> {
     dependents
 }
 
+/// The steps so that each stands after those that it waits for; equals by their index. Only for a graph without cycles.
+pub(super) fn order(steps: &[Step]) -> Vec<u32> {
+    let mut missing: Vec<usize> = steps.iter().map(|s| s.depends.len()).collect();
+    let mut ready: BTreeSet<u32> = (0..steps.len() as u32).filter(|s| missing[*s as usize] == 0).collect();
+    let dependents = dependents(steps);
+    let mut order = Vec::with_capacity(steps.len());
+    while let Some(step) = ready.pop_first() {
+        order.push(step);
+        for &dependent in &dependents[step as usize] {
+            missing[dependent as usize] -= 1;
+            if missing[dependent as usize] == 0 {
+                ready.insert(dependent);
+            }
+        }
+    }
+    order
+}
+
 /// A cycle, as the ids along it, if there is one. Without recursion: a chain may be as long as a workflow.
 pub(super) fn cycle(steps: &[Step]) -> Option<Vec<String>> {
     #[derive(Clone, Copy, PartialEq)]

@@ -50,7 +50,7 @@ pub struct RunView {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
-    /// Its steps, in the author's order.
+    /// Its steps, each after those that it waits for.
     pub steps: Vec<StepView>,
 }
 
@@ -211,7 +211,7 @@ impl Run {
             created_at: self.created,
             started_at: self.started,
             finished_at: self.finished.as_ref().map(|f| f.at),
-            steps: (0..self.steps.len() as u32).filter_map(|i| self.step_view(i)).collect(),
+            steps: self.plan.order.iter().filter_map(|&i| self.step_view(i)).collect(),
         }
     }
 

@@ -65,7 +65,13 @@ impl HostCalls for Bridge {
         });
         granted.collect()
     }
-    fn call_tool(&self, _scope: &CallScope, name: String, input: Json, index: u64) -> BoxFuture<'static, ToolAnswer> {
+    fn call_tool(
+        &self,
+        _scope: &CallScope,
+        name: String,
+        input: Json,
+        index: u64,
+    ) -> BoxFuture<'static, ToolAnswer> {
         let called = self.0.call_tool(name, input, index);
         Box::pin(async move { ToolAnswer { result: called.await, at_ms: SystemClock.now().0 } })
     }

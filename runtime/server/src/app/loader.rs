@@ -92,7 +92,10 @@ impl Loader {
     /// The same, and waits for the end.
     pub async fn load(&self, tenant: Tenant, bytes: Bytes) -> Result<Standing, AcceptFault> {
         let mut standing = self.begin(tenant, bytes).await?;
-        let ended = standing.wait_for(|standing| standing.progress != Progress::Compiling).await.map(|ended| ended.clone());
+        let ended = standing
+            .wait_for(|standing| standing.progress != Progress::Compiling)
+            .await
+            .map(|ended| ended.clone());
         // The sender lives as long as the upload is remembered; should it go away, the last word stands.
         Ok(ended.unwrap_or_else(|_| standing.borrow().clone()))
     }
@@ -102,7 +105,10 @@ impl Loader {
         if let Some(upload) = self.uploads().get(&digest) {
             return Ok(Some(upload.borrow().clone()));
         }
-        let Some(entry) = self.executor.plugins(tenant).into_iter().find(|entry| entry.digest == digest) else { return Ok(None) };
+        let Some(entry) = self.executor.plugins(tenant).into_iter().find(|entry| entry.digest == digest)
+        else {
+            return Ok(None);
+        };
         // Loaded before the process started: what it shows is read again from its bytes.
         let Some(bytes) = self.store.blob(digest).await? else { return Ok(None) };
         let inspection = self.inspect(Bytes::from_owner(bytes)).await?;
@@ -129,7 +135,9 @@ impl Loader {
         {
             return Ok(upload.subscribe());
         }
-        if uploads.values().filter(|upload| upload.borrow().progress == Progress::Compiling).count() >= UNDER_WAY {
+        if uploads.values().filter(|upload| upload.borrow().progress == Progress::Compiling).count()
+            >= UNDER_WAY
+        {
             return Err(AcceptFault::Busy { most: UNDER_WAY });
         }
         if uploads.len() >= REMEMBERED {
@@ -156,8 +164,12 @@ impl Loader {
             Err(fault) => Progress::Failed { code: fault.kind.word(), reasons: fault.faults },
         };
         match &progress {
-            Progress::Ready { plugin } => tracing::info!(plugin, %digest, ms = began.elapsed().as_millis() as u64, "a plugin is ready"),
-            Progress::Failed { code, reasons } => tracing::warn!(code, %digest, reasons = reasons.join("; "), "a component was not loaded"),
+            Progress::Ready { plugin } => {
+                tracing::info!(plugin, %digest, ms = began.elapsed().as_millis() as u64, "a plugin is ready")
+            }
+            Progress::Failed { code, reasons } => {
+                tracing::warn!(code, %digest, reasons = reasons.join("; "), "a component was not loaded")
+            }
             Progress::Compiling => {}
         }
         progress
@@ -165,7 +177,10 @@ impl Loader {
 
     async fn register(&self, tenant: &Tenant, digest: Digest, bytes: &Bytes, loaded: Loaded) -> Progress {
         let plugin = format!("{}@{}", loaded.metadata.reference(), loaded.metadata.version);
-        let store_failed = |fault: StoreFault| Progress::Failed { code: "store_unavailable", reasons: vec![fault.to_string()] };
+        let store_failed = |fault: StoreFault| Progress::Failed {
+            code: "store_unavailable",
+            reasons: vec![fault.to_string()],
+        };
         if let Err(fault) = self.executor.put_blob(Arc::from(&bytes[..])).await {
             return store_failed(fault);
         }

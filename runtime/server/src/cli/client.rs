@@ -48,7 +48,12 @@ impl<'a> Ask<'a> {
     }
     /// Sends something of this type.
     pub(crate) fn post(path: &'a str, media_type: &str, body: impl Into<Bytes>) -> Ask<'a> {
-        Ask { method: Method::POST, path, headers: vec![(CONTENT_TYPE.as_str(), media_type.to_owned())], body: body.into() }
+        Ask {
+            method: Method::POST,
+            path,
+            headers: vec![(CONTENT_TYPE.as_str(), media_type.to_owned())],
+            body: body.into(),
+        }
     }
     /// The same, with a header.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Ask<'a> {
@@ -103,7 +108,8 @@ impl Refusal {
         let mut message = harmless(&self.detail);
         if self.errors.len() > 1 {
             for error in &self.errors {
-                let place = if error.pointer.is_empty() { String::new() } else { format!("{}: ", error.pointer) };
+                let place =
+                    if error.pointer.is_empty() { String::new() } else { format!("{}: ", error.pointer) };
                 message.push_str(&format!("\n  {place}{}", harmless(&error.message)));
             }
         }
@@ -115,7 +121,9 @@ impl Refusal {
         let fault = fault.with_code(self.code.clone());
         match self.code.as_str() {
             "" => fault,
-            "plugin_missing" => fault.with_hint("load it with `heddle plugin push FILE`, or give its folder with `--plugins FOLDER`"),
+            "plugin_missing" => fault.with_hint(
+                "load it with `heddle plugin push FILE`, or give its folder with `--plugins FOLDER`",
+            ),
             code => fault.with_hint(format!("read docs/errors/{code}.md")),
         }
     }
@@ -152,7 +160,8 @@ impl Client {
                 for (name, value) in ask.headers {
                     request = request.header(name, value);
                 }
-                let response = request.send().await.map_err(|error| Fault::unreachable(url, innermost(&error)))?;
+                let response =
+                    request.send().await.map_err(|error| Fault::unreachable(url, innermost(&error)))?;
                 let retry_after_s = retry_after(response.headers());
                 let status = response.status().as_u16();
                 let body = response.bytes_stream().map_err(|error| innermost(&error)).boxed();
@@ -163,7 +172,9 @@ impl Client {
                 for (name, value) in ask.headers {
                     request = request.header(name, value);
                 }
-                let request = request.body(Body::from(ask.body)).map_err(|error| Fault::usage(format!("the request is not well-formed: {error}")))?;
+                let request = request
+                    .body(Body::from(ask.body))
+                    .map_err(|error| Fault::usage(format!("the request is not well-formed: {error}")))?;
                 // A router never fails; its error is `Infallible`.
                 let Ok(response) = router.clone().oneshot(request).await;
                 let retry_after_s = retry_after(response.headers());
@@ -178,7 +189,10 @@ impl Client {
     pub(crate) async fn json(&self, ask: Ask<'_>) -> Result<Value, Refused> {
         let text = self.text(ask).await?;
         serde_json::from_str(&text).map_err(|error| {
-            Refused::Fault(Fault::failed(format!("`{}` answered something that is not JSON ({error}); is it a Heddle node?", self.place())))
+            Refused::Fault(Fault::failed(format!(
+                "`{}` answered something that is not JSON ({error}); is it a Heddle node?",
+                self.place()
+            )))
         })
     }
 

@@ -46,7 +46,11 @@ fn bad(name: &'static str, found: impl Into<String>, fix: impl Into<String>) -> 
 pub(super) async fn doctor(args: &NodeArgs, context: &Context) -> Result<Exit, Fault> {
     let mut findings = Vec::new();
     match args.load() {
-        Err(fault) => findings.push(bad("configuration", fault.message, "correct what is named; `heddle config show --example` prints every setting")),
+        Err(fault) => findings.push(bad(
+            "configuration",
+            fault.message,
+            "correct what is named; `heddle config show --example` prints every setting",
+        )),
         Ok(config) => {
             findings.push(ok("configuration", "every setting is understood"));
             node_and_store(&config, context, &mut findings).await;
@@ -93,7 +97,9 @@ async fn node_and_store(config: &Config, context: &Context, findings: &mut Vec<F
             executor(&report, findings);
             store(&report["store"], findings);
         }
-        Err(fault) if context.server.is_some() => findings.push(bad("node", fault.message, "start it with `heddle dev` or `heddle serve`")),
+        Err(fault) if context.server.is_some() => {
+            findings.push(bad("node", fault.message, "start it with `heddle dev` or `heddle serve`"))
+        }
         Err(_) => {
             findings.push(ok("node", format!("none answers at {url}; its data folder is looked at instead")));
             offline(config, findings).await;
@@ -104,12 +110,27 @@ async fn node_and_store(config: &Config, context: &Context, findings: &mut Vec<F
 async fn offline(config: &Config, findings: &mut Vec<Finding>) {
     use heddle_store::StoreFault::{Damaged, InUse, NewerSchema};
     match crate::app::look_at_store(&config.data).await {
-        Ok(None) => findings.push(ok("store", format!("there is no `{}` yet; the first start makes it", config.data.display()))),
+        Ok(None) => findings.push(ok(
+            "store",
+            format!("there is no `{}` yet; the first start makes it", config.data.display()),
+        )),
         Ok(Some(report)) => store(&serde_json::to_value(report).unwrap_or_default(), findings),
-        Err(InUse(folder)) => findings.push(warn("store", format!("`{folder}` is in use by another process"), format!("name the node that has it: `heddle doctor --server {DEFAULT_SERVER}`"))),
-        Err(fault @ NewerSchema { .. }) => findings.push(bad("store", fault.to_string(), "install the newer program, or choose another folder with `--data`")),
-        Err(fault @ Damaged { .. }) => findings.push(bad("store", fault.to_string(), "restore the folder from a backup")),
-        Err(fault) => findings.push(bad("store", fault.to_string(), "check that the folder may be read and written")),
+        Err(InUse(folder)) => findings.push(warn(
+            "store",
+            format!("`{folder}` is in use by another process"),
+            format!("name the node that has it: `heddle doctor --server {DEFAULT_SERVER}`"),
+        )),
+        Err(fault @ NewerSchema { .. }) => findings.push(bad(
+            "store",
+            fault.to_string(),
+            "install the newer program, or choose another folder with `--data`",
+        )),
+        Err(fault @ Damaged { .. }) => {
+            findings.push(bad("store", fault.to_string(), "restore the folder from a backup"))
+        }
+        Err(fault) => {
+            findings.push(bad("store", fault.to_string(), "check that the folder may be read and written"))
+        }
     }
 }
 
@@ -124,7 +145,11 @@ fn executor(report: &Value, findings: &mut Vec<Finding>) {
     });
     let most = number(&limits["runsQueued"]);
     findings.push(match queued * 10 >= most * 9 {
-        true => bad("queue", format!("{queued} runs wait; at {most} new ones are refused"), "wait, or raise `limits.runs_queued` and `limits.runs_active`"),
+        true => bad(
+            "queue",
+            format!("{queued} runs wait; at {most} new ones are refused"),
+            "wait, or raise `limits.runs_queued` and `limits.runs_active`",
+        ),
         false => ok("queue", format!("{queued} runs wait, {active} are driven")),
     });
 }
@@ -133,15 +158,36 @@ fn store(report: &Value, findings: &mut Vec<Finding>) {
     let number = |name: &str| report[name].as_u64().unwrap_or(0);
     let size = quantity::print(number("bytes").div_ceil(1024) * 1024, Unit::Bytes);
     let place = report["place"].as_str().unwrap_or_default();
-    let damage: Vec<&str> = report["damage"].as_array().map(Vec::as_slice).unwrap_or_default().iter().filter_map(Value::as_str).collect();
+    let damage: Vec<&str> = report["damage"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     findings.push(match damage.as_slice() {
-        [] => ok("store", format!("{} {place}: {size}, no damage found", report["backend"].as_str().unwrap_or_default())),
-        found => bad("store", format!("{place} is damaged: {}", found.join("; ")), "stop the node, keep a copy of the folder, restore it from a backup"),
+        [] => ok(
+            "store",
+            format!("{} {place}: {size}, no damage found", report["backend"].as_str().unwrap_or_default()),
+        ),
+        found => bad(
+            "store",
+            format!("{place} is damaged: {}", found.join("; ")),
+            "stop the node, keep a copy of the folder, restore it from a backup",
+        ),
     });
     let runs = &report["runs"];
     let count = |name: &str| runs[name].as_u64().unwrap_or(0);
     let open = count("queued") + count("running") + count("waiting");
-    findings.push(ok("runs", format!("{open} are open, {} succeeded, {} failed, {} were cancelled", count("succeeded"), count("failed"), count("cancelled"))));
+    findings.push(ok(
+        "runs",
+        format!(
+            "{open} are open, {} succeeded, {} failed, {} were cancelled",
+            count("succeeded"),
+            count("failed"),
+            count("cancelled")
+        ),
+    ));
 }
 
 fn disk(folder: &Path) -> Finding {
@@ -184,13 +230,27 @@ fn toolchains() -> Vec<Finding> {
         output.status.success().then(|| String::from_utf8_lossy(&output.stdout).trim().to_owned())
     };
     let Some(cargo) = said("cargo", &["--version"]) else {
-        return vec![warn("cargo", "it is not installed; only building plugins in Rust needs it", "install it from rustup.rs")];
+        return vec![warn(
+            "cargo",
+            "it is not installed; only building plugins in Rust needs it",
+            "install it from rustup.rs",
+        )];
     };
     let mut findings = vec![ok("cargo", cargo)];
     findings.push(match said("rustup", &["target", "list", "--installed"]) {
-        None => warn("wasm target", "rustup is not installed, so it is not known", "install rustup, then `rustup target add wasm32-wasip2`"),
-        Some(targets) if targets.lines().any(|t| t == "wasm32-wasip2") => ok("wasm target", "wasm32-wasip2 is installed"),
-        Some(_) => warn("wasm target", "wasm32-wasip2 is missing; building plugins in Rust needs it", "rustup target add wasm32-wasip2"),
+        None => warn(
+            "wasm target",
+            "rustup is not installed, so it is not known",
+            "install rustup, then `rustup target add wasm32-wasip2`",
+        ),
+        Some(targets) if targets.lines().any(|t| t == "wasm32-wasip2") => {
+            ok("wasm target", "wasm32-wasip2 is installed")
+        }
+        Some(_) => warn(
+            "wasm target",
+            "wasm32-wasip2 is missing; building plugins in Rust needs it",
+            "rustup target add wasm32-wasip2",
+        ),
     });
     findings
 }

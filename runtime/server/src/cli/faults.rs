@@ -40,7 +40,13 @@ fn placed(file: &Path, lines: &[&str], line: u32, fault: &FileFault, paint: Pain
     let number = line.to_string();
     let bar = paint.with(Colour::Dim, "|");
     let gutter = " ".repeat(number.len());
-    let shown: String = lines.get(line as usize - 1).unwrap_or(&"").chars().take(160).map(|c| if c == '\t' { ' ' } else { c }).collect();
+    let shown: String = lines
+        .get(line as usize - 1)
+        .unwrap_or(&"")
+        .chars()
+        .take(160)
+        .map(|c| if c == '\t' { ' ' } else { c })
+        .collect();
     let caret = " ".repeat((column as usize - 1).min(160));
     let place = if fault.pointer.is_empty() { String::new() } else { format!(" ({})", fault.pointer) };
     format!(
@@ -58,7 +64,8 @@ mod tests {
 
     #[test]
     fn the_caret_stands_under_the_place() {
-        let fault = FileFault { line: Some(2), column: Some(3), pointer: "/a/b".into(), message: "not so".into() };
+        let fault =
+            FileFault { line: Some(2), column: Some(3), pointer: "/a/b".into(), message: "not so".into() };
         let text = render(Path::new("w.yaml"), "a:\n  b: 1\n", &[fault], Paint::plain());
         assert_eq!(text, "\n  w.yaml:2:3 (/a/b)\n  2 |   b: 1\n    |   ^ not so\n");
     }

@@ -46,7 +46,12 @@ struct Follower<'a> {
 }
 
 /// Follows a run to its end and gives its document.
-pub(crate) async fn follow(client: &Client, run: &str, show: Show, on_interrupt: OnInterrupt) -> Result<Value, Fault> {
+pub(crate) async fn follow(
+    client: &Client,
+    run: &str,
+    show: Show,
+    on_interrupt: OnInterrupt,
+) -> Result<Value, Fault> {
     let graph = client.json(Ask::get(&format!("/v1/runs/{run}/graph"))).await?;
     let live = show == Show::People && stderr_is_live();
     let mut follower = Follower {

@@ -24,7 +24,9 @@ pub(crate) fn input(whole: Option<&str>, args: &[String]) -> Result<Json, Fault>
     let mut map: Map = (**map).clone();
     for arg in args {
         let Some((key, said)) = arg.split_once('=') else {
-            return Err(Fault::usage(format!("`--arg {arg}` has no `=`; write `--arg name=value` or `--arg name=@file`")));
+            return Err(Fault::usage(format!(
+                "`--arg {arg}` has no `=`; write `--arg name=value` or `--arg name=@file`"
+            )));
         };
         map.insert(key.into(), member(said)?);
     }
@@ -47,7 +49,10 @@ fn parse(text: &str) -> Result<Value, heddle_core::json::JsonFault> {
 fn read(said: &str) -> Result<(String, String), Fault> {
     if said == "-" {
         let mut text = String::new();
-        std::io::stdin().lock().read_to_string(&mut text).map_err(|error| Fault::usage(format!("stdin cannot be read: {error}")))?;
+        std::io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .map_err(|error| Fault::usage(format!("stdin cannot be read: {error}")))?;
         return Ok((text, "stdin".to_owned()));
     }
     match said.strip_prefix('@') {

@@ -29,7 +29,9 @@ pub(crate) fn json(value: &impl Serialize) {
 /// Why a command did not do what it was asked.
 pub(crate) fn fault(fault: &Fault, json_wanted: bool) {
     if json_wanted {
-        json(&serde_json::json!({ "error": { "message": fault.message, "code": fault.code, "next": fault.hint, "exit": fault.exit as u8 } }));
+        json(
+            &serde_json::json!({ "error": { "message": fault.message, "code": fault.code, "next": fault.hint, "exit": fault.exit as u8 } }),
+        );
         return;
     }
     let paint = Paint::for_stderr();
@@ -48,7 +50,8 @@ pub(crate) fn table(head: &[&str], rows: &[Vec<String>]) {
         }
     }
     let print = |cells: Vec<&str>| {
-        let padded: Vec<String> = cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
+        let padded: Vec<String> =
+            cells.iter().zip(&widths).map(|(cell, width)| format!("{cell:<width$}")).collect();
         line(padded.join("  ").trim_end());
     };
     print(head.to_vec());

@@ -66,7 +66,10 @@ pub(super) async fn plugin(command: &PluginCommand, context: &Context) -> Result
 
 /// The components of a folder, by name.
 pub(super) fn components(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
-    let fault = |error| Fault::usage(format!("the folder `{}` cannot be read: {error}", folder.display())).with_hint("`--plugins FOLDER` names another");
+    let fault = |error| {
+        Fault::usage(format!("the folder `{}` cannot be read: {error}", folder.display()))
+            .with_hint("`--plugins FOLDER` names another")
+    };
     let mut files = Vec::new();
     for entry in std::fs::read_dir(folder).map_err(fault)? {
         let path = entry.map_err(fault)?.path();
@@ -79,7 +82,11 @@ pub(super) fn components(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
 }
 
 /// Loads components and waits until each is ready or has failed.
-pub(super) async fn push(client: &Client, files: &[PathBuf], show: Show) -> Result<Vec<(PathBuf, Pushed)>, Fault> {
+pub(super) async fn push(
+    client: &Client,
+    files: &[PathBuf],
+    show: Show,
+) -> Result<Vec<(PathBuf, Pushed)>, Fault> {
     let paint = Paint::for_stderr();
     let mut pending = stream::iter(files.iter().cloned().map(|file| async move {
         let pushed = push_one(client, &file).await;
@@ -93,7 +100,12 @@ pub(super) async fn push(client: &Client, files: &[PathBuf], show: Show) -> Resu
             match &pushed {
                 Pushed::Ready(plugin) => out::note(&format!("  {} {plugin}", paint.with(Colour::Green, "✓"))),
                 Pushed::Failed(reasons) => {
-                    out::note(&format!("  {} {}: {}", paint.with(Colour::Red, "✗"), file.display(), harmless(&reasons.join("; "))));
+                    out::note(&format!(
+                        "  {} {}: {}",
+                        paint.with(Colour::Red, "✗"),
+                        file.display(),
+                        harmless(&reasons.join("; "))
+                    ));
                 }
             }
         }
@@ -104,13 +116,15 @@ pub(super) async fn push(client: &Client, files: &[PathBuf], show: Show) -> Resu
 }
 
 async fn push_one(client: &Client, file: &Path) -> Result<Pushed, Fault> {
-    let bytes = std::fs::read(file).map_err(|error| Fault::usage(format!("`{}` cannot be read: {error}", file.display())))?;
+    let bytes = std::fs::read(file)
+        .map_err(|error| Fault::usage(format!("`{}` cannot be read: {error}", file.display())))?;
     let bytes = Bytes::from(bytes);
     let mut component = loop {
         match client.json(Ask::post("/v1/plugins", "application/wasm", bytes.clone())).await {
             Ok(component) => break component,
             Err(Refused::By(refusal)) if refusal.status == 429 => {
-                tokio::time::sleep(Duration::from_secs(refusal.retry_after_s.unwrap_or(1).clamp(1, 30))).await;
+                tokio::time::sleep(Duration::from_secs(refusal.retry_after_s.unwrap_or(1).clamp(1, 30)))
+                    .await;
             }
             Err(Refused::By(refusal)) if refusal.status == 422 => {
                 let reasons: Vec<String> = refusal.errors.into_iter().map(|e| e.message).collect();
@@ -138,8 +152,12 @@ async fn pushed(client: &Client, files: &[PathBuf], context: &Context) -> Result
         let rows: Vec<Value> = results
             .iter()
             .map(|(file, pushed)| match pushed {
-                Pushed::Ready(plugin) => serde_json::json!({ "file": file, "status": "ready", "plugin": plugin }),
-                Pushed::Failed(reasons) => serde_json::json!({ "file": file, "status": "failed", "reasons": reasons }),
+                Pushed::Ready(plugin) => {
+                    serde_json::json!({ "file": file, "status": "ready", "plugin": plugin })
+                }
+                Pushed::Failed(reasons) => {
+                    serde_json::json!({ "file": file, "status": "failed", "reasons": reasons })
+                }
             })
             .collect();
         out::json(&rows);
@@ -157,8 +175,17 @@ async fn ls(client: &Client, name: Option<&str>, context: &Context) -> Result<Ex
     let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
     let row = |plugin: &Value| {
         let digest: String = text(&plugin["digest"]).chars().take(19).collect();
-        let size = plugin["sizeBytes"].as_u64().map(|bytes| format!("{} KiB", bytes.div_ceil(1024))).unwrap_or_default();
-        vec![format!("{}:{}", text(&plugin["kind"]), text(&plugin["name"])), text(&plugin["version"]), size, digest, text(&plugin["title"])]
+        let size = plugin["sizeBytes"]
+            .as_u64()
+            .map(|bytes| format!("{} KiB", bytes.div_ceil(1024)))
+            .unwrap_or_default();
+        vec![
+            format!("{}:{}", text(&plugin["kind"]), text(&plugin["name"])),
+            text(&plugin["version"]),
+            size,
+            digest,
+            text(&plugin["title"]),
+        ]
     };
     let items = page["items"].as_array().cloned().unwrap_or_default();
     out::table(&["PLUGIN", "VERSION", "SIZE", "DIGEST", "TITLE"], &items.iter().map(row).collect::<Vec<_>>());
@@ -168,10 +195,13 @@ async fn ls(client: &Client, name: Option<&str>, context: &Context) -> Result<Ex
 async fn inspect(what: &str, context: &Context) -> Result<Exit, Fault> {
     let path = Path::new(what);
     if path.is_file() {
-        let bytes = std::fs::read(path).map_err(|error| Fault::usage(format!("`{what}` cannot be read: {error}")))?;
+        let bytes =
+            std::fs::read(path).map_err(|error| Fault::usage(format!("`{what}` cannot be read: {error}")))?;
         let inspection = crate::app::inspect_component(&bytes).map_err(|fault| {
-            let reasons: Vec<String> = fault.faults.iter().map(|reason| format!("  {}", harmless(reason))).collect();
-            Fault::usage(format!("`{what}` is no plugin that a node accepts\n{}", reasons.join("\n"))).with_code(fault.kind.word())
+            let reasons: Vec<String> =
+                fault.faults.iter().map(|reason| format!("  {}", harmless(reason))).collect();
+            Fault::usage(format!("`{what}` is no plugin that a node accepts\n{}", reasons.join("\n")))
+                .with_code(fault.kind.word())
         })?;
         if context.json {
             out::json(&inspection);

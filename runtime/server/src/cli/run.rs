@@ -57,7 +57,8 @@ pub(super) async fn run(args: &RunArgs, context: &Context) -> Result<Exit, Fault
             }
             go(args, context, &client, &wish).await
         }
-        None if args.detach => Err(Fault::usage("`--detach` needs a node that goes on: add `--server URL`").with_hint("start one with `heddle dev`")),
+        None if args.detach => Err(Fault::usage("`--detach` needs a node that goes on: add `--server URL`")
+            .with_hint("start one with `heddle dev`")),
         None => here(args, context, &wish).await,
     }
 }
@@ -92,7 +93,10 @@ fn in_use(error: anyhow::Error) -> Fault {
     let message = format!("{error:#}");
     let fault = Fault::failed(message.clone());
     match message.contains("is in use") {
-        true => fault.with_hint(format!("a node has it open: add `--server {}`, or use another folder with `--data FOLDER`", super::DEFAULT_SERVER)),
+        true => fault.with_hint(format!(
+            "a node has it open: add `--server {}`, or use another folder with `--data FOLDER`",
+            super::DEFAULT_SERVER
+        )),
         false => fault.with_hint("`heddle doctor` looks for the cause"),
     }
 }
@@ -104,12 +108,19 @@ async fn load(client: &Client, folder: &Path, context: &Context) -> Result<(), F
         .iter()
         .filter_map(|(file, pushed)| match pushed {
             Pushed::Ready(_) => None,
-            Pushed::Failed(reasons) => Some(format!("  {}: {}", file.display(), harmless(&reasons.join("; ")))),
+            Pushed::Failed(reasons) => {
+                Some(format!("  {}: {}", file.display(), harmless(&reasons.join("; "))))
+            }
         })
         .collect();
     match failed.is_empty() {
         true => Ok(()),
-        false => Err(Fault::usage(format!("{} of {} plugins could not be loaded\n{}", failed.len(), files.len(), failed.join("\n")))),
+        false => Err(Fault::usage(format!(
+            "{} of {} plugins could not be loaded\n{}",
+            failed.len(),
+            files.len(),
+            failed.join("\n")
+        ))),
     }
 }
 
@@ -131,7 +142,8 @@ impl Wish {
             labels.insert(key.to_owned(), Value::String(value.to_owned()));
         }
         let path = PathBuf::from(&args.workflow);
-        let looks_published = args.workflow.split('/').count() == 2 && !args.workflow.contains('.') || args.workflow.contains('@');
+        let looks_published = args.workflow.split('/').count() == 2 && !args.workflow.contains('.')
+            || args.workflow.contains('@');
         let (file, text, what) = if looks_published && !path.exists() {
             (None, String::new(), ("workflow", args.workflow.clone()))
         } else {
@@ -141,20 +153,24 @@ impl Wish {
         let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
         let labels = serde_json::to_string(&labels).unwrap_or_default();
         // The input goes in as its own text, so that its numbers stay as they were given.
-        let body = format!(r#"{{"{}":{},"input":{},"labels":{labels}}}"#, what.0, quoted(&what.1), input.text());
+        let body =
+            format!(r#"{{"{}":{},"input":{},"labels":{labels}}}"#, what.0, quoted(&what.1), input.text());
         Ok(Wish { file, text, body })
     }
 
     /// A refusal, with the lines of the file that it is about.
     fn refused(&self, refused: Refused) -> Fault {
         match (refused, &self.file) {
-            (Refused::By(refusal), Some(file)) if ["workflow_invalid", "yaml_invalid", "yaml_budget"].contains(&&*refusal.code) => {
+            (Refused::By(refusal), Some(file))
+                if ["workflow_invalid", "yaml_invalid", "yaml_budget"].contains(&&*refusal.code) =>
+            {
                 let count = match refusal.errors.len() {
                     1 => "a fault".to_owned(),
                     more => format!("{more} faults"),
                 };
                 let shown = render(file, &self.text, &refusal.errors, Paint::for_stderr());
-                Fault::usage(format!("`{}` has {count}\n{}", file.display(), shown.trim_end())).with_code(refusal.code)
+                Fault::usage(format!("`{}` has {count}\n{}", file.display(), shown.trim_end()))
+                    .with_code(refusal.code)
             }
             (refused, _) => refused.into(),
         }
@@ -162,7 +178,10 @@ impl Wish {
 }
 
 async fn go(args: &RunArgs, context: &Context, client: &Client, wish: &Wish) -> Result<Exit, Fault> {
-    let accepted = client.json(Ask::post("/v1/runs", "application/json", wish.body.clone())).await.map_err(|refused| wish.refused(refused))?;
+    let accepted = client
+        .json(Ask::post("/v1/runs", "application/json", wish.body.clone()))
+        .await
+        .map_err(|refused| wish.refused(refused))?;
     let run = accepted["id"].as_str().unwrap_or_default().to_owned();
     if args.detach {
         match context.json {
@@ -193,7 +212,9 @@ async fn give(args: &RunArgs, context: &Context, client: &Client, document: &Val
     let output = whole_output(client, document).await?;
     let picked = match &args.pick {
         None => &output,
-        Some(pointer) => output.pointer(pointer).ok_or_else(|| Fault::usage(format!("the output has nothing at `{pointer}`; pointers begin with `/`")))?,
+        Some(pointer) => output.pointer(pointer).ok_or_else(|| {
+            Fault::usage(format!("the output has nothing at `{pointer}`; pointers begin with `/`"))
+        })?,
     };
     let text = match (picked, &args.pick) {
         (Value::String(text), Some(_)) => text.clone(),
@@ -202,7 +223,8 @@ async fn give(args: &RunArgs, context: &Context, client: &Client, document: &Val
     match &args.output {
         None => out::text(&text),
         Some(path) => {
-            std::fs::write(path, text).map_err(|error| Fault::failed(format!("`{}` cannot be written: {error}", path.display())))?;
+            std::fs::write(path, text)
+                .map_err(|error| Fault::failed(format!("`{}` cannot be written: {error}", path.display())))?;
             if !context.json {
                 out::note(&format!("wrote {}", path.display()));
             }

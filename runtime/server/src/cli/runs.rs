@@ -72,7 +72,10 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
     match command {
         RunsCommand::Ls { status, workflow, label, limit } => {
             let asked = [("status", status), ("workflow", workflow), ("label", label)];
-            let filters: String = asked.iter().filter_map(|(name, value)| Some(format!("&{name}={}", encode(value.as_ref()?)))).collect();
+            let filters: String = asked
+                .iter()
+                .filter_map(|(name, value)| Some(format!("&{name}={}", encode(value.as_ref()?))))
+                .collect();
             ls(&client, &format!("/v1/runs?limit={limit}{filters}"), context).await
         }
         RunsCommand::Get { id, output } => {
@@ -124,7 +127,9 @@ pub(super) fn encode(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
     for byte in text.bytes() {
         match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b',' | b':' => out.push(byte as char),
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'~' | b',' | b':' => {
+                out.push(byte as char)
+            }
             _ => out.push_str(&format!("%{byte:02X}")),
         }
     }
@@ -148,9 +153,18 @@ async fn ls(client: &Client, path: &str, context: &Context) -> Result<Exit, Faul
     let items = page["items"].as_array().cloned().unwrap_or_default();
     let row = |item: &Value| {
         let workflow = format!("{}@{}", text(&item["workflow"]), text(&item["version"]));
-        vec![text(&item["id"]), workflow, text(&item["status"]), text(&item["createdAt"]), text(&item["finishedAt"])]
+        vec![
+            text(&item["id"]),
+            workflow,
+            text(&item["status"]),
+            text(&item["createdAt"]),
+            text(&item["finishedAt"]),
+        ]
     };
-    out::table(&["RUN", "WORKFLOW", "STATUS", "ACCEPTED", "ENDED"], &items.iter().map(row).collect::<Vec<_>>());
+    out::table(
+        &["RUN", "WORKFLOW", "STATUS", "ACCEPTED", "ENDED"],
+        &items.iter().map(row).collect::<Vec<_>>(),
+    );
     if page["cursor"].is_string() {
         out::note("there are more: raise `--limit`, or narrow with `--status`, `--workflow`, `--label`");
     }
@@ -162,7 +176,13 @@ fn show(run: &Value) {
     out::line(&format!("run       {}", text(&run["id"])));
     out::line(&format!("workflow  {}@{}", text(&workflow["name"]), text(&workflow["version"])));
     let progress = &run["progress"];
-    out::line(&format!("status    {} ({} of {}, {} %)", text(&run["status"]), progress["done"], progress["total"], progress["percent"]));
+    out::line(&format!(
+        "status    {} ({} of {}, {} %)",
+        text(&run["status"]),
+        progress["done"],
+        progress["total"],
+        progress["percent"]
+    ));
     for (name, key) in [("accepted", "createdAt"), ("started", "startedAt"), ("ended", "finishedAt")] {
         if run[key].is_string() {
             out::line(&format!("{name:<9} {}", text(&run[key])));
@@ -173,7 +193,8 @@ fn show(run: &Value) {
     }
     let error = &run["error"];
     if error.is_object() {
-        let place = if error["step"].is_string() { format!(" in {}", text(&error["step"])) } else { String::new() };
+        let place =
+            if error["step"].is_string() { format!(" in {}", text(&error["step"])) } else { String::new() };
         out::line(&format!("error     {}{place}: {}", text(&error["kind"]), text(&error["message"])));
     }
     out::line("");
@@ -181,18 +202,34 @@ fn show(run: &Value) {
     let row = |step: &Value| {
         let items = &step["items"];
         let counts = match items.is_object() {
-            true => format!("{}/{}", items["succeeded"].as_u64().unwrap_or(0) + items["failed"].as_u64().unwrap_or(0), items["total"]),
+            true => format!(
+                "{}/{}",
+                items["succeeded"].as_u64().unwrap_or(0) + items["failed"].as_u64().unwrap_or(0),
+                items["total"]
+            ),
             false => String::new(),
         };
         let attempts = step["attempts"].as_array().map_or(0, Vec::len);
-        let took = step["durationMs"].as_u64().map(|ms| heddle_core::time::Span(ms).to_string()).unwrap_or_default();
+        let took =
+            step["durationMs"].as_u64().map(|ms| heddle_core::time::Span(ms).to_string()).unwrap_or_default();
         let cache = match (items["cached"].as_u64(), step["cache"]["verdict"].as_str()) {
             (Some(cached), _) => format!("{cached} hits"),
             (None, verdict) => verdict.unwrap_or_default().to_owned(),
         };
-        vec![text(&step["id"]), text(&step["status"]), counts, attempts.to_string(), cache, took, text(&step["plugin"]["name"])]
+        vec![
+            text(&step["id"]),
+            text(&step["status"]),
+            counts,
+            attempts.to_string(),
+            cache,
+            took,
+            text(&step["plugin"]["name"]),
+        ]
     };
-    out::table(&["STEP", "STATUS", "ITEMS", "ATTEMPTS", "CACHE", "TOOK", "PLUGIN"], &steps.iter().map(row).collect::<Vec<_>>());
+    out::table(
+        &["STEP", "STATUS", "ITEMS", "ATTEMPTS", "CACHE", "TOOK", "PLUGIN"],
+        &steps.iter().map(row).collect::<Vec<_>>(),
+    );
 }
 
 async fn why(client: &Client, id: &str, context: &Context) -> Result<Exit, Fault> {

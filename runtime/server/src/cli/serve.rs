@@ -1,12 +1,12 @@
 //! `heddle dev` and `heddle serve`: a node, from its start to its orderly end.
 
+use super::NodeArgs;
 use super::client::Client;
 use super::exit::{Exit, Fault};
 use super::follow::Show;
 use super::out::note;
 use super::paint::{Colour, Paint};
 use super::plugin::{components, push};
-use super::NodeArgs;
 use crate::app::{App, Keeping};
 use crate::config::{Config, Origin};
 use crate::http::server::{Ending, listen, serve as accept};
@@ -49,7 +49,9 @@ pub(super) async fn serve(args: &NodeArgs) -> Result<Exit, Fault> {
     let node = Node::start(&config, Keeping::Everything).await?;
     tracing::info!(listen = %node.address, data = %config.data.display(), node = %config.node, "the node takes work");
     if !config.listen.ip().is_loopback() {
-        tracing::warn!("the API listens beyond this machine and asks nobody for a key; put something before it that does");
+        tracing::warn!(
+            "the API listens beyond this machine and asks nobody for a key; put something before it that does"
+        );
     }
     if let Err(fault) = node.load_plugins(&config, Show::Nothing).await {
         node.stop().await;
@@ -76,7 +78,8 @@ impl Node {
     async fn start(config: &Config, keeping: Keeping) -> Result<Node, Fault> {
         crate::telemetry::log_to(&config.telemetry)?;
         // The socket comes first: a second node should fail before it touches the data.
-        let (listener, address) = listen(config.listen).await.map_err(|error| Fault::failed(error.to_string()))?;
+        let (listener, address) =
+            listen(config.listen).await.map_err(|error| Fault::failed(error.to_string()))?;
         let app = App::open(config, keeping).await.map_err(|error| {
             Fault::failed(format!("{error:#}")).with_hint("`heddle doctor` looks for the cause")
         })?;
@@ -84,7 +87,8 @@ impl Node {
         let (end, ending) = watch::channel(false);
         let router = router(Api { app: app.clone(), ending: ending.clone() });
         let limits = app.limits.clone();
-        let mut servers = vec![tokio::spawn(accept(listener, router.clone(), limits.clone(), ending.clone()))];
+        let mut servers =
+            vec![tokio::spawn(accept(listener, router.clone(), limits.clone(), ending.clone()))];
         if let Some(address) = config.metrics_listen {
             let (listener, _) = listen(address).await.map_err(|error| Fault::failed(error.to_string()))?;
             servers.push(metrics_server(listener, app.clone(), ending));
@@ -153,7 +157,11 @@ fn banner(config: &Config, keeping: Option<Keeping>, node: &Node, plugins: usize
         Some(Keeping::Nothing) => "in memory; gone when this ends".to_owned(),
         _ => config.data.display().to_string(),
     };
-    note(&format!("{} {}", paint.with(Colour::Bold, "heddle dev"), paint.with(Colour::Yellow, "for development: whoever reaches this address may use it")));
+    note(&format!(
+        "{} {}",
+        paint.with(Colour::Bold, "heddle dev"),
+        paint.with(Colour::Yellow, "for development: whoever reaches this address may use it")
+    ));
     for (name, value) in [
         ("page", format!("{url}/")),
         ("API", format!("{url}/v1/runs   described at {url}/openapi.json")),

@@ -55,7 +55,11 @@ pub(super) fn limits(args: &NodeArgs, context: &Context) -> Result<Exit, Fault> 
 }
 
 fn origin(config: &Config, key: &str) -> String {
-    config.shown.iter().find(|shown| shown.key == key).map_or_else(String::new, |shown| shown.origin.to_string())
+    config
+        .shown
+        .iter()
+        .find(|shown| shown.key == key)
+        .map_or_else(String::new, |shown| shown.origin.to_string())
 }
 
 pub(super) fn config(args: &NodeArgs, what: What, context: &Context) -> Result<Exit, Fault> {
@@ -71,7 +75,11 @@ pub(super) fn config(args: &NodeArgs, what: What, context: &Context) -> Result<E
     let shown = |value: &str| if value.is_empty() { "-".to_owned() } else { value.to_owned() };
     match what {
         What::Origins => {
-            let rows: Vec<_> = config.shown.iter().map(|s| vec![s.key.clone(), shown(&s.value), s.origin.to_string()]).collect();
+            let rows: Vec<_> = config
+                .shown
+                .iter()
+                .map(|s| vec![s.key.clone(), shown(&s.value), s.origin.to_string()])
+                .collect();
             out::table(&["SETTING", "VALUE", "ORIGIN"], &rows);
         }
         _ => {

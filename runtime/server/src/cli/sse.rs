@@ -71,7 +71,11 @@ mod tests {
         let text = "retry: 1000\n\n: heartbeat\n\nid: 1.0\nevent: run.queued\ndata: {\"a\":1}\n\nevent: progress\ndata: {}\n\nid: 2";
         for size in [1, 2, 3, 7, 1000] {
             let mut reader = Reader::default();
-            let events: Vec<Event> = text.as_bytes().chunks(size).flat_map(|chunk| reader.take(&Bytes::copy_from_slice(chunk))).collect();
+            let events: Vec<Event> = text
+                .as_bytes()
+                .chunks(size)
+                .flat_map(|chunk| reader.take(&Bytes::copy_from_slice(chunk)))
+                .collect();
             assert_eq!(events.len(), 2, "{size}");
             assert_eq!((events[0].id.as_deref(), events[0].kind.as_str()), (Some("1.0"), "run.queued"));
             assert_eq!((events[1].id.as_deref(), events[1].kind.as_str()), (None, "progress"));

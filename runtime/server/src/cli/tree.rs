@@ -48,8 +48,19 @@ impl Picture {
     pub(crate) fn new(graph: &Value) -> Picture {
         let nodes = graph["nodes"].as_array().map(Vec::as_slice).unwrap_or_default();
         let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
-        let steps = nodes.iter().map(|node| Line { id: text(&node["id"]), calls: text(&node["calls"]), status: "pending".to_owned(), ..Line::default() });
-        Picture { title: text(&graph["workflow"]), steps: steps.collect(), status: "queued", began: None, now: 0 }
+        let steps = nodes.iter().map(|node| Line {
+            id: text(&node["id"]),
+            calls: text(&node["calls"]),
+            status: "pending".to_owned(),
+            ..Line::default()
+        });
+        Picture {
+            title: text(&graph["workflow"]),
+            steps: steps.collect(),
+            status: "queued",
+            began: None,
+            now: 0,
+        }
     }
 
     /// Whether the run has ended.
@@ -71,14 +82,21 @@ impl Picture {
         let item = data["item"].as_u64();
         match event.kind.as_str() {
             "step.running" => line.begin(now, data["items"].as_u64()),
-            "step.succeeded" | "step.failed" if item.is_some() && line.items.is_some() => line.item(&event.kind, data),
+            "step.succeeded" | "step.failed" if item.is_some() && line.items.is_some() => {
+                line.item(&event.kind, data)
+            }
             "step.succeeded" => line.end(now, "succeeded", data),
             "step.failed" => line.end(now, "failed", data),
             "step.skipped" => line.end(now, "skipped", data),
             "step.cancelled" => line.end(now, "cancelled", data),
             "attempt.failed" => {
                 let error = &data["error"];
-                let said = format!("attempt {} failed: {}: {}", data["attempt"], word(error, "kind"), harmless(word(error, "message")));
+                let said = format!(
+                    "attempt {} failed: {}: {}",
+                    data["attempt"],
+                    word(error, "kind"),
+                    harmless(word(error, "message"))
+                );
                 line.note = cut(&said, 120);
                 Some(format!("  {id}{}: {said}", item.map(|n| format!("[{n}]")).unwrap_or_default()))
             }
@@ -88,7 +106,10 @@ impl Picture {
             }
             "progress" => {
                 let percent = data["percent"].as_u64().map(|p| format!(" {p}%")).unwrap_or_default();
-                line.note = cut(&harmless(&format!("{}{percent} {}", word(data, "stage"), word(data, "message"))), 80);
+                line.note = cut(
+                    &harmless(&format!("{}{percent} {}", word(data, "stage"), word(data, "message"))),
+                    80,
+                );
                 None
             }
             _ => None,
@@ -107,18 +128,34 @@ impl Picture {
         self.status = said;
         self.began.get_or_insert(self.now);
         let error = &data["error"];
-        let why = if error.is_object() { format!(": {}: {}", word(error, "kind"), harmless(word(error, "message"))) } else { String::new() };
-        let took = self.is_over().then(|| format!(" in {}", Span(self.now.saturating_sub(self.began.unwrap_or(self.now)))));
+        let why = if error.is_object() {
+            format!(": {}: {}", word(error, "kind"), harmless(word(error, "message")))
+        } else {
+            String::new()
+        };
+        let took = self
+            .is_over()
+            .then(|| format!(" in {}", Span(self.now.saturating_sub(self.began.unwrap_or(self.now)))));
         Some(format!("{} {told}{}{why}", self.title, took.unwrap_or_default()))
     }
 
     /// The picture, line by line.
     pub(crate) fn lines(&self, paint: Paint, tick: usize) -> Vec<String> {
-        let elapsed = self.began.map(|at| format!("  {}", Span(self.now.saturating_sub(at)))).unwrap_or_default();
-        let mut lines = vec![format!("{} {}{}", paint.with(Colour::Bold, &self.title), paint.status(self.status, self.status), paint.with(Colour::Dim, &elapsed))];
+        let elapsed =
+            self.began.map(|at| format!("  {}", Span(self.now.saturating_sub(at)))).unwrap_or_default();
+        let mut lines = vec![format!(
+            "{} {}{}",
+            paint.with(Colour::Bold, &self.title),
+            paint.status(self.status, self.status),
+            paint.with(Colour::Dim, &elapsed)
+        )];
         let wide = self.steps.iter().map(|s| s.id.chars().count()).max().unwrap_or(0).min(40);
         let fits = self.steps.len() < MOST_LINES;
-        let shown = self.steps.iter().filter(|s| fits || s.status != "pending" && s.status != "succeeded").take(MOST_LINES - 1);
+        let shown = self
+            .steps
+            .iter()
+            .filter(|s| fits || s.status != "pending" && s.status != "succeeded")
+            .take(MOST_LINES - 1);
         lines.extend(shown.map(|step| step.draw(paint, wide, tick)));
         if !fits {
             let ended = self.steps.iter().filter(|s| s.ended.is_some()).count();
@@ -181,7 +218,9 @@ impl Line {
             parts.push(paint.with(Colour::Dim, &Span(to.saturating_sub(from)).to_string()));
         }
         if !self.note.is_empty() {
-            parts.push(paint.with(if self.status == "failed" { Colour::Red } else { Colour::Dim }, &self.note));
+            parts.push(
+                paint.with(if self.status == "failed" { Colour::Red } else { Colour::Dim }, &self.note),
+            );
         }
         parts.join("  ")
     }
@@ -194,7 +233,11 @@ impl Line {
             _ => "·",
         };
         let id = format!("{:<wide$}", self.id);
-        let calls = if self.status == "pending" || self.status == "running" { paint.with(Colour::Dim, &self.calls) } else { String::new() };
+        let calls = if self.status == "pending" || self.status == "running" {
+            paint.with(Colour::Dim, &self.calls)
+        } else {
+            String::new()
+        };
         let extra = self.extra(paint);
         let gap = if calls.is_empty() || extra.is_empty() { "" } else { "  " };
         format!("  {} {id}  {calls}{gap}{extra}", paint.status(&self.status, sign))
@@ -224,7 +267,9 @@ fn millis(text: &str) -> Option<u64> {
     let (year, month, day) = (part(0, 4)?, part(5, 7)?, part(8, 10)?);
     // Days of the proleptic Gregorian calendar, counted in years that begin in March.
     let (y, m) = if month > 2 { (year, month - 3) } else { (year - 1, month + 9) };
-    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day - 1 - 719_468;
+    let days = 365 * y + y.div_euclid(4) - y.div_euclid(100) + y.div_euclid(400) + (153 * m + 2) / 5 + day
+        - 1
+        - 719_468;
     let seconds = part(11, 13)? * 3600 + part(14, 16)? * 60 + part(17, 19)?;
     u64::try_from(days * 86_400_000 + seconds * 1000 + part(20, 23)?).ok()
 }
@@ -283,7 +328,11 @@ mod tests {
             event("step.succeeded", 5, r#"{"step":"parse","cache":"hit"}"#),
             event("step.running", 5, r#"{"step":"each","items":2}"#),
             event("step.succeeded", 6, r#"{"step":"each","item":0,"cache":"hit"}"#),
-            event("step.failed", 7, r#"{"step":"each","item":1,"error":{"kind":"trap","message":"no\u001b[2J"}}"#),
+            event(
+                "step.failed",
+                7,
+                r#"{"step":"each","item":1,"error":{"kind":"trap","message":"no\u001b[2J"}}"#,
+            ),
             event("step.failed", 8, r#"{"step":"each","error":{"kind":"items_failed","message":"1 of 2"}}"#),
             event("run.failed", 9, r#"{"error":{"kind":"items_failed","message":"1 of 2"}}"#),
         ] {
@@ -293,7 +342,10 @@ mod tests {
         assert!(told.iter().any(|line| line == "  parse succeeded  from the cache  5ms"), "{told:?}");
         assert_eq!(told.last().unwrap(), "a/b@1.0.0 failed in 9ms: items_failed: 1 of 2");
         let drawn = picture.lines(Paint::plain(), 0).join("\n");
-        assert!(drawn.contains("✗ each") && drawn.contains("2 of 2 items  1 from the cache  1 failed"), "{drawn}");
+        assert!(
+            drawn.contains("✗ each") && drawn.contains("2 of 2 items  1 from the cache  1 failed"),
+            "{drawn}"
+        );
         assert!(!drawn.contains('\u{1b}'));
     }
 }

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use std::path::Path;
 
 /// The JSON Schema of the language. Kept beside the parser's keys; a test holds the two together.
-pub const SCHEMA: &str = include_str!("workflow/schema.json");
+pub(crate) const SCHEMA: &str = include_str!("workflow/schema.json");
 
 pub(super) async fn validate(file: &Path, context: &Context) -> Result<Exit, Fault> {
     let text = input::file(&file.display().to_string())?;
@@ -24,8 +24,16 @@ pub(super) async fn validate(file: &Path, context: &Context) -> Result<Exit, Fau
         checked = "its plugins are loaded";
     }
     match context.json {
-        true => out::json(&json!({ "valid": true, "workflow": plan.full_name(), "version": plan.version.to_string(), "digest": plan.digest, "steps": plan.steps.len() })),
-        false => out::note(&format!("`{}` is {}@{} with {} steps and has no fault; {checked}", file.display(), plan.full_name(), plan.version, plan.steps.len())),
+        true => out::json(
+            &json!({ "valid": true, "workflow": plan.full_name(), "version": plan.version.to_string(), "digest": plan.digest, "steps": plan.steps.len() }),
+        ),
+        false => out::note(&format!(
+            "`{}` is {}@{} with {} steps and has no fault; {checked}",
+            file.display(),
+            plan.full_name(),
+            plan.version,
+            plan.steps.len()
+        )),
     }
     Ok(Exit::Ok)
 }
@@ -51,7 +59,9 @@ fn told(file: &Path, text: &str, faults: &[FileFault], context: &Context) -> Fau
     if context.json {
         let rows: Vec<Value> = faults
             .iter()
-            .map(|f| json!({ "line": f.line, "column": f.column, "pointer": f.pointer, "message": f.message }))
+            .map(
+                |f| json!({ "line": f.line, "column": f.column, "pointer": f.pointer, "message": f.message }),
+            )
             .collect();
         return Fault::usage(serde_json::to_string(&rows).unwrap_or_default()).with_code("workflow_invalid");
     }
@@ -67,7 +77,11 @@ fn told(file: &Path, text: &str, faults: &[FileFault], context: &Context) -> Fau
 async fn ask(file: &Path, text: &str, path: &str, context: &Context) -> Result<Value, Fault> {
     let answer = context.client()?.json(Ask::post(path, "application/yaml", text.to_owned())).await;
     answer.map_err(|error| match error {
-        Refused::By(Refusal { code, errors, .. }) if ["workflow_invalid", "yaml_invalid", "yaml_budget"].contains(&&*code) => told(file, text, &errors, context),
+        Refused::By(Refusal { code, errors, .. })
+            if ["workflow_invalid", "yaml_invalid", "yaml_budget"].contains(&&*code) =>
+        {
+            told(file, text, &errors, context)
+        }
         other => other.into(),
     })
 }
@@ -101,14 +115,16 @@ pub(super) async fn ls(context: &Context) -> Result<Exit, Fault> {
         return Ok(Exit::Ok);
     }
     let word = |row: &Value, name: &str| row[name].as_str().unwrap_or_default().to_owned();
-    let cells: Vec<_> = rows.iter().map(|row| vec![word(row, "name"), word(row, "version"), word(row, "title")]).collect();
+    let cells: Vec<_> =
+        rows.iter().map(|row| vec![word(row, "name"), word(row, "version"), word(row, "title")]).collect();
     out::table(&["WORKFLOW", "VERSION", "TITLE"], &cells);
     Ok(Exit::Ok)
 }
 
 pub(super) fn graph(file: &Path, format: Format) -> Result<Exit, Fault> {
     let text = input::file(&file.display().to_string())?;
-    let plan = read(&text).map_err(|faults| refused(file, &text, &faults, &Context { json: false, server: None }))?;
+    let plan = read(&text)
+        .map_err(|faults| refused(file, &text, &faults, &Context { json: false, server: None }))?;
     let drawn = Graph::of(&plan, None).print(format);
     out::text(&format!("{}\n", drawn.trim_end()));
     Ok(Exit::Ok)

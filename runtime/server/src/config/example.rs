@@ -24,7 +24,13 @@ pub fn text() -> String {
     for row in TABLE {
         let value = quantity::print(row.default, row.unit);
         let value = if matches!(row.unit, Unit::Count | Unit::Fuel) { value } else { format!("\"{value}\"") };
-        let _ = write!(out, "\n# {} At most {}.\n# {} = {value}\n", row.why, quantity::print(row.max, row.unit), row.name);
+        let _ = write!(
+            out,
+            "\n# {} At most {}.\n# {} = {value}\n",
+            row.why,
+            quantity::print(row.max, row.unit),
+            row.name
+        );
     }
     out
 }

@@ -3,8 +3,16 @@
 use heddle_core::limits::Unit;
 use heddle_core::time::Span;
 
-const SIZES: &[(&str, u64)] =
-    &[("KiB", 1 << 10), ("MiB", 1 << 20), ("GiB", 1 << 30), ("kB", 1_000), ("KB", 1_000), ("MB", 1_000_000), ("GB", 1_000_000_000), ("B", 1)];
+const SIZES: &[(&str, u64)] = &[
+    ("KiB", 1 << 10),
+    ("MiB", 1 << 20),
+    ("GiB", 1 << 30),
+    ("kB", 1_000),
+    ("KB", 1_000),
+    ("MB", 1_000_000),
+    ("GB", 1_000_000_000),
+    ("B", 1),
+];
 
 /// Bytes: `64MiB`, `4 kB`, or a plain number.
 pub fn size(text: &str) -> Option<u64> {
@@ -17,7 +25,8 @@ pub fn size(text: &str) -> Option<u64> {
 
 /// A plain number; `_` may group its digits.
 fn plain(text: &str) -> Option<u64> {
-    let grouped = text.starts_with(|c: char| c.is_ascii_digit()) && text.bytes().all(|b| b.is_ascii_digit() || b == b'_');
+    let grouped = text.starts_with(|c: char| c.is_ascii_digit())
+        && text.bytes().all(|b| b.is_ascii_digit() || b == b'_');
     if grouped { text.replace('_', "").parse().ok() } else { None }
 }
 
@@ -44,7 +53,9 @@ pub fn print(value: u64, unit: Unit) -> String {
     match unit {
         Unit::Millis => Span(value).to_string(),
         Unit::Bytes => {
-            let fitting = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)].into_iter().find(|(_, bytes)| value >= *bytes && value % bytes == 0);
+            let fitting = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
+                .into_iter()
+                .find(|(_, bytes)| value >= *bytes && value % bytes == 0);
             match fitting {
                 Some((unit, bytes)) => format!("{}{unit}", value / bytes),
                 None => format!("{value}B"),

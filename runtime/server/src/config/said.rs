@@ -76,8 +76,15 @@ fn read_file(layers: &Layers, faults: &mut Vec<ConfigFault>) -> Option<(PathBuf,
     }
 }
 
-fn from_file(path: &Path, text: &str, known: &[String], sayings: &mut Sayings, faults: &mut Vec<ConfigFault>) {
-    let line_of = |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1;
+fn from_file(
+    path: &Path,
+    text: &str,
+    known: &[String],
+    sayings: &mut Sayings,
+    faults: &mut Vec<ConfigFault>,
+) {
+    let line_of =
+        |at: usize| text.as_bytes()[..at.min(text.len())].iter().filter(|b| **b == b'\n').count() + 1;
     let origin = |at: usize| Origin::File { path: path.to_owned(), line: line_of(at) };
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in &errors {
@@ -98,12 +105,19 @@ fn walk(
     faults: &mut Vec<ConfigFault>,
 ) {
     for (name, value) in table.iter() {
-        let key = if prefix.is_empty() { name.get_ref().to_string() } else { format!("{prefix}.{}", name.get_ref()) };
+        let key = if prefix.is_empty() {
+            name.get_ref().to_string()
+        } else {
+            format!("{prefix}.{}", name.get_ref())
+        };
         let origin_here = origin(name.span().start);
         let section = known.iter().any(|k| k.strip_prefix(&*key).is_some_and(|rest| rest.starts_with('.')));
         match value.get_ref() {
             DeValue::Table(inner) if section => walk(inner, &key, origin, known, sayings, faults),
-            _ if section => faults.push(ConfigFault { origin: origin_here, message: format!("`{key}` is a section: write `[{key}]`") }),
+            _ if section => faults.push(ConfigFault {
+                origin: origin_here,
+                message: format!("`{key}` is a section: write `[{key}]`"),
+            }),
             _ if !known.contains(&key) => faults.push(unknown(&key, known, origin_here)),
             value => match scalar(value) {
                 Some(text) => drop(sayings.0.insert(key, Said { text, origin: origin_here })),
@@ -124,7 +138,12 @@ fn scalar(value: &DeValue<'_>) -> Option<String> {
     }
 }
 
-fn from_env(env: &[(String, String)], known: &[String], sayings: &mut Sayings, faults: &mut Vec<ConfigFault>) {
+fn from_env(
+    env: &[(String, String)],
+    known: &[String],
+    sayings: &mut Sayings,
+    faults: &mut Vec<ConfigFault>,
+) {
     let variables: Vec<String> = known.iter().map(|key| variable(key)).collect();
     for (name, text) in env.iter().filter(|(name, _)| name.starts_with("HEDDLE_")) {
         if OTHER_VARIABLES.contains(&&**name) || name.starts_with(TEST_VARIABLES) {

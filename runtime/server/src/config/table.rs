@@ -34,19 +34,79 @@ pub struct Setting {
 
 /// The table.
 pub const SETTINGS: &[Setting] = &[
-    Setting { key: "listen", kind: Kind::Address, default: "127.0.0.1:7878", why: "Where the API listens. There are no keys yet: listen beyond this machine only behind something that asks for one." },
-    Setting { key: "data", kind: Kind::Path, default: ".heddle", why: "Where runs, plugins and the cache are kept. One process at a time may use it." },
-    Setting { key: "node", kind: Kind::Name, default: "local", why: "The name of this node; its lease is under it." },
-    Setting { key: "plugins", kind: Kind::Path, default: "", why: "A folder whose `*.wasm` files are loaded at the start." },
-    Setting { key: "runs.max_parallel", kind: Kind::Count, default: "16", why: "Attempts of one run at once, where its workflow does not say `maxParallel`." },
-    Setting { key: "workers.at_once", kind: Kind::Count, default: "16", why: "Attempts of this node at once." },
-    Setting { key: "workers.start_rate", kind: Kind::Count, default: "", why: "The most attempts that this node begins in a second; empty for no such bound." },
-    Setting { key: "telemetry.format", kind: Kind::Word(&["text", "json"]), default: "text", why: "Log lines for people, or one JSON object a line." },
-    Setting { key: "telemetry.level", kind: Kind::Level, default: "info", why: "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a list such as `info,heddle_host=debug`." },
+    Setting {
+        key: "listen",
+        kind: Kind::Address,
+        default: "127.0.0.1:7878",
+        why: "Where the API listens. There are no keys yet: listen beyond this machine only behind something that asks for one.",
+    },
+    Setting {
+        key: "data",
+        kind: Kind::Path,
+        default: ".heddle",
+        why: "Where runs, plugins and the cache are kept. One process at a time may use it.",
+    },
+    Setting {
+        key: "node",
+        kind: Kind::Name,
+        default: "local",
+        why: "The name of this node; its lease is under it.",
+    },
+    Setting {
+        key: "plugins",
+        kind: Kind::Path,
+        default: "",
+        why: "A folder whose `*.wasm` files are loaded at the start.",
+    },
+    Setting {
+        key: "runs.max_parallel",
+        kind: Kind::Count,
+        default: "16",
+        why: "Attempts of one run at once, where its workflow does not say `maxParallel`.",
+    },
+    Setting {
+        key: "workers.at_once",
+        kind: Kind::Count,
+        default: "16",
+        why: "Attempts of this node at once.",
+    },
+    Setting {
+        key: "workers.start_rate",
+        kind: Kind::Count,
+        default: "",
+        why: "The most attempts that this node begins in a second; empty for no such bound.",
+    },
+    Setting {
+        key: "telemetry.format",
+        kind: Kind::Word(&["text", "json"]),
+        default: "text",
+        why: "Log lines for people, or one JSON object a line.",
+    },
+    Setting {
+        key: "telemetry.level",
+        kind: Kind::Level,
+        default: "info",
+        why: "What is logged: `error`, `warn`, `info`, `debug`, `trace`, or a list such as `info,heddle_host=debug`.",
+    },
     Setting { key: "telemetry.file", kind: Kind::Path, default: "", why: "A log file instead of stderr." },
-    Setting { key: "telemetry.file_bytes", kind: Kind::Size, default: "16MiB", why: "How large the log file becomes before it is put aside." },
-    Setting { key: "telemetry.files", kind: Kind::Count, default: "5", why: "How many files put aside are kept." },
-    Setting { key: "metrics.listen", kind: Kind::Address, default: "", why: "An address of its own for `/metrics`, besides the one of the API." },
+    Setting {
+        key: "telemetry.file_bytes",
+        kind: Kind::Size,
+        default: "16MiB",
+        why: "How large the log file becomes before it is put aside.",
+    },
+    Setting {
+        key: "telemetry.files",
+        kind: Kind::Count,
+        default: "5",
+        why: "How many files put aside are kept.",
+    },
+    Setting {
+        key: "metrics.listen",
+        kind: Kind::Address,
+        default: "",
+        why: "An address of its own for `/metrics`, besides the one of the API.",
+    },
 ];
 
 /// Names of `HEDDLE_*` variables that are no settings: what a client of the API goes by, and what the test suites set.

@@ -43,7 +43,8 @@ pub async fn read(headers: &HeaderMap, body: Body, bound: Bound) -> Result<Bytes
 async fn collect(mut body: Body, bound: Bound) -> Result<Bytes, Problem> {
     let mut read = BytesMut::new();
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| Problem::new(Code::BodyInvalid, format!("the body broke off: {error}")))?;
+        let frame =
+            frame.map_err(|error| Problem::new(Code::BodyInvalid, format!("the body broke off: {error}")))?;
         if let Some(data) = frame.data_ref() {
             if (read.len() + data.len()) as u64 > bound.bytes {
                 return Err(too_large(bound));
@@ -81,14 +82,23 @@ pub fn json(bytes: &[u8]) -> Result<Json, Problem> {
     Json::parse(bytes).map_err(|fault| {
         let code = match fault {
             JsonFault::TooDeep { .. } => Code::JsonDepth,
-            JsonFault::NotUtf8 | JsonFault::Syntax { .. } | JsonFault::DuplicateKey { .. } => Code::JsonInvalid,
+            JsonFault::NotUtf8 | JsonFault::Syntax { .. } | JsonFault::DuplicateKey { .. } => {
+                Code::JsonInvalid
+            }
         };
         let at = match fault {
-            JsonFault::Syntax { at, .. } | JsonFault::DuplicateKey { at, .. } | JsonFault::TooDeep { at } => Some(at),
+            JsonFault::Syntax { at, .. } | JsonFault::DuplicateKey { at, .. } | JsonFault::TooDeep { at } => {
+                Some(at)
+            }
             JsonFault::NotUtf8 => None,
         };
         let place = at.map(|at| line_and_column(bytes, at));
-        let error = Place { message: fault.to_string(), line: place.map(|p| p.0), column: place.map(|p| p.1), ..Place::default() };
+        let error = Place {
+            message: fault.to_string(),
+            line: place.map(|p| p.0),
+            column: place.map(|p| p.1),
+            ..Place::default()
+        };
         Problem::new(code, fault.to_string()).at([error])
     })
 }
@@ -113,7 +123,10 @@ impl<'a> Members<'a> {
     pub fn of(body: &'a Json) -> Members<'a> {
         let mut faults = Vec::new();
         if !matches!(body.value(), Value::Map(_)) {
-            faults.push(Place { message: format!("wants an object, and this is {}", body.value().type_name()), ..Place::default() });
+            faults.push(Place {
+                message: format!("wants an object, and this is {}", body.value().type_name()),
+                ..Place::default()
+            });
         }
         Members { value: body.value(), asked: Vec::new(), faults }
     }
@@ -143,7 +156,11 @@ impl<'a> Members<'a> {
                 Some(text) => texts.push((key.to_string(), text.to_owned())),
                 None => {
                     let message = format!("wants text, and this is {}", value.type_name());
-                    self.faults.push(Place { pointer: pointer(&pointer("", name), key), message, ..Place::default() });
+                    self.faults.push(Place {
+                        pointer: pointer(&pointer("", name), key),
+                        message,
+                        ..Place::default()
+                    });
                 }
             }
         }
@@ -159,7 +176,11 @@ impl<'a> Members<'a> {
         if let Value::Map(map) = self.value {
             for key in map.keys().filter(|key| !self.asked.contains(&&***key)) {
                 let hint = did_you_mean(key, &self.asked);
-                self.faults.push(Place { pointer: pointer("", key), message: format!("there is no member `{key}`{hint}"), ..Place::default() });
+                self.faults.push(Place {
+                    pointer: pointer("", key),
+                    message: format!("there is no member `{key}`{hint}"),
+                    ..Place::default()
+                });
             }
         }
         refuse(Code::BodyInvalid, "the body has", self.faults)
@@ -195,7 +216,12 @@ impl Query {
         first
     }
     /// A parameter, read in this way; `wants` says what it should be.
-    pub fn read<T>(&mut self, name: &'static str, wants: &str, parse: impl FnOnce(&str) -> Option<T>) -> Option<T> {
+    pub fn read<T>(
+        &mut self,
+        name: &'static str,
+        wants: &str,
+        parse: impl FnOnce(&str) -> Option<T>,
+    ) -> Option<T> {
         let text = self.get(name)?;
         let read = parse(&text);
         if read.is_none() {
@@ -206,11 +232,17 @@ impl Query {
     /// How many items a page shall have: `limit`, at most the node's.
     pub fn page(&mut self, most: u64) -> u32 {
         let wants = format!("a whole number from 1 to {most}");
-        let read = self.read("limit", &wants, |text| text.parse::<u32>().ok().filter(|n| (1..=most).contains(&u64::from(*n))));
+        let read = self.read("limit", &wants, |text| {
+            text.parse::<u32>().ok().filter(|n| (1..=most).contains(&u64::from(*n)))
+        });
         read.unwrap_or(50.min(most as u32))
     }
     fn fault(&mut self, name: &str, message: impl Into<String>) {
-        self.faults.push(Place { pointer: name.to_owned(), message: format!("`{name}` {}", message.into()), ..Place::default() });
+        self.faults.push(Place {
+            pointer: name.to_owned(),
+            message: format!("`{name}` {}", message.into()),
+            ..Place::default()
+        });
     }
     /// Everything has been asked for.
     pub fn finish(mut self) -> Result<(), Problem> {
@@ -227,7 +259,9 @@ fn did_you_mean(said: &str, known: &[&'static str]) -> String {
     match nearest(said, known.iter().copied()) {
         Some(near) => format!("; did you mean `{near}`?"),
         None if known.is_empty() => String::new(),
-        None => format!("; there are {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", ")),
+        None => {
+            format!("; there are {}", known.iter().map(|k| format!("`{k}`")).collect::<Vec<_>>().join(", "))
+        }
     }
 }
 

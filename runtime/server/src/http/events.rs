@@ -44,20 +44,33 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     ),
     responses((status = 200, description = "The events; see the schemas `Event.*`.", body = String, content_type = "text/event-stream"), Problems),
 )]
-async fn follow(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery, headers: HeaderMap) -> Result<Response, Problem> {
+async fn follow(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     let mut query = Query::of(query.as_deref());
     let asked = query.read("after", "`seq.ordinal`, the id of an event", parse_id);
     query.finish()?;
     let after = match headers.get("last-event-id").map(|value| value.to_str().ok().and_then(parse_id)) {
         Some(Some(id)) => Some(id),
-        Some(None) => return Err(Problem::new(Code::ParameterInvalid, "`Last-Event-ID` is `seq.ordinal`, the id of an event")),
+        Some(None) => {
+            return Err(Problem::new(
+                Code::ParameterInvalid,
+                "`Last-Event-ID` is `seq.ordinal`, the id of an event",
+            ));
+        }
         None => asked,
     };
     let run = run_id(&id)?;
     let events = api.app.executor.events(&Tenant::default(), run, after).await?;
-    let events = events.ok_or_else(|| Problem::new(Code::RunNotFound, format!("there is no run `{run}`; `GET /v1/runs` lists them")))?;
+    let events = events.ok_or_else(|| {
+        Problem::new(Code::RunNotFound, format!("there is no run `{run}`; `GET /v1/runs` lists them"))
+    })?;
     let stream = sse(run, events).take_until(Box::pin(over(api.ending.clone())));
-    let mut response = Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat")).into_response();
+    let mut response =
+        Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat")).into_response();
     let no_store = hyper::header::HeaderValue::from_static("no-store");
     response.headers_mut().insert(hyper::header::CACHE_CONTROL, no_store);
     Ok(response)
@@ -69,12 +82,17 @@ fn parse_id(text: &str) -> Option<EventId> {
     Some((seq.parse().ok()?, ordinal.parse().ok()?))
 }
 
-fn sse(run: RunId, events: impl Stream<Item = StreamItem> + Send) -> impl Stream<Item = Result<Event, Infallible>> + Send {
+fn sse(
+    run: RunId,
+    events: impl Stream<Item = StreamItem> + Send,
+) -> impl Stream<Item = Result<Event, Infallible>> + Send {
     let first = futures_util::stream::once(async { Ok(Event::default().retry(RETRY)) });
     first.chain(events.map(move |item| {
         Ok(match item {
             StreamItem::Event(event) => event_of(run, &event),
-            StreamItem::Lagged => Event::default().comment("too slow: come back with the last id that you have seen"),
+            StreamItem::Lagged => {
+                Event::default().comment("too slow: come back with the last id that you have seen")
+            }
             StreamItem::Broken(why) => {
                 tracing::error!(%run, why, "a stream of events broke off");
                 Event::default().comment("the journal cannot be read any further")

@@ -84,7 +84,7 @@ impl From<AcceptFault> for Problem {
 }
 
 /// A workflow that was read and has faults.
-pub fn invalid_workflow(faults: Vec<Fault>) -> Problem {
+pub(crate) fn invalid_workflow(faults: Vec<Fault>) -> Problem {
     let detail = match faults.as_slice() {
         [one] => one.to_string(),
         more => format!("the workflow has {} faults", more.len()),
@@ -93,9 +93,11 @@ pub fn invalid_workflow(faults: Vec<Fault>) -> Problem {
 }
 
 /// A document that could not be read as a workflow at all.
-pub fn unreadable_document(fault: Fault) -> Problem {
+pub(crate) fn unreadable_document(fault: Fault) -> Problem {
     // The budget's messages name the limit that was passed.
-    let budget = ["document_bytes", "document_nodes", "document_aliases", "nested deeper"].iter().any(|word| fault.message.contains(word));
+    let budget = ["document_bytes", "document_nodes", "document_aliases", "nested deeper"]
+        .iter()
+        .any(|word| fault.message.contains(word));
     let code = if budget { Code::YamlBudget } else { Code::YamlInvalid };
     Problem::new(code, fault.to_string()).at([Place::from(fault)])
 }
@@ -105,7 +107,11 @@ fn invalid_input(mismatches: Vec<Mismatch>) -> Problem {
         [one] => format!("the input does not match the workflow's schema {one}"),
         more => format!("the input does not match the workflow's schema in {} places", more.len()),
     };
-    let places = mismatches.into_iter().map(|m| Place { pointer: format!("/input{}", m.pointer), message: m.message, ..Place::default() });
+    let places = mismatches.into_iter().map(|m| Place {
+        pointer: format!("/input{}", m.pointer),
+        message: m.message,
+        ..Place::default()
+    });
     Problem::new(Code::InputInvalid, detail).at(places)
 }
 

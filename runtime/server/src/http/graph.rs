@@ -104,7 +104,11 @@ impl Graph {
             });
             for dependency in &step.depends {
                 edges.push(GraphEdge {
-                    from: plan.steps.get(dependency.step as usize).map(|s| s.id.to_string()).unwrap_or_default(),
+                    from: plan
+                        .steps
+                        .get(dependency.step as usize)
+                        .map(|s| s.id.to_string())
+                        .unwrap_or_default(),
                     to: step.id.to_string(),
                     accepts: dependency.accepts.iter().map(|a| a.word()).collect(),
                 });
@@ -145,7 +149,10 @@ impl Graph {
     }
 
     fn dot(&self) -> String {
-        let mut out = format!("digraph {} {{\n  rankdir=TB;\n  node [shape=box, style=\"rounded,filled\", fillcolor=\"#ffffff\"];\n", quoted(&self.workflow));
+        let mut out = format!(
+            "digraph {} {{\n  rankdir=TB;\n  node [shape=box, style=\"rounded,filled\", fillcolor=\"#ffffff\"];\n",
+            quoted(&self.workflow)
+        );
         for node in &self.nodes {
             let _ = write!(out, "  {} [label={}", quoted(&node.id), quoted(&label(node, "\n")));
             let fill = node.status.as_ref().and_then(|s| COLOURS.iter().find(|(name, _)| name == s));
@@ -155,7 +162,11 @@ impl Graph {
             out.push_str("];\n");
         }
         for edge in &self.edges {
-            let style = if edge.is_plain() { String::new() } else { format!(" [style=dashed, label={}]", quoted(&edge.accepts.join(" or "))) };
+            let style = if edge.is_plain() {
+                String::new()
+            } else {
+                format!(" [style=dashed, label={}]", quoted(&edge.accepts.join(" or ")))
+            };
             let _ = writeln!(out, "  {} -> {}{style};", quoted(&edge.from), quoted(&edge.to));
         }
         out.push_str("}\n");

@@ -17,7 +17,7 @@ use tracing::Instrument as _;
 
 /// The trace of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trace {
+pub(crate) struct Trace {
     /// What the caller sent in `traceparent`, where it is one.
     pub parent: Option<String>,
     /// The id by which the log can be searched: the caller's, or one of ours.
@@ -25,7 +25,7 @@ pub struct Trace {
 }
 
 /// The outermost layer.
-pub async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
+pub(crate) async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> Response {
     let began = Instant::now();
     let trace = trace(request.headers());
     let route = request.extensions().get::<MatchedPath>().map_or("unknown", |path| path.as_str()).to_owned();
@@ -43,14 +43,18 @@ pub async fn guard(State(api): State<Api>, mut request: Request, next: Next) -> 
         tracing::warn!(%method, path, status, trace_id = trace.id, "a request was not answered as asked");
     }
     let method = known_method(method.as_str());
-    counter!(HTTP_REQUESTS, "route" => route.clone(), "method" => method, "status" => status.to_string()).increment(1);
+    counter!(HTTP_REQUESTS, "route" => route.clone(), "method" => method, "status" => status.to_string())
+        .increment(1);
     histogram!(HTTP_SECONDS, "route" => route).record(began.elapsed().as_secs_f64());
     response
 }
 
 /// Methods are a closed list in a label, whatever clients send.
 fn known_method(method: &str) -> &'static str {
-    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"].into_iter().find(|known| *known == method).unwrap_or("other")
+    ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS"]
+        .into_iter()
+        .find(|known| *known == method)
+        .unwrap_or("other")
 }
 
 fn complete(mut response: Response, path: &str, trace: &Trace) -> Response {
@@ -69,17 +73,20 @@ fn bounds(request: &Request, limits: &Limits) -> Result<(), Problem> {
     let uri = request.uri();
     let target = uri.path().len() + uri.query().map_or(0, |query| query.len() + 1);
     if target as u64 > limits.url_bytes {
-        let detail = format!("the request target has {target} bytes; `limits.url_bytes` is {}", limits.url_bytes);
+        let detail =
+            format!("the request target has {target} bytes; `limits.url_bytes` is {}", limits.url_bytes);
         return Err(Problem::new(Code::UriTooLong, detail));
     }
     let headers = request.headers();
     if headers.len() as u64 > limits.headers {
-        let detail = format!("the request has {} headers; `limits.headers` is {}", headers.len(), limits.headers);
+        let detail =
+            format!("the request has {} headers; `limits.headers` is {}", headers.len(), limits.headers);
         return Err(Problem::new(Code::HeadersTooLarge, detail));
     }
     let bytes: usize = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
     if bytes as u64 > limits.header_bytes {
-        let detail = format!("the headers have {bytes} bytes; `limits.header_bytes` is {}", limits.header_bytes);
+        let detail =
+            format!("the headers have {bytes} bytes; `limits.header_bytes` is {}", limits.header_bytes);
         return Err(Problem::new(Code::HeadersTooLarge, detail));
     }
     Ok(())
@@ -87,7 +94,8 @@ fn bounds(request: &Request, limits: &Limits) -> Result<(), Problem> {
 
 /// W3C trace context: `00-<32 hex>-<16 hex>-<2 hex>`, neither id all zeros.
 fn trace(headers: &HeaderMap) -> Trace {
-    let parent = headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_traceparent(text));
+    let parent =
+        headers.get("traceparent").and_then(|value| value.to_str().ok()).filter(|text| is_traceparent(text));
     match parent {
         Some(text) => Trace { parent: Some(text.to_owned()), id: text[3..35].to_owned() },
         None => Trace { parent: None, id: uuid::Uuid::now_v7().simple().to_string() },
@@ -96,7 +104,9 @@ fn trace(headers: &HeaderMap) -> Trace {
 
 fn is_traceparent(text: &str) -> bool {
     let parts: Vec<&str> = text.split('-').collect();
-    let hex = |part: &str, length| part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b));
+    let hex = |part: &str, length| {
+        part.len() == length && part.bytes().all(|b| b.is_ascii_digit() || (b'a'..=b'f').contains(&b))
+    };
     let [version, trace, span, flags] = parts.as_slice() else { return false };
     *version == "00"
         && hex(trace, 32)
@@ -113,7 +123,13 @@ mod tests {
     #[test]
     fn only_a_traceparent_is_kept() {
         assert!(is_traceparent("00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"));
-        for text in ["", "00-0-0-01", "00-00000000000000000000000000000000-00f067aa0ba902b7-01", "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01", "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01"] {
+        for text in [
+            "",
+            "00-0-0-01",
+            "00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+            "ff-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01",
+            "00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+        ] {
             assert!(!is_traceparent(text), "{text}");
         }
     }

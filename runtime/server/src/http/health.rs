@@ -14,7 +14,12 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(livez)).routes(routes!(readyz)).routes(routes!(version)).routes(routes!(metrics)).routes(routes!(node))
+    OpenApiRouter::new()
+        .routes(routes!(livez))
+        .routes(routes!(readyz))
+        .routes(routes!(version))
+        .routes(routes!(metrics))
+        .routes(routes!(node))
 }
 
 /// That all is well.
@@ -36,7 +41,10 @@ async fn readyz(State(api): State<Api>) -> Result<Answer<Health>, Problem> {
     match api.app.executor.readiness() {
         Readiness::Ready => Ok(Answer(Health { status: "ok" })),
         Readiness::Draining => Err(Problem::new(Code::Draining, "the node is shutting down").after(5_000)),
-        Readiness::LeaseLost => Err(Problem::new(Code::StoreUnavailable, "the node has lost its lease and drives nothing").after(5_000)),
+        Readiness::LeaseLost => {
+            Err(Problem::new(Code::StoreUnavailable, "the node has lost its lease and drives nothing")
+                .after(5_000))
+        }
     }
 }
 

@@ -34,7 +34,8 @@ async fn index(State(api): State<Api>) -> Result<Response, Problem> {
     let rows = api.app.executor.runs(query).await?;
     let html = page(&api, &rows, SystemClock.now());
     let policy = "default-src 'none'; style-src 'unsafe-inline'";
-    Ok(([(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy)], html).into_response())
+    Ok(([(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy)], html)
+        .into_response())
 }
 
 fn page(api: &Api, rows: &[RunRow], now: Timestamp) -> String {

@@ -22,7 +22,10 @@ pub(super) struct Problems;
 
 impl IntoResponses for Problems {
     fn responses() -> BTreeMap<String, RefOr<Response>> {
-        REFUSALS.iter().map(|status| (status.to_string(), RefOr::Ref(Ref::from_response_name("Problem")))).collect()
+        REFUSALS
+            .iter()
+            .map(|status| (status.to_string(), RefOr::Ref(Ref::from_response_name("Problem"))))
+            .collect()
     }
 }
 

@@ -19,7 +19,9 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     params(("code" = String, Path, description = "A code of a problem, or a kind of failure.")),
     responses((status = 200, description = "The page.", body = String, content_type = "text/markdown"), Problems),
 )]
-async fn explain(Path(code): Path<String>) -> Result<([(HeaderName, &'static str); 1], &'static str), Problem> {
+async fn explain(
+    Path(code): Path<String>,
+) -> Result<([(HeaderName, &'static str); 1], &'static str), Problem> {
     let text = page(&code).ok_or_else(|| {
         let code: String = code.chars().take(64).collect();
         Problem::new(Code::RouteNotFound, format!("no code is called `{code}`"))

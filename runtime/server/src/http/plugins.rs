@@ -41,8 +41,14 @@ async fn push(State(api): State<Api>, request: Request) -> Result<Response, Prob
     want_type(&parts.headers, &["application/wasm", "application/octet-stream"])?;
     let limits = &api.app.limits;
     // A component is larger than other bodies, so it may take longer by as much.
-    let read_ms = limits.body_read_ms.saturating_mul((limits.component_bytes / limits.body_bytes).clamp(1, 20));
-    let bytes = read(&parts.headers, content, Bound { bytes: limits.component_bytes, limit: "component_bytes", read_ms }).await?;
+    let read_ms =
+        limits.body_read_ms.saturating_mul((limits.component_bytes / limits.body_bytes).clamp(1, 20));
+    let bytes = read(
+        &parts.headers,
+        content,
+        Bound { bytes: limits.component_bytes, limit: "component_bytes", read_ms },
+    )
+    .await?;
     let standing = api.app.loader.accept(Tenant::default(), bytes).await?;
     let mut response = (StatusCode::ACCEPTED, Answer(described(&standing))).into_response();
     locate(&mut response, &format!("/v1/components/{}", standing.inspection.digest));
@@ -53,7 +59,9 @@ fn described(standing: &Standing) -> ComponentDoc {
     let (status, plugin, failure) = match &standing.progress {
         Progress::Compiling => ("compiling", None, None),
         Progress::Ready { plugin } => ("ready", Some(plugin.clone()), None),
-        Progress::Failed { code, reasons } => ("failed", None, Some(ComponentFailure { code: (*code).to_owned(), reasons: reasons.clone() })),
+        Progress::Failed { code, reasons } => {
+            ("failed", None, Some(ComponentFailure { code: (*code).to_owned(), reasons: reasons.clone() }))
+        }
     };
     ComponentDoc {
         digest: standing.inspection.digest.to_string(),
@@ -72,11 +80,18 @@ fn described(standing: &Standing) -> ComponentDoc {
     params(("digest" = String, Path, description = "`sha256:` and 64 hexadecimal digits.")),
     responses((status = 200, description = "The component.", body = ComponentDoc), Problems),
 )]
-async fn component(State(api): State<Api>, Path(digest): Path<String>, RawQuery(query): RawQuery) -> Result<Answer<ComponentDoc>, Problem> {
+async fn component(
+    State(api): State<Api>,
+    Path(digest): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Answer<ComponentDoc>, Problem> {
     Query::of(query.as_deref()).finish()?;
     let none = || {
         let digest: String = digest.chars().take(80).collect();
-        Problem::new(Code::ComponentNotFound, format!("no component `{digest}` was uploaded; `heddle plugin push FILE` does"))
+        Problem::new(
+            Code::ComponentNotFound,
+            format!("no component `{digest}` was uploaded; `heddle plugin push FILE` does"),
+        )
     };
     let parsed: Digest = digest.parse().map_err(|_| none())?;
     let standing = api.app.loader.standing(&Tenant::default(), parsed).await?.ok_or_else(none)?;
@@ -104,14 +119,21 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
     params(("name" = String, Path, description = "`name` or `kind:name`.")),
     responses((status = 200, description = "Its versions.", body = PluginPage), Problems),
 )]
-async fn get(State(api): State<Api>, Path(name): Path<String>, RawQuery(query): RawQuery) -> Result<Answer<PluginPage>, Problem> {
+async fn get(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Answer<PluginPage>, Problem> {
     Query::of(query.as_deref()).finish()?;
     let all = api.app.executor.plugins(&Tenant::default());
     let named = all.iter().filter(|e| e.metadata.name == name || e.metadata.reference() == name);
     let items: Vec<PluginDoc> = named.map(entry).collect();
     if items.is_empty() {
         let name: String = name.chars().take(80).collect();
-        return Err(Problem::new(Code::PluginNotFound, format!("no plugin `{name}` is loaded; `GET /v1/plugins` lists them")));
+        return Err(Problem::new(
+            Code::PluginNotFound,
+            format!("no plugin `{name}` is loaded; `GET /v1/plugins` lists them"),
+        ));
     }
     Ok(Answer(PluginPage { items }))
 }

@@ -91,14 +91,23 @@ fn summary(row: RunRow) -> RunSummary {
 async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answer<RunPage>, Problem> {
     let mut query = Query::of(query.as_deref());
     let words = "statuses such as `queued,running`";
-    let statuses = query.read("status", words, |text| text.split(',').map(status).collect::<Option<Vec<_>>>());
+    let statuses =
+        query.read("status", words, |text| text.split(',').map(status).collect::<Option<Vec<_>>>());
     let workflow = query.get("workflow");
-    let label = query.read("label", "`key=value`", |text| text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let label = query
+        .read("label", "`key=value`", |text| text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())));
     let before = query.read("cursor", "the `cursor` of the last page", |text| text.parse::<RunId>().ok());
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
     // One more than asked for tells whether there is a next page.
-    let wanted = RunQuery { tenant: Tenant::default(), status: statuses.unwrap_or_default(), workflow, label, before, limit: limit + 1 };
+    let wanted = RunQuery {
+        tenant: Tenant::default(),
+        status: statuses.unwrap_or_default(),
+        workflow,
+        label,
+        before,
+        limit: limit + 1,
+    };
     let mut rows = api.app.executor.runs(wanted).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
@@ -112,7 +121,11 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
     params(("id" = String, Path, description = "The run.")),
     responses((status = 200, description = "The run.", body = RunDoc), Problems),
 )]
-async fn get(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Answer<RunDoc>, Problem> {
+async fn get(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Answer<RunDoc>, Problem> {
     Query::of(query.as_deref()).finish()?;
     Ok(Answer(document(&api, &detail(&api, &id).await?)))
 }
@@ -128,7 +141,11 @@ fn no_step(id: &str) -> Problem {
     params(("id" = String, Path, description = "The run."), ("step" = String, Path, description = "The step.")),
     responses((status = 200, description = "The step.", body = StepDoc), Problems),
 )]
-async fn get_step(State(api): State<Api>, Path((id, name)): Path<(String, String)>, RawQuery(query): RawQuery) -> Result<Answer<StepDoc>, Problem> {
+async fn get_step(
+    State(api): State<Api>,
+    Path((id, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Answer<StepDoc>, Problem> {
     Query::of(query.as_deref()).finish()?;
     let detail = detail(&api, &id).await?;
     let view = detail.view.steps.iter().find(|s| *s.id == *name).ok_or_else(|| no_step(&name))?;
@@ -145,9 +162,14 @@ async fn get_step(State(api): State<Api>, Path((id, name)): Path<(String, String
     ),
     responses((status = 200, description = "A page.", body = ItemPage), Problems),
 )]
-async fn get_items(State(api): State<Api>, Path((id, name)): Path<(String, String)>, RawQuery(query): RawQuery) -> Result<Answer<ItemPage>, Problem> {
+async fn get_items(
+    State(api): State<Api>,
+    Path((id, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Answer<ItemPage>, Problem> {
     let mut query = Query::of(query.as_deref());
-    let from = query.read("cursor", "the `cursor` of the last page", |text| text.parse::<u32>().ok()).unwrap_or(0);
+    let from =
+        query.read("cursor", "the `cursor` of the last page", |text| text.parse::<u32>().ok()).unwrap_or(0);
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
     let detail = detail(&api, &id).await?;
@@ -155,8 +177,11 @@ async fn get_items(State(api): State<Api>, Path((id, name)): Path<(String, Strin
     let around = Around { detail: &detail, limits: &api.app.limits, now: SystemClock.now() };
     let limits = limits_of(step.index, step.call.and_then(|call| detail.plugin(call)).map(|p| &**p), around);
     let found = api.app.executor.items(&Tenant::default(), detail.view.id, &name, from, limit + 1).await?;
-    let mut items: Vec<ItemDoc> =
-        found.unwrap_or_default().iter().map(|(item, view)| ItemDoc { item: *item, work: work(view, limits) }).collect();
+    let mut items: Vec<ItemDoc> = found
+        .unwrap_or_default()
+        .iter()
+        .map(|(item, view)| ItemDoc { item: *item, work: work(view, limits) })
+        .collect();
     let more = items.len() > limit as usize;
     items.truncate(limit as usize);
     let cursor = items.last().filter(|_| more).map(|last| (last.item + 1).to_string());
@@ -173,12 +198,18 @@ async fn get_items(State(api): State<Api>, Path((id, name)): Path<(String, Strin
     ),
     responses((status = 200, description = "A page.", body = JournalPage), Problems),
 )]
-async fn journal(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Answer<JournalPage>, Problem> {
+async fn journal(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Answer<JournalPage>, Problem> {
     let mut query = Query::of(query.as_deref());
-    let after = query.read("cursor", "the `cursor` of the last page", |text| text.parse::<u32>().ok()).unwrap_or(0);
+    let after =
+        query.read("cursor", "the `cursor` of the last page", |text| text.parse::<u32>().ok()).unwrap_or(0);
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
-    let rows = api.app.executor.journal(&Tenant::default(), run_id(&id)?, u64::from(after), limit + 1).await?;
+    let rows =
+        api.app.executor.journal(&Tenant::default(), run_id(&id)?, u64::from(after), limit + 1).await?;
     let mut rows = rows.ok_or_else(|| no_run(&id))?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
@@ -186,7 +217,13 @@ async fn journal(State(api): State<Api>, Path(id): Path<String>, RawQuery(query)
     let items = rows.iter().map(|row| JournalEntry {
         seq: row.seq,
         at: row.batch.at.rfc3339(),
-        events: row.batch.events.iter().filter_map(|e| serde_json::to_string(e).ok()).map(Json::trusted).collect(),
+        events: row
+            .batch
+            .events
+            .iter()
+            .filter_map(|e| serde_json::to_string(e).ok())
+            .map(Json::trusted)
+            .collect(),
     });
     Ok(Answer(JournalPage { items: items.collect(), cursor }))
 }
@@ -205,9 +242,15 @@ async fn journal(State(api): State<Api>, Path(id): Path<String>, RawQuery(query)
         Problems,
     ),
 )]
-async fn get_graph(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn get_graph(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     let mut query = Query::of(query.as_deref());
-    let format = query.read("format", "`json`, `mermaid` or `dot`", graph::Format::from_word).unwrap_or(graph::Format::Json);
+    let format = query
+        .read("format", "`json`, `mermaid` or `dot`", graph::Format::from_word)
+        .unwrap_or(graph::Format::Json);
     query.finish()?;
     let detail = detail(&api, &id).await?;
     let drawn = graph::Graph::of(detail.plan(), Some(&detail.view));
@@ -220,7 +263,11 @@ async fn get_graph(State(api): State<Api>, Path(id): Path<String>, RawQuery(quer
     params(("id" = String, Path, description = "The run.")),
     responses((status = 200, description = "The reasons.", body = Why), Problems),
 )]
-async fn get_why(State(api): State<Api>, Path(id): Path<String>, RawQuery(query): RawQuery) -> Result<Answer<Why>, Problem> {
+async fn get_why(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Answer<Why>, Problem> {
     Query::of(query.as_deref()).finish()?;
     let detail = detail(&api, &id).await?;
     Ok(Answer(why::why(&detail.view, SystemClock.now())))
@@ -235,7 +282,11 @@ async fn get_why(State(api): State<Api>, Path(id): Path<String>, RawQuery(query)
     ),
     responses((status = 200, description = "The value.", body = serde_json::Value), Problems),
 )]
-async fn get_value(State(api): State<Api>, Path((id, digest)): Path<(String, String)>, RawQuery(query): RawQuery) -> Result<Response, Problem> {
+async fn get_value(
+    State(api): State<Api>,
+    Path((id, digest)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
     Query::of(query.as_deref()).finish()?;
     let run = run_id(&id)?;
     let none = || {
@@ -263,12 +314,21 @@ struct CancelRequest {
     request_body(content = Option<CancelRequest>, content_type = "application/json"),
     responses((status = 202, description = "The run will end.", body = Accepted), Problems),
 )]
-async fn cancel(State(api): State<Api>, Path(id): Path<String>, request: Request) -> Result<Response, Problem> {
+async fn cancel(
+    State(api): State<Api>,
+    Path(id): Path<String>,
+    request: Request,
+) -> Result<Response, Problem> {
     let (parts, content) = request.into_parts();
     Query::of(parts.uri.query()).finish()?;
     let run = run_id(&id)?;
     let limits = &api.app.limits;
-    let bytes = read(&parts.headers, content, Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms }).await?;
+    let bytes = read(
+        &parts.headers,
+        content,
+        Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms },
+    )
+    .await?;
     let reason = if bytes.is_empty() { String::new() } else { cancel_reason(&parts.headers, &bytes)? };
     match api.app.executor.cancel(&Tenant::default(), run, "api", &reason).await? {
         CancelAnswer::Accepted => {
@@ -276,7 +336,10 @@ async fn cancel(State(api): State<Api>, Path(id): Path<String>, request: Request
             Ok((StatusCode::ACCEPTED, Answer(body)).into_response())
         }
         CancelAnswer::Unknown => Err(no_run(&id)),
-        CancelAnswer::Ended => Err(Problem::new(Code::RunEnded, format!("run {run} has ended already; `GET /v1/runs/{run}` tells how"))),
+        CancelAnswer::Ended => Err(Problem::new(
+            Code::RunEnded,
+            format!("run {run} has ended already; `GET /v1/runs/{run}` tells how"),
+        )),
     }
 }
 

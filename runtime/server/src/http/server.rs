@@ -194,11 +194,12 @@ impl Drop for Admitted {
 pub async fn listen(address: SocketAddr) -> anyhow::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await.map_err(|error| match error.kind() {
         std::io::ErrorKind::AddrInUse => {
-            anyhow::anyhow!("`{address}` is in use; stop what listens there, or choose another: `--listen 127.0.0.1:0`")
+            anyhow::anyhow!(
+                "`{address}` is in use; stop what listens there, or choose another: `--listen 127.0.0.1:0`"
+            )
         }
         _ => anyhow::anyhow!("`{address}` cannot be listened on: {error}"),
     })?;
     let bound = listener.local_addr()?;
     Ok((listener, bound))
 }
-

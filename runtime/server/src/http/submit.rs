@@ -1,6 +1,7 @@
 //! `POST /v1/runs`: the request of a client becomes the wish of a caller. The answer follows the commit, so a client
 //! that vanishes in between loses the answer and not the run.
 
+use super::Api;
 use super::body::{self, Bound, Members};
 use super::codes::Code;
 use super::faults::unreadable_document;
@@ -11,7 +12,6 @@ use super::runs::document;
 use super::server::over;
 use super::wire::catalog::Accepted;
 use super::wire::run::RunDoc;
-use super::Api;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json as Answer};
@@ -20,8 +20,8 @@ use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::value::Value;
 use heddle_executor::{Submit, WorkflowChoice};
-use hyper::header::{HeaderMap, HeaderValue, LOCATION};
 use hyper::StatusCode;
+use hyper::header::{HeaderMap, HeaderValue, LOCATION};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
@@ -36,7 +36,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 /// A wish for a run: either `workflow` or `definition`.
 #[derive(Debug, ToSchema)]
 #[schema(as = RunRequest)]
-#[allow(dead_code, reason = "read by name, so that every fault can be told at once; here for the API's description")]
+#[allow(
+    dead_code,
+    reason = "read by name, so that every fault can be told at once; here for the API's description"
+)]
 struct RunRequest {
     /// A published workflow: `namespace/name`, or `namespace/name@range`.
     workflow: Option<String>,
@@ -67,7 +70,11 @@ struct RunRequest {
         Problems,
     ),
 )]
-async fn submit(State(api): State<Api>, Extension(trace): Extension<Trace>, request: Request) -> Result<Response, Problem> {
+async fn submit(
+    State(api): State<Api>,
+    Extension(trace): Extension<Trace>,
+    request: Request,
+) -> Result<Response, Problem> {
     let (parts, content) = request.into_parts();
     let headers = parts.headers;
     body::Query::of(parts.uri.query()).finish()?;
@@ -75,11 +82,17 @@ async fn submit(State(api): State<Api>, Extension(trace): Extension<Trace>, requ
     let idempotency = idempotency_key(&headers)?;
     let limits = &api.app.limits;
     let wait = wait_of(&headers).map(|wait| wait.min(Duration::from_millis(limits.prefer_wait_ms)));
-    let bytes = body::read(&headers, content, Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms }).await?;
+    let bytes = body::read(
+        &headers,
+        content,
+        Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms },
+    )
+    .await?;
     let wish = body::json(&bytes)?;
     let (workflow, input, labels) = read(&api, &wish)?;
     let tenant = Tenant::default();
-    let wish = Submit { tenant: tenant.clone(), workflow, input, labels, idempotency, traceparent: trace.parent };
+    let wish =
+        Submit { tenant: tenant.clone(), workflow, input, labels, idempotency, traceparent: trace.parent };
     let submitted = api.app.executor.submit(wish).await?;
     match wait {
         Some(wait) => wait_for(&api, &tenant, submitted.run, wait).await,
@@ -99,12 +112,17 @@ fn read(api: &Api, wish: &Json) -> Result<(WorkflowChoice, Json, Vec<(String, St
     if let Some(definition) = &definition
         && !matches!(definition, Value::Map(_) | Value::String(_))
     {
-        members.fault("definition", format!("wants an object, or YAML as text, and this is {}", definition.type_name()));
+        members.fault(
+            "definition",
+            format!("wants an object, or YAML as text, and this is {}", definition.type_name()),
+        );
     }
     members.finish()?;
     let workflow = match (named, definition) {
         (Some(name), _) => WorkflowChoice::Named(name),
-        (None, Some(Value::String(text))) => WorkflowChoice::Inline(Doc::parse(&text, &api.app.limits).map_err(unreadable_document)?),
+        (None, Some(Value::String(text))) => {
+            WorkflowChoice::Inline(Doc::parse(&text, &api.app.limits).map_err(unreadable_document)?)
+        }
         (None, definition) => WorkflowChoice::Inline(Doc::of_value(&definition.unwrap_or_default())),
     };
     let input = Json::from_value(input.unwrap_or_else(|| Value::map::<Arc<str>>([])));
@@ -143,7 +161,8 @@ async fn wait_for(api: &Api, tenant: &Tenant, run: RunId, wait: Duration) -> Res
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
     let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
-    let fault = || Problem::new(Code::ParameterInvalid, "`Idempotency-Key` is 1 to 255 visible ASCII characters");
+    let fault =
+        || Problem::new(Code::ParameterInvalid, "`Idempotency-Key` is 1 to 255 visible ASCII characters");
     let text = value.to_str().map_err(|_| fault())?;
     match text.is_empty() || text.len() > 255 {
         true => Err(fault()),
@@ -155,6 +174,7 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
 fn wait_of(headers: &HeaderMap) -> Option<Duration> {
     let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut parts = preferences.flat_map(|text| text.split(','));
-    let seconds = parts.find_map(|part| part.trim().strip_prefix("wait=")?.trim_matches('"').parse::<u32>().ok())?;
+    let seconds =
+        parts.find_map(|part| part.trim().strip_prefix("wait=")?.trim_matches('"').parse::<u32>().ok())?;
     Some(Duration::from_secs(u64::from(seconds)))
 }

@@ -9,7 +9,8 @@ const STEPS: usize = 50;
 
 /// What holds a run and its steps.
 pub(crate) fn why(view: &RunView, now: Timestamp) -> Why {
-    let steps: Vec<WhyStep> = view.steps.iter().filter_map(|step| why_step(view, step, now)).take(STEPS).collect();
+    let steps: Vec<WhyStep> =
+        view.steps.iter().filter_map(|step| why_step(view, step, now)).take(STEPS).collect();
     Why { status: view.status.to_owned(), why: whole(view, &steps), steps }
 }
 
@@ -32,7 +33,9 @@ fn whole(view: &RunView, steps: &[WhyStep]) -> String {
     match (current.as_slice(), steps) {
         ([], [first, ..]) => format!("`{}`: {}", first.step, first.why),
         ([], []) => "its last step has ended; its end is being recorded".to_owned(),
-        (current, _) => format!("{} under way, with at most {} attempts at once", current.join(", "), view.max_parallel.0),
+        (current, _) => {
+            format!("{} under way, with at most {} attempts at once", current.join(", "), view.max_parallel.0)
+        }
     }
 }
 
@@ -43,11 +46,17 @@ fn why_step(view: &RunView, step: &StepView, now: Timestamp) -> Option<WhyStep> 
     let say = |why: String| Some(WhyStep { step: step.id.to_string(), status: step.status.to_owned(), why });
     if let Some(at) = step.work.retry_at {
         let last = step.work.attempts.last().and_then(|a| a.error.as_ref());
-        let after = last.map(|e| format!(", because the last one failed with {}", e.kind.word())).unwrap_or_default();
+        let after =
+            last.map(|e| format!(", because the last one failed with {}", e.kind.word())).unwrap_or_default();
         return say(format!("its next attempt is due in {}{after}", Span(at.since_ms(now))));
     }
     if let Some(items) = step.items {
-        return say(format!("{} of {} items have ended, {} are under way", items.succeeded + items.failed, items.total, items.running));
+        return say(format!(
+            "{} of {} items have ended, {} are under way",
+            items.succeeded + items.failed,
+            items.total,
+            items.running
+        ));
     }
     let open: Vec<String> = step
         .depends_on
@@ -59,9 +68,13 @@ fn why_step(view: &RunView, step: &StepView, now: Timestamp) -> Option<WhyStep> 
         return say(format!("it waits for {}", open.join(", ")));
     }
     match step.work.attempts.last() {
-        Some(attempt) if attempt.ended_at.is_none() => {
-            say(format!("attempt {} is under way for {}", attempt.attempt, Span(now.since_ms(attempt.started_at))))
+        Some(attempt) if attempt.ended_at.is_none() => say(format!(
+            "attempt {} is under way for {}",
+            attempt.attempt,
+            Span(now.since_ms(attempt.started_at))
+        )),
+        _ => {
+            say("it waits for room: the run or the node has as many attempts under way as it may".to_owned())
         }
-        _ => say("it waits for room: the run or the node has as many attempts under way as it may".to_owned()),
     }
 }

@@ -1,8 +1,8 @@
 //! What goes over the wire: types of its own, so that a change inside is not a change of the API by accident.
 //! Members are camelCase; times are RFC 3339 with milliseconds; an absent member means that there is nothing to say.
 
-pub mod catalog;
-pub mod run;
+pub(crate) mod catalog;
+pub(crate) mod run;
 
 use heddle_core::json::Json;
 use heddle_core::outcome::Failure;
@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 /// A value that is too large to stand here: fetch it from `/v1/values/{digest}`.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ValueRef {
+pub(crate) struct ValueRef {
     /// SHA-256 of its canonical JSON.
     #[schema(pattern = "^sha256:[0-9a-f]{64}$")]
     pub digest: String,
@@ -26,7 +26,9 @@ pub(super) fn value(view: Option<ValueView>) -> (Option<Json>, Option<ValueRef>)
     match view {
         None => (None, None),
         Some(ValueView::Inline(json)) => (Some(json), None),
-        Some(ValueView::Stored(digest, size)) => (None, Some(ValueRef { digest: digest.to_string(), size_bytes: size })),
+        Some(ValueView::Stored(digest, size)) => {
+            (None, Some(ValueRef { digest: digest.to_string(), size_bytes: size }))
+        }
     }
 }
 
@@ -34,7 +36,7 @@ pub(super) fn value(view: Option<ValueView>) -> (Option<Json>, Option<ValueRef>)
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Failure)]
-pub struct FailureDoc {
+pub(crate) struct FailureDoc {
     /// The kind, from a closed list; `/docs/errors/{kind}` explains it.
     pub kind: String,
     /// A finer word: the plugin's own code, or a trap's sub-code.

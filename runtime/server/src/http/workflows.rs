@@ -21,7 +21,8 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 const YAML: &[&str] = &["application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"];
-const TYPES: &[&str] = &["application/json", "application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"];
+const TYPES: &[&str] =
+    &["application/json", "application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"];
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list, publish)).routes(routes!(get)).routes(routes!(get_version))
@@ -32,7 +33,9 @@ pub(super) fn document(api: &Api, headers: &HeaderMap, bytes: &Bytes) -> Result<
     want_type(headers, TYPES)?;
     match media_type(headers) {
         Some(said) if YAML.contains(&&*said) => {
-            let unreadable = |message: String| unreadable_document(Fault { place: TextPlace::default(), path: String::new(), message });
+            let unreadable = |message: String| {
+                unreadable_document(Fault { place: TextPlace::default(), path: String::new(), message })
+            };
             let text = std::str::from_utf8(bytes).map_err(|_| unreadable("not UTF-8 text".to_owned()))?;
             Doc::parse(text, &api.app.limits).map_err(unreadable_document)
         }
@@ -64,10 +67,16 @@ pub(super) fn document(api: &Api, headers: &HeaderMap, bytes: &Bytes) -> Result<
 async fn publish(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (parts, content) = request.into_parts();
     let mut query = Query::of(parts.uri.query());
-    let dry_run = query.read("dryRun", "`true` or `false`", |text| text.parse::<bool>().ok()).unwrap_or(false);
+    let dry_run =
+        query.read("dryRun", "`true` or `false`", |text| text.parse::<bool>().ok()).unwrap_or(false);
     query.finish()?;
     let limits = &api.app.limits;
-    let bytes = read(&parts.headers, content, Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms }).await?;
+    let bytes = read(
+        &parts.headers,
+        content,
+        Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms },
+    )
+    .await?;
     let doc = document(&api, &parts.headers, &bytes)?;
     let tenant = Tenant::default();
     if dry_run {
@@ -89,7 +98,13 @@ async fn publish(State(api): State<Api>, request: Request) -> Result<Response, P
 fn described(entry: &WorkflowEntry) -> Result<WorkflowDoc, Problem> {
     let plan = Plan::reread(&entry.source).map_err(|faults| {
         let first = faults.first().map(ToString::to_string).unwrap_or_default();
-        Problem::new(Code::Internal, format!("`{}/{}@{}` is damaged in the store: {first}", entry.namespace, entry.name, entry.version))
+        Problem::new(
+            Code::Internal,
+            format!(
+                "`{}/{}@{}` is damaged in the store: {first}",
+                entry.namespace, entry.name, entry.version
+            ),
+        )
     })?;
     Ok(workflow(&plan, "active"))
 }
@@ -123,11 +138,15 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
 
 fn none(name: &str) -> Problem {
     let name: String = name.chars().take(200).collect();
-    Problem::new(Code::WorkflowNotFound, format!("no workflow `{name}` is published; `GET /v1/workflows` lists them"))
+    Problem::new(
+        Code::WorkflowNotFound,
+        format!("no workflow `{name}` is published; `GET /v1/workflows` lists them"),
+    )
 }
 
 async fn newest(api: &Api, reference: &str) -> Result<Answer<WorkflowDoc>, Problem> {
-    let entry = api.app.executor.workflow(&Tenant::default(), reference).await?.ok_or_else(|| none(reference))?;
+    let entry =
+        api.app.executor.workflow(&Tenant::default(), reference).await?.ok_or_else(|| none(reference))?;
     Ok(Answer(described(&entry)?))
 }
 
@@ -137,7 +156,11 @@ async fn newest(api: &Api, reference: &str) -> Result<Answer<WorkflowDoc>, Probl
     params(("namespace" = String, Path, description = "Its namespace."), ("name" = String, Path, description = "Its name.")),
     responses((status = 200, description = "The workflow.", body = WorkflowDoc), Problems),
 )]
-async fn get(State(api): State<Api>, Path((namespace, name)): Path<(String, String)>, RawQuery(query): RawQuery) -> Result<Answer<WorkflowDoc>, Problem> {
+async fn get(
+    State(api): State<Api>,
+    Path((namespace, name)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Answer<WorkflowDoc>, Problem> {
     Query::of(query.as_deref()).finish()?;
     if name.contains('@') {
         return Err(none(&format!("{namespace}/{name}")));
@@ -162,7 +185,8 @@ async fn get_version(
     Query::of(query.as_deref()).finish()?;
     let shown = format!("{namespace}/{name}@{version}");
     let version: semver::Version = version.parse().map_err(|_| none(&shown))?;
-    let versions = api.app.executor.workflow_versions(&Tenant::default(), &format!("{namespace}/{name}")).await?;
+    let versions =
+        api.app.executor.workflow_versions(&Tenant::default(), &format!("{namespace}/{name}")).await?;
     let entry = versions.iter().find(|entry| entry.version == version).ok_or_else(|| none(&shown))?;
     Ok(Answer(described(entry)?))
 }

@@ -93,7 +93,10 @@ mod tests {
         }
         let read = |name: &str| std::fs::read_to_string(folder.path().join("logs").join(name)).unwrap();
         assert_eq!(read("heddle.log"), "four---\n");
-        assert_eq!((read("heddle.log.1").as_str(), read("heddle.log.2").as_str()), ("three--\n", "two----\n"));
+        assert_eq!(
+            (read("heddle.log.1").as_str(), read("heddle.log.2").as_str()),
+            ("three--\n", "two----\n")
+        );
         assert!(!folder.path().join("logs/heddle.log.3").exists());
     }
 }

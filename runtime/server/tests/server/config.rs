@@ -20,13 +20,24 @@ fn layers(path: PathBuf, env: &[(&str, &str)], flags: &[(&str, &str)]) -> Layers
 
 #[test]
 fn a_later_layer_wins_and_each_value_says_where_it_is_from() {
-    let (folder, path) = file("listen = \"127.0.0.1:1\"\ndata = \"here\"\n\n[telemetry]\nformat = \"json\"\n\n[limits]\nfuel = 1_000\nmemory_bytes = \"64MiB\"\nstep_wall_ms = \"30s\"\n");
-    let env = [("HEDDLE_LISTEN", "127.0.0.1:2"), ("HEDDLE_LIMITS_FUEL", "2000"), ("HEDDLE_SERVER", "http://x"), ("HEDDLE_TEST_X", "1"), ("PATH", "/bin")];
+    let (folder, path) = file(
+        "listen = \"127.0.0.1:1\"\ndata = \"here\"\n\n[telemetry]\nformat = \"json\"\n\n[limits]\nfuel = 1_000\nmemory_bytes = \"64MiB\"\nstep_wall_ms = \"30s\"\n",
+    );
+    let env = [
+        ("HEDDLE_LISTEN", "127.0.0.1:2"),
+        ("HEDDLE_LIMITS_FUEL", "2000"),
+        ("HEDDLE_SERVER", "http://x"),
+        ("HEDDLE_TEST_X", "1"),
+        ("PATH", "/bin"),
+    ];
     let config = Config::load(&layers(path.clone(), &env, &[("limits.fuel", "3000")])).unwrap();
     assert_eq!(config.listen.port(), 2);
     assert_eq!(config.data, folder.path().join("here"), "a path in a file is meant from the file's folder");
     assert_eq!(config.telemetry.format, LogFormat::Json);
-    assert_eq!((config.limits.fuel, config.limits.memory_bytes, config.limits.step_wall_ms), (3000, 64 << 20, 30_000));
+    assert_eq!(
+        (config.limits.fuel, config.limits.memory_bytes, config.limits.step_wall_ms),
+        (3000, 64 << 20, 30_000)
+    );
     let origin = |key: &str| config.shown.iter().find(|s| s.key == key).unwrap().origin.clone();
     assert_eq!(origin("listen"), Origin::Env("HEDDLE_LISTEN".into()));
     assert_eq!(origin("limits.fuel"), Origin::Flag("--limits.fuel".into()));
@@ -36,8 +47,15 @@ fn a_later_layer_wins_and_each_value_says_where_it_is_from() {
 
 #[test]
 fn every_fault_comes_at_once_with_its_place_and_the_nearest_name() {
-    let (_folder, path) = file("lisen = \"x\"\nlisten = \"nowhere\"\nlimits = 3\n[telemetry]\nformt = \"json\"\nformat = \"xml\"\nfiles = true\n[worker]\nat_once = 3\n");
-    let env = [("HEDDLE_LIMIT_FUEL", "1"), ("HEDDLE_LIMITS_FUEL", "0"), ("HEDDLE_LIMITS_CPU_MS", "999h"), ("HEDDLE_LIMITS_INPUT_BYTES", "many")];
+    let (_folder, path) = file(
+        "lisen = \"x\"\nlisten = \"nowhere\"\nlimits = 3\n[telemetry]\nformt = \"json\"\nformat = \"xml\"\nfiles = true\n[worker]\nat_once = 3\n",
+    );
+    let env = [
+        ("HEDDLE_LIMIT_FUEL", "1"),
+        ("HEDDLE_LIMITS_FUEL", "0"),
+        ("HEDDLE_LIMITS_CPU_MS", "999h"),
+        ("HEDDLE_LIMITS_INPUT_BYTES", "many"),
+    ];
     let faults = Config::load(&layers(path.clone(), &env, &[("limits.fule", "1")])).unwrap_err();
     let text = faults.to_string();
     let place = path.display();
@@ -61,7 +79,8 @@ fn every_fault_comes_at_once_with_its_place_and_the_nearest_name() {
 
 #[test]
 fn a_file_that_is_named_must_be_there_and_be_toml() {
-    let missing = Config::load(&layers(PathBuf::from("/nowhere/heddle.toml"), &[], &[])).unwrap_err().to_string();
+    let missing =
+        Config::load(&layers(PathBuf::from("/nowhere/heddle.toml"), &[], &[])).unwrap_err().to_string();
     assert!(missing.contains("/nowhere/heddle.toml") && missing.contains("cannot be read"), "{missing}");
     let (_folder, path) = file("listen = \n[limits\n");
     let broken = Config::load(&layers(path, &[], &[])).unwrap_err().to_string();
@@ -81,7 +100,12 @@ fn the_example_says_the_defaults() {
     let uncommented: String = example::text()
         .lines()
         .map(|line| match line.strip_prefix("# ") {
-            Some(setting) if setting.split(" = ").next().is_some_and(|name| !name.contains(' ')) && setting.contains(" = ") => format!("{setting}\n"),
+            Some(setting)
+                if setting.split(" = ").next().is_some_and(|name| !name.contains(' '))
+                    && setting.contains(" = ") =>
+            {
+                format!("{setting}\n")
+            }
             _ => format!("{line}\n"),
         })
         .collect();

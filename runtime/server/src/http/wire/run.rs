@@ -17,7 +17,7 @@ use utoipa::ToSchema;
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Run)]
-pub struct RunDoc {
+pub(crate) struct RunDoc {
     /// Its id.
     #[schema(format = "uuid")]
     pub id: String,
@@ -79,7 +79,7 @@ pub struct RunDoc {
 /// A workflow, frozen.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct WorkflowName {
+pub(crate) struct WorkflowName {
     /// `namespace/name`.
     pub name: String,
     /// Its version.
@@ -91,7 +91,7 @@ pub struct WorkflowName {
 /// Why a run failed, and where.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct RunErrorDoc {
+pub(crate) struct RunErrorDoc {
     /// Why.
     #[serde(flatten)]
     pub failure: FailureDoc,
@@ -108,7 +108,7 @@ pub struct RunErrorDoc {
 
 /// Who cancelled a run.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct CancelDoc {
+pub(crate) struct CancelDoc {
     /// Who.
     pub by: String,
     /// Why, in their words.
@@ -117,7 +117,7 @@ pub struct CancelDoc {
 
 /// How far along a run is.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ProgressDoc {
+pub(crate) struct ProgressDoc {
     /// Steps and items that have ended.
     pub done: u64,
     /// Steps and items that are known.
@@ -130,7 +130,7 @@ pub struct ProgressDoc {
 /// How long a run will take.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct EstimateDoc {
+pub(crate) struct EstimateDoc {
     /// What earlier runs of the workflow took, in milliseconds.
     pub duration_ms: u64,
     /// What is left of that; absent when the run has ended.
@@ -140,7 +140,7 @@ pub struct EstimateDoc {
 
 /// The most attempts of a run at once.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct MaxParallelDoc {
+pub(crate) struct MaxParallelDoc {
     /// How many.
     pub value: u32,
     /// Which setting says so: `definition`, `tenant` or `node`.
@@ -151,7 +151,7 @@ pub struct MaxParallelDoc {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Step)]
-pub struct StepDoc {
+pub(crate) struct StepDoc {
     /// Its id in the workflow.
     pub id: String,
     /// The plugin that it calls, as the workflow says.
@@ -190,7 +190,7 @@ pub struct StepDoc {
 
 /// A plugin, frozen.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct PluginName {
+pub(crate) struct PluginName {
     /// `kind:name`.
     pub name: String,
     /// Its version.
@@ -201,7 +201,7 @@ pub struct PluginName {
 
 /// Counts of a `forEach`'s items.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct ItemCountsDoc {
+pub(crate) struct ItemCountsDoc {
     /// All.
     pub total: u32,
     /// Under way.
@@ -218,7 +218,7 @@ pub struct ItemCountsDoc {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Work)]
-pub struct WorkDoc {
+pub(crate) struct WorkDoc {
     /// `pending`, `running`, `retrying`, `interrupted`, `succeeded`, `failed`, `skipped` or `cancelled`.
     pub status: String,
     /// Its output.
@@ -248,7 +248,7 @@ pub struct WorkDoc {
 /// One item of a `forEach`.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = Item)]
-pub struct ItemDoc {
+pub(crate) struct ItemDoc {
     /// Its place in the list, from 0.
     pub item: u32,
     /// Its work.
@@ -259,7 +259,7 @@ pub struct ItemDoc {
 /// What the cache had to say.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-pub struct CacheDoc {
+pub(crate) struct CacheDoc {
     /// `hit`, `miss` or `off`.
     pub verdict: &'static str,
     /// The fingerprint.
@@ -282,7 +282,7 @@ pub struct CacheDoc {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Attempt)]
-pub struct AttemptDoc {
+pub(crate) struct AttemptDoc {
     /// Its number, from 1.
     pub attempt: u32,
     /// `running`, `succeeded`, `failed` or `interrupted`.
@@ -308,7 +308,7 @@ pub struct AttemptDoc {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = Usage)]
-pub struct UsageDoc {
+pub(crate) struct UsageDoc {
     /// Fuel.
     pub fuel: u64,
     /// The largest sum of its linear memories.
@@ -325,7 +325,7 @@ pub struct UsageDoc {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 #[schema(as = AttemptLimits)]
-pub struct AttemptLimitsDoc {
+pub(crate) struct AttemptLimitsDoc {
     /// Fuel.
     pub fuel: u64,
     /// Bytes of linear memory.
@@ -340,7 +340,7 @@ pub struct AttemptLimitsDoc {
 
 /// What a run document is made from, besides a view.
 #[derive(Clone, Copy, Debug)]
-pub struct Around<'a> {
+pub(crate) struct Around<'a> {
     /// The run with its plan and its plugins.
     pub detail: &'a RunDetail,
     /// The limits of the node.
@@ -350,7 +350,7 @@ pub struct Around<'a> {
 }
 
 /// The document of a run.
-pub fn run(around: Around<'_>) -> RunDoc {
+pub(crate) fn run(around: Around<'_>) -> RunDoc {
     let view = &around.detail.view;
     let (input, input_ref) = value(Some(view.input.clone()));
     let (output, output_ref) = value(view.output.clone());
@@ -369,7 +369,10 @@ pub fn run(around: Around<'_>) -> RunDoc {
         output,
         output_ref,
         error: view.error.clone().map(run_error),
-        cancelled: view.cancelled.as_ref().map(|(by, reason)| CancelDoc { by: by.to_string(), reason: reason.to_string() }),
+        cancelled: view
+            .cancelled
+            .as_ref()
+            .map(|(by, reason)| CancelDoc { by: by.to_string(), reason: reason.to_string() }),
         labels: view.labels.iter().cloned().collect(),
         progress: progress(view.done, view.total),
         current: view.current.iter().map(ToString::to_string).collect(),
@@ -377,7 +380,9 @@ pub fn run(around: Around<'_>) -> RunDoc {
             duration_ms,
             remaining_ms: match view.finished_at {
                 Some(_) => None,
-                None => Some(duration_ms.saturating_sub(view.started_at.map_or(0, |at| around.now.since_ms(at)))),
+                None => {
+                    Some(duration_ms.saturating_sub(view.started_at.map_or(0, |at| around.now.since_ms(at))))
+                }
             },
         }),
         max_parallel: MaxParallelDoc { value: view.max_parallel.0, source: view.max_parallel.1.to_string() },
@@ -390,7 +395,7 @@ pub fn run(around: Around<'_>) -> RunDoc {
 }
 
 /// Steps and items, and their share.
-pub fn progress(done: u64, total: u64) -> ProgressDoc {
+pub(crate) fn progress(done: u64, total: u64) -> ProgressDoc {
     let percent = (done * 100).checked_div(total).unwrap_or(0).min(100) as u8;
     ProgressDoc { done, total, percent }
 }
@@ -405,7 +410,7 @@ fn run_error(error: ErrorView) -> RunErrorDoc {
 }
 
 /// The document of a step.
-pub fn step(view: &StepView, around: Around<'_>) -> StepDoc {
+pub(crate) fn step(view: &StepView, around: Around<'_>) -> StepDoc {
     let plugin = view.call.and_then(|call| around.detail.plugin(call));
     let limits = limits_of(view.index, plugin.map(|p| &**p), around);
     StepDoc {
@@ -434,7 +439,7 @@ pub fn step(view: &StepView, around: Around<'_>) -> StepDoc {
 }
 
 /// The limits under which the attempts of a step run: the node's, lowered by the plugin and by the step.
-pub fn limits_of(step: u32, plugin: Option<&Pinned>, around: Around<'_>) -> Option<AttemptLimits> {
+pub(crate) fn limits_of(step: u32, plugin: Option<&Pinned>, around: Around<'_>) -> Option<AttemptLimits> {
     let plugin = plugin?;
     let asked = around.detail.plan().steps.get(step as usize).map(|s| s.limits).unwrap_or_default();
     let least = |a: Option<u64>, b: Option<u64>| match (a, b) {
@@ -451,7 +456,7 @@ pub fn limits_of(step: u32, plugin: Option<&Pinned>, around: Around<'_>) -> Opti
 }
 
 /// The document of a step's or an item's work.
-pub fn work(view: &WorkView, limits: Option<AttemptLimits>) -> WorkDoc {
+pub(crate) fn work(view: &WorkView, limits: Option<AttemptLimits>) -> WorkDoc {
     let (output, output_ref) = value(view.output.clone());
     WorkDoc {
         status: view.status.to_owned(),
