@@ -8,8 +8,8 @@ mod start;
 
 use crate::pace::Pace;
 use crate::process::{Process, free_address};
-use crate::report::{Report, Section};
-use crate::say;
+use crate::report::{Report, Row};
+use crate::{Part, say};
 use node::Node;
 use std::net::SocketAddr;
 use std::path::Path;
@@ -30,26 +30,42 @@ pub(crate) struct Places<'a> {
 /// How long a server may take to listen before the benchmark gives up.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// Every row that needs a server.
-pub(crate) async fn measure(places: Places<'_>, pace: Pace, report: &mut Report) -> anyhow::Result<()> {
+/// Every row that needs a server, of these parts.
+pub(crate) async fn measure(places: Places<'_>, pace: Pace, parts: &[Part], report: &mut Report) {
+    if parts.contains(&Part::Chains) {
+        report.add("chains, over HTTP", chains(places, pace).await);
+    }
+    if parts.contains(&Part::FanOut) {
+        report.add("fan-out, over HTTP", fan_out(places, pace).await);
+    }
+    if parts.contains(&Part::Start) {
+        say("start and kill -9");
+        report.add("start and end", start::rows(places, pace).await);
+    }
+    if parts.contains(&Part::Spinning) {
+        say("spinning guests");
+        report.limits_raised.push(spinning::RAISED.to_owned());
+        report.add("beside spinning guests", spinning::rows(places, pace).await);
+    }
+}
+
+async fn chains(places: Places<'_>, pace: Pace) -> anyhow::Result<Vec<Row>> {
     let node = Node::start(places.heddle, &places.data.join("chains"), &[]).await?;
     node.push(places.plugins, "echo").await?;
     node.push(places.plugins, "identity").await?;
     let bare = Bare::start(places).await?;
-    report
-        .sections
-        .push(Section { title: "chains, over HTTP", rows: chains::rows(&bare, &node, pace).await? });
-    drop(bare);
-    say("fan-out");
-    report.sections.push(Section { title: "fan-out, over HTTP", rows: fan_out::rows(&node, pace).await? });
+    let rows = chains::rows(&bare, &node, pace).await?;
     node.end()?;
-    say("start and kill -9");
-    report.sections.push(Section { title: "start and end", rows: start::rows(places, pace).await? });
-    say("spinning guests");
-    let (rows, raised) = spinning::rows(places, pace).await?;
-    report.sections.push(Section { title: "beside spinning guests", rows });
-    report.limits_raised.extend(raised);
-    Ok(())
+    Ok(rows)
+}
+
+async fn fan_out(places: Places<'_>, pace: Pace) -> anyhow::Result<Vec<Row>> {
+    say("fan-out");
+    let node = Node::start(places.heddle, &places.data.join("fan-out"), &[]).await?;
+    node.push(places.plugins, "echo").await?;
+    let rows = fan_out::rows(&node, pace).await?;
+    node.end()?;
+    Ok(rows)
 }
 
 /// The bare loop, as a server.

@@ -118,7 +118,9 @@ pub(crate) struct Report {
     pub(crate) cores: usize,
     /// Limits that were raised above their defaults, each with the rows that it was raised for.
     pub(crate) limits_raised: Vec<String>,
-    /// What could not be measured, and why.
+    /// Sections that broke off, and why. One of them is enough for the program to end as failed.
+    pub(crate) failed: Vec<String>,
+    /// What is not measured, and why.
     pub(crate) left_out: Vec<String>,
     /// The lines, by section.
     pub(crate) sections: Vec<Section>,
@@ -134,6 +136,13 @@ pub(crate) struct Section {
 }
 
 impl Report {
+    /// Adds a section. One that broke off does not take the others with it.
+    pub(crate) fn add(&mut self, title: &'static str, rows: anyhow::Result<Vec<Row>>) {
+        match rows {
+            Ok(rows) => self.sections.push(Section { title, rows }),
+            Err(fault) => self.failed.push(format!("{title}: {fault:#}")),
+        }
+    }
     /// The table.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
@@ -156,6 +165,9 @@ impl Report {
             false => self.limits_raised.join("; "),
         };
         let _ = writeln!(text, "\nlimits raised: {limits}. No limit of a sandbox is ever raised here.");
+        for failed in &self.failed {
+            let _ = writeln!(text, "FAILED: {failed}");
+        }
         for left_out in &self.left_out {
             let _ = writeln!(text, "left out: {left_out}");
         }

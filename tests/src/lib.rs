@@ -1,7 +1,11 @@
 //! What the end-to-end tests share: the real binary as a child process on a folder of its own, and a client that
 //! speaks HTTP to it and nothing else.
 
-#![allow(clippy::unwrap_used, clippy::missing_panics_doc, reason = "a test stops where something is not as it must be")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::missing_panics_doc,
+    reason = "a test stops where something is not as it must be"
+)]
 
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
@@ -18,18 +22,19 @@ pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().to_path_buf()
 }
 
-/// The binary under test: built by `cargo build -p heddle-server` into the same target folder as this test.
+/// The binary under test: built by `cargo build --workspace --bin heddle` into the same target folder as this test.
 pub fn binary() -> PathBuf {
     let deps = std::env::current_exe().unwrap();
     let path = deps.parent().and_then(Path::parent).unwrap().join("heddle");
-    assert!(path.exists(), "there is no {}: run `cargo build -p heddle-server` first", path.display());
+    assert!(path.exists(), "there is no {}: run `cargo build --workspace --bin heddle` first", path.display());
     path
 }
 
 /// A bundled plugin, built by `cargo xtask plugins`.
 pub fn plugin(name: &str) -> Vec<u8> {
     let path = root().join("plugins/target/wasm32-wasip2/release").join(format!("{name}.wasm"));
-    std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}: run `cargo xtask plugins` first", path.display()))
+    std::fs::read(&path)
+        .unwrap_or_else(|e| panic!("{}: {e}: run `cargo xtask plugins` first", path.display()))
 }
 
 /// A running server. Killed when dropped.
@@ -64,17 +69,30 @@ impl Server {
             .current_dir(folder)
             .stdin(Stdio::null())
             .stdout(Stdio::null())
-            .stderr(std::fs::File::options().create(true).append(true).open(folder.join("server.log")).unwrap())
+            .stderr(
+                std::fs::File::options().create(true).append(true).open(folder.join("server.log")).unwrap(),
+            )
             .spawn()
             .unwrap();
-        let client = reqwest::blocking::Client::builder().timeout(PATIENCE).pool_max_idle_per_host(64).build().unwrap();
+        let client = reqwest::blocking::Client::builder()
+            .timeout(PATIENCE)
+            .pool_max_idle_per_host(64)
+            .build()
+            .unwrap();
         let mut server = Server { child, url: format!("http://127.0.0.1:{port}"), client };
         let since = Instant::now();
         while server.try_get("/readyz").is_none_or(|a| a.status != 200) {
             if let Some(status) = server.child.try_wait().unwrap() {
-                panic!("the server ended with {status}: {}", std::fs::read_to_string(folder.join("server.log")).unwrap());
+                panic!(
+                    "the server ended with {status}: {}",
+                    std::fs::read_to_string(folder.join("server.log")).unwrap()
+                );
             }
-            assert!(since.elapsed() < PATIENCE, "the server is not ready: {}", std::fs::read_to_string(folder.join("server.log")).unwrap());
+            assert!(
+                since.elapsed() < PATIENCE,
+                "the server is not ready: {}",
+                std::fs::read_to_string(folder.join("server.log")).unwrap()
+            );
             std::thread::sleep(Duration::from_millis(5));
         }
         server
@@ -90,7 +108,9 @@ impl Server {
 
     /// Loads a component and waits until it is ready; gives its description.
     pub fn push(&self, bytes: Vec<u8>) -> Value {
-        let answer = self.send(self.client.post(self.at("/v1/plugins")).header("content-type", "application/wasm").body(bytes));
+        let answer = self.send(
+            self.client.post(self.at("/v1/plugins")).header("content-type", "application/wasm").body(bytes),
+        );
         assert!(matches!(answer.status, 200..=202), "{answer:?}");
         let place = answer.headers["location"].to_str().unwrap().to_owned();
         self.until(|| {
@@ -153,7 +173,8 @@ impl Server {
         self.until(|| {
             let run = self.get(&format!("/v1/runs/{run}"));
             assert_eq!(run.status, 200, "{run:?}");
-            matches!(run.body["status"].as_str(), Some("succeeded" | "failed" | "cancelled")).then_some(run.body)
+            matches!(run.body["status"].as_str(), Some("succeeded" | "failed" | "cancelled"))
+                .then_some(run.body)
         })
     }
     /// Submits and waits.
@@ -163,7 +184,8 @@ impl Server {
     }
     /// The events of a run that has ended, or ends soon: id, type and data.
     pub fn events(&self, run: &str, after: Option<&str>) -> Vec<(String, String, Value)> {
-        let mut request = self.client.get(self.at(&format!("/v1/runs/{run}/events"))).header("accept", "text/event-stream");
+        let mut request =
+            self.client.get(self.at(&format!("/v1/runs/{run}/events"))).header("accept", "text/event-stream");
         if let Some(id) = after {
             request = request.header("last-event-id", id);
         }
@@ -175,7 +197,11 @@ impl Server {
                 Some(("id", text)) => id = text.to_owned(),
                 Some(("event", text)) => kind = text.to_owned(),
                 Some(("data", text)) => {
-                    events.push((std::mem::take(&mut id), std::mem::take(&mut kind), serde_json::from_str(text).unwrap_or(Value::Null)));
+                    events.push((
+                        std::mem::take(&mut id),
+                        std::mem::take(&mut kind),
+                        serde_json::from_str(text).unwrap_or(Value::Null),
+                    ));
                 }
                 _ => {}
             }

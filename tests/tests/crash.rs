@@ -87,7 +87,9 @@ fn a_hundred_kills_lose_nothing() {
             let enough = std::time::Instant::now();
             let mut active = 0;
             while active < IN_FLIGHT && enough.elapsed() < Duration::from_secs(3) {
-                active = server.try_get("/v1/node").map_or(0, |a| a.body["executor"]["runsActive"].as_u64().unwrap_or(0) as usize);
+                active = server
+                    .try_get("/v1/node")
+                    .map_or(0, |a| a.body["executor"]["runsActive"].as_u64().unwrap_or(0) as usize);
                 std::thread::sleep(Duration::from_millis(1));
             }
             std::thread::sleep(Duration::from_micros(rng.below(60_000)));
@@ -102,7 +104,9 @@ fn a_hundred_kills_lose_nothing() {
         server.kill();
         server = Server::start(folder.path(), &[]);
     }
-    println!("kills: {CYCLES}, with {IN_FLIGHT} or more runs in flight: {loaded}, with an append in flight besides: {appending}");
+    println!(
+        "kills: {CYCLES}, with {IN_FLIGHT} or more runs in flight: {loaded}, with an append in flight besides: {appending}"
+    );
     check(&server, &told);
     assert!(loaded >= 90, "only {loaded} kills landed under load");
 }
@@ -122,7 +126,11 @@ fn check(server: &Server, told: &Told) {
         }
         if let Some(key) = key {
             // dup_run
-            let again = server.post_with("/v1/runs", &json!({"workflow": "test/crash", "input": {"n": n}}), &[("idempotency-key", key)]);
+            let again = server.post_with(
+                "/v1/runs",
+                &json!({"workflow": "test/crash", "input": {"n": n}}),
+                &[("idempotency-key", key)],
+            );
             assert_eq!(again.body["id"].as_str(), Some(id.as_str()), "{again:?}");
         }
     }
@@ -147,7 +155,13 @@ fn one_outcome_each(server: &Server, id: &str) {
             assert!(ended.insert(place.clone()), "{place} of {id} has two outcomes");
         }
     }
-    assert_eq!(events.iter().filter(|(_, k, _)| matches!(k.as_str(), "run.succeeded" | "run.failed" | "run.cancelled")).count(), 1);
+    assert_eq!(
+        events
+            .iter()
+            .filter(|(_, k, _)| matches!(k.as_str(), "run.succeeded" | "run.failed" | "run.cancelled"))
+            .count(),
+        1
+    );
     for step in ["first", "slow", "many", "flaky", "last"] {
         assert!(ended.contains(&format!("\"{step}\"/null")), "{step} of {id} has no outcome");
     }

@@ -24,7 +24,11 @@ fn the_audit_runs_is_cached_and_runs_again_only_where_something_changed() {
     let yaml = std::fs::read(root().join("plugins/samples/audit.yaml")).unwrap();
     let published = server.post_bytes("/v1/workflows", "application/yaml", yaml.clone());
     assert_eq!(published.status, 201, "{published:?}");
-    assert_eq!(server.post_bytes("/v1/workflows", "application/yaml", yaml).status, 200, "the same bytes are no new version");
+    assert_eq!(
+        server.post_bytes("/v1/workflows", "application/yaml", yaml).status,
+        200,
+        "the same bytes are no new version"
+    );
     let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
 
     let first = audit(&server, &lock);
@@ -54,14 +58,23 @@ fn the_audit_runs_is_cached_and_runs_again_only_where_something_changed() {
 fn events_are_gapless_resume_and_end_with_the_run() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::with_plugins(folder.path(), &["echo"]);
-    let definition = workflow("chain", "steps: {a: {call: \"tool:echo\", with: {value: 1, delayMs: 20}}, b: {call: \"tool:echo\", with: {value: \"${ steps.a.output.value }\"}}}");
+    let definition = workflow(
+        "chain",
+        "steps: {a: {call: \"tool:echo\", with: {value: 1, delayMs: 20}}, b: {call: \"tool:echo\", with: {value: \"${ steps.a.output.value }\"}}}",
+    );
     let run = server.submit(&definition, json!({}));
     let events = server.events(&run, None);
     let kept: Vec<&(String, String, Value)> = events.iter().filter(|(id, ..)| !id.is_empty()).collect();
     assert_eq!((kept[0].1.as_str(), kept.last().unwrap().1.as_str()), ("run.queued", "run.succeeded"));
-    let ids: Vec<(u64, u64)> = kept.iter().map(|(id, ..)| id.split_once('.').map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).unwrap()).collect();
+    let ids: Vec<(u64, u64)> = kept
+        .iter()
+        .map(|(id, ..)| id.split_once('.').map(|(a, b)| (a.parse().unwrap(), b.parse().unwrap())).unwrap())
+        .collect();
     for pair in ids.windows(2) {
-        assert!(pair[1] == (pair[0].0, pair[0].1 + 1) || (pair[1].0 > pair[0].0 && pair[1].1 == 0), "{pair:?}");
+        assert!(
+            pair[1] == (pair[0].0, pair[0].1 + 1) || (pair[1].0 > pair[0].0 && pair[1].1 == 0),
+            "{pair:?}"
+        );
     }
     let rest = server.events(&run, Some(&kept[2].0));
     assert_eq!(rest.len(), kept.len() - 3);
@@ -73,11 +86,24 @@ fn one_key_is_one_run_even_from_fifty_clients() {
     let server = Server::with_plugins(folder.path(), &["identity"]);
     let body = json!({"definition": workflow("one", "steps: {a: {call: \"transform:identity\", with: {n: 1}}}"), "input": {}});
     let ids: std::collections::BTreeSet<String> = std::thread::scope(|scope| {
-        let tries: Vec<_> = (0..50).map(|_| scope.spawn(|| server.post_with("/v1/runs", &body, &[("idempotency-key", "the-key")]))).collect();
-        tries.into_iter().map(|t| t.join().unwrap()).map(|a| { assert_eq!(a.status, 202, "{a:?}"); a.body["id"].as_str().unwrap().to_owned() }).collect()
+        let tries: Vec<_> = (0..50)
+            .map(|_| scope.spawn(|| server.post_with("/v1/runs", &body, &[("idempotency-key", "the-key")])))
+            .collect();
+        tries
+            .into_iter()
+            .map(|t| t.join().unwrap())
+            .map(|a| {
+                assert_eq!(a.status, 202, "{a:?}");
+                a.body["id"].as_str().unwrap().to_owned()
+            })
+            .collect()
     });
     assert_eq!(ids.len(), 1);
-    let other = server.post_with("/v1/runs", &json!({"definition": body["definition"], "input": {"x": 1}}), &[("idempotency-key", "the-key")]);
+    let other = server.post_with(
+        "/v1/runs",
+        &json!({"definition": body["definition"], "input": {"x": 1}}),
+        &[("idempotency-key", "the-key")],
+    );
     assert_eq!((other.status, other.body["code"].as_str()), (422, Some("idempotency_mismatch")), "{other:?}");
 }
 
@@ -89,14 +115,19 @@ fn prefer_wait_answers_with_the_whole_run() {
     let answer = server.post_with("/v1/runs", &body, &[("prefer", "wait=30")]);
     assert_eq!((answer.status, answer.body["status"].as_str()), (200, Some("succeeded")), "{answer:?}");
     assert_eq!(answer.body["output"]["a"].to_string(), "{\"n\":1.5}");
-    assert!(answer.body["steps"][0]["attempts"][0]["usage"]["fuel"].as_u64().unwrap() > 0, "{}", answer.body["steps"][0]);
+    assert!(
+        answer.body["steps"][0]["attempts"][0]["usage"]["fuel"].as_u64().unwrap() > 0,
+        "{}",
+        answer.body["steps"][0]
+    );
 }
 
 #[test]
 fn a_cancel_ends_a_spinning_guest() {
     let folder = tempfile::tempdir().unwrap();
     let server = Server::with_plugins(folder.path(), &["fail"]);
-    let run = server.submit(&workflow("spin", "steps: {a: {call: \"tool:fail\", with: {kind: hang}}}"), json!({}));
+    let run =
+        server.submit(&workflow("spin", "steps: {a: {call: \"tool:fail\", with: {kind: hang}}}"), json!({}));
     server.until(|| (server.get(&format!("/v1/runs/{run}")).body["status"] == "running").then_some(()));
     let answer = server.post(&format!("/v1/runs/{run}/cancel"), &json!({"reason": "enough"}));
     assert_eq!(answer.status, 202, "{answer:?}");
@@ -118,23 +149,43 @@ fn bad_workflows_are_told_what_where_and_what_to_do() {
     };
     let long = format!("${{ 1{} }}", "+1".repeat(2_000));
     for (body, pointer, part) in [
-        ("steps: {a: {set: 1, dependsOn: [b]}, b: {set: 1, dependsOn: [a]}}".to_owned(), "/steps", "wait for each other"),
-        ("steps: {a: {set: 1, dependsOn: [zz]}}".to_owned(), "/steps/a/dependsOn/0", "no step is called `zz`"),
+        (
+            "steps: {a: {set: 1, dependsOn: [b]}, b: {set: 1, dependsOn: [a]}}".to_owned(),
+            "/steps",
+            "wait for each other",
+        ),
+        (
+            "steps: {a: {set: 1, dependsOn: [zz]}}".to_owned(),
+            "/steps/a/dependsOn/0",
+            "no step is called `zz`",
+        ),
         ("steps: {a: {set: \"${ 1 + 'x' }\"}}".to_owned(), "/steps/a/set", "cannot work on int and string"),
         ("steps: {a: {set: 1, wehn: true}}".to_owned(), "/steps/a/wehn", "did you mean `when`"),
         (format!("steps: {{a: {{set: \"{long}\"}}}}"), "/steps/a/set", "limit"),
         ("steps: {a: {set: 1, timeout: 30}}".to_owned(), "/steps/a/timeout", "has no unit"),
-        ("steps: {a: {call: \"transform:identiti\"}}".to_owned(), "/steps/a/call", "did you mean `transform:identity`"),
+        (
+            "steps: {a: {call: \"transform:identiti\"}}".to_owned(),
+            "/steps/a/call",
+            "did you mean `transform:identity`",
+        ),
     ] {
-        let answer = server.post_bytes("/v1/workflows?dryRun=true", "application/yaml", workflow("bad", &body));
+        let answer =
+            server.post_bytes("/v1/workflows?dryRun=true", "application/yaml", workflow("bad", &body));
         assert_eq!(answer.status, 422, "{answer:?}");
         assert_eq!(answer.headers["content-type"], "application/problem+json");
         let errors = answer.body["errors"].as_array().unwrap();
-        assert!(errors.iter().any(|e| e["pointer"] == pointer && e["message"].as_str().unwrap().contains(part)), "{body}: {errors:?}");
+        assert!(
+            errors.iter().any(|e| e["pointer"] == pointer && e["message"].as_str().unwrap().contains(part)),
+            "{body}: {errors:?}"
+        );
     }
     let answer = server.post_bytes("/v1/workflows", "application/yaml", bomb);
     assert!(matches!(answer.status, 400 | 422), "{answer:?}");
-    let every = server.post_bytes("/v1/workflows?dryRun=true", "application/yaml", workflow("bad", "steps: {a: {set: 1, x: 1}, b: {set: 1, y: 1}, c: {call: z}}"));
+    let every = server.post_bytes(
+        "/v1/workflows?dryRun=true",
+        "application/yaml",
+        workflow("bad", "steps: {a: {set: 1, x: 1}, b: {set: 1, y: 1}, c: {call: z}}"),
+    );
     assert_eq!(every.body["errors"].as_array().unwrap().len(), 3, "{every:?}");
 }
 
@@ -143,11 +194,30 @@ fn the_command_line_runs_a_workflow_without_a_server() {
     let folder = tempfile::tempdir().unwrap();
     let plugins = root().join("plugins/target/wasm32-wasip2/release");
     let run = |args: &[&str]| {
-        Command::new(heddle_tests::binary()).args(args).env("HEDDLE_DATA", folder.path()).env("NO_COLOR", "1").current_dir(root()).output().unwrap()
+        Command::new(heddle_tests::binary())
+            .args(args)
+            .env("HEDDLE_DATA", folder.path())
+            .env("NO_COLOR", "1")
+            .current_dir(root())
+            .output()
+            .unwrap()
     };
-    let audit = ["run", "plugins/samples/audit.yaml", "--plugins", plugins.to_str().unwrap(), "--arg", "lockfile=@plugins/samples/risky.lock", "--json"];
+    let audit = [
+        "run",
+        "plugins/samples/audit.yaml",
+        "--plugins",
+        plugins.to_str().unwrap(),
+        "--arg",
+        "lockfile=@plugins/samples/risky.lock",
+        "--json",
+    ];
     let output = run(&audit);
-    assert!(output.status.success(), "{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(
+        output.status.success(),
+        "{}{}",
+        String::from_utf8_lossy(&output.stdout),
+        String::from_utf8_lossy(&output.stderr)
+    );
     let document: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(document["status"], "succeeded");
     assert!(document["output"]["markdown"].as_str().unwrap().contains("high"));

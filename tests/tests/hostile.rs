@@ -59,13 +59,23 @@ fn every_attack_ends_as_a_value_and_the_neighbour_does_not_notice() {
             .collect();
         for (expected, run) in &runs {
             let run = server.ended(run);
-            assert_eq!((run["status"].as_str(), run["error"]["kind"].as_str()), (Some("failed"), Some(*expected)), "{}", run["error"]);
+            assert_eq!(
+                (run["status"].as_str(), run["error"]["kind"].as_str()),
+                (Some("failed"), Some(*expected)),
+                "{}",
+                run["error"]
+            );
             assert_eq!(run["steps"][0]["status"], "failed");
         }
         stop.store(true, Ordering::Relaxed);
         loud = watcher.join().unwrap();
     });
-    println!("canary p99: quiet {:?}, beside the attacks {:?} ({} runs)", p99(&mut quiet), p99(&mut loud), loud.len());
+    println!(
+        "canary p99: quiet {:?}, beside the attacks {:?} ({} runs)",
+        p99(&mut quiet),
+        p99(&mut loud),
+        loud.len()
+    );
     assert_eq!(server.pid(), pid);
     let node = server.until(|| {
         let node = server.get("/v1/node").body;
@@ -80,7 +90,13 @@ fn the_same_loop_burns_the_same_fuel() {
     let server = Server::with_plugins(folder.path(), &["fail"]);
     let fuel: Vec<Value> = (0..3)
         .map(|_| {
-            let run = server.run(&workflow("l", "steps: {a: {call: \"tool:fail\", with: {kind: loop}, limits: {fuel: 300000000}}}"), json!({}));
+            let run = server.run(
+                &workflow(
+                    "l",
+                    "steps: {a: {call: \"tool:fail\", with: {kind: loop}, limits: {fuel: 300000000}}}",
+                ),
+                json!({}),
+            );
             run["steps"][0]["attempts"][0]["usage"]["fuel"].clone()
         })
         .collect();
@@ -122,7 +138,11 @@ fn garbage_over_http_is_answered_as_a_problem() {
     ] {
         let answer = server.post_bytes("/v1/runs", "application/json", body);
         let found = answer.status;
-        assert!(found == status || (status == 400 && found == 422) || (status == 404 && found == 422), "{}: {answer:?}", &body[..body.len().min(40)]);
+        assert!(
+            found == status || (status == 400 && found == 422) || (status == 404 && found == 422),
+            "{}: {answer:?}",
+            &body[..body.len().min(40)]
+        );
         assert!(answer.body["code"].is_string(), "{answer:?}");
     }
     for path in ["/v1/nothing", "/v1/runs/xyz", "/v1/runs/0192f000-1234-7abc-8def-0123456789ab"] {

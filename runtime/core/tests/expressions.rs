@@ -51,10 +51,7 @@ fn eval_with(text: &str, scope: &Fixed) -> Result<String, String> {
     Ok(Json::from_value(value).text().to_owned())
 }
 fn scope() -> Fixed {
-    Fixed {
-        input: Json::trusted(INPUT).value().clone(),
-        output: Ok(Value::map([("ok", Value::Bool(true))])),
-    }
+    Fixed { input: Json::trusted(INPUT).value().clone(), output: Ok(Value::map([("ok", Value::Bool(true))])) }
 }
 fn eval(text: &str) -> Result<String, String> {
     eval_with(text, &scope())

@@ -7,8 +7,8 @@ use futures_util::StreamExt;
 use heddle_core::id::Tenant;
 use heddle_core::outcome::FailureKind;
 use heddle_core::run::event::CacheVerdict;
-use heddle_executor::{CancelAnswer, Repeated, RunDetail, StreamItem, SubmitFault};
 use heddle_core::time::Timestamp;
+use heddle_executor::{CancelAnswer, Repeated, RunDetail, StreamItem, SubmitFault};
 use heddle_store::{MemoryStore, ReportDepth, RunStore, StoreClock};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -98,7 +98,9 @@ async fn equal_items_are_computed_once_and_a_second_run_not_at_all() {
     let second = node.run(steps, &list).await;
     assert_eq!((second.view.status, node.script.count()), ("succeeded", 1));
     let items = node.executor.items(&Tenant::default(), second.view.id, "a", 0, 200).await.unwrap().unwrap();
-    assert!(items.iter().all(|(_, w)| matches!(&w.cache, CacheVerdict::Hit { source_run, .. } if *source_run == first.view.id)));
+    assert!(items.iter().all(
+        |(_, w)| matches!(&w.cache, CacheVerdict::Hit { source_run, .. } if *source_run == first.view.id)
+    ));
 }
 
 #[tokio::test(start_paused = true)]
@@ -133,33 +135,50 @@ async fn tolerated_failures_become_null() {
     assert!(output(&detail).contains("[false,true,false]"), "{detail:?} {}", output(&detail));
     let strict = node.run(&steps.replace("34%", "33%"), "{}").await;
     let error = strict.view.error.unwrap();
-    assert_eq!((strict.view.status, error.failure.kind, error.failure.code.as_deref()), ("failed", FailureKind::ItemsFailed, Some("trap")));
+    assert_eq!(
+        (strict.view.status, error.failure.kind, error.failure.code.as_deref()),
+        ("failed", FailureKind::ItemsFailed, Some("trap"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_cancel_ends_what_hangs() {
     let node = node().await;
-    let run = node.submit("steps: {a: {call: \"tool:e\", with: {do: hang}}, b: {call: \"tool:e\", dependsOn: [a]}}", "{}").await;
+    let run = node
+        .submit(
+            "steps: {a: {call: \"tool:e\", with: {do: hang}}, b: {call: \"tool:e\", dependsOn: [a]}}",
+            "{}",
+        )
+        .await;
     while node.script.count() < 1 {
         tokio::task::yield_now().await;
     }
-    assert_eq!(node.executor.cancel(&Tenant::default(), run, "ana", "wrong file").await.unwrap(), CancelAnswer::Accepted);
+    assert_eq!(
+        node.executor.cancel(&Tenant::default(), run, "ana", "wrong file").await.unwrap(),
+        CancelAnswer::Accepted
+    );
     let detail = node.ended(run).await;
     assert_eq!(detail.view.status, "cancelled");
     assert_eq!(node.executor.cancel(&Tenant::default(), run, "ana", "").await.unwrap(), CancelAnswer::Ended);
-    assert_eq!(node.executor.cancel(&Tenant("other".into()), run, "ana", "").await.unwrap(), CancelAnswer::Unknown);
+    assert_eq!(
+        node.executor.cancel(&Tenant("other".into()), run, "ana", "").await.unwrap(),
+        CancelAnswer::Unknown
+    );
     assert!(node.executor.run(&Tenant("other".into()), run).await.unwrap().is_none());
 }
 
 #[tokio::test(start_paused = true)]
 async fn one_key_is_one_run() {
     let node = node().await;
-    let keyed = |input: &str| heddle_executor::Submit { idempotency: Some("k1".into()), ..wish(CHAIN, input) };
+    let keyed =
+        |input: &str| heddle_executor::Submit { idempotency: Some("k1".into()), ..wish(CHAIN, input) };
     let first = node.executor.submit(keyed("{}")).await.unwrap();
     assert_eq!(first.repeated, Repeated::No);
     let again = node.executor.submit(keyed(" { } ")).await.unwrap();
     assert_eq!((again.run, again.repeated), (first.run, Repeated::Yes));
-    assert!(matches!(node.executor.submit(keyed("{\"x\":1}")).await, Err(SubmitFault::IdempotencyMismatch { run }) if run == first.run));
+    assert!(
+        matches!(node.executor.submit(keyed("{\"x\":1}")).await, Err(SubmitFault::IdempotencyMismatch { run }) if run == first.run)
+    );
     assert_eq!(node.ended(first.run).await.view.status, "succeeded");
 }
 
@@ -197,9 +216,11 @@ async fn a_drain_gives_runs_back_and_the_next_process_ends_them() {
 #[tokio::test(start_paused = true)]
 async fn an_agent_calls_what_it_was_granted_and_nothing_else() {
     let node = node().await;
-    let granted = node.run("steps: {a: {call: \"agent:a\", with: {do: ask}, tools: [\"transform:*\"]}}", "{}").await;
+    let granted =
+        node.run("steps: {a: {call: \"agent:a\", with: {do: ask}, tools: [\"transform:*\"]}}", "{}").await;
     assert_eq!(granted.view.status, "succeeded");
-    let denied = node.run("steps: {a: {call: \"agent:a\", with: {do: ask}, tools: [\"tool:e\"]}}", "{}").await;
+    let denied =
+        node.run("steps: {a: {call: \"agent:a\", with: {do: ask}, tools: [\"tool:e\"]}}", "{}").await;
     assert_eq!(denied.view.error.unwrap().failure.kind, FailureKind::CapabilityDenied);
     let segments = node.run("steps: {a: {call: \"agent:a\", with: {do: \"segments:5\"}}}", "{}").await;
     assert!(output(&segments).contains('5'), "{}", output(&segments));
@@ -214,7 +235,16 @@ async fn events_have_no_gap_and_resume_anywhere() {
     let collect = |after| async move {
         let stream = node.executor.events(&Tenant::default(), run, after).await.unwrap().unwrap();
         let items: Vec<_> = stream.collect().await;
-        (node, items.into_iter().filter_map(|i| match i { StreamItem::Event(e) => Some((e.id.unwrap(), e.kind)), _ => None }).collect::<Vec<_>>())
+        (
+            node,
+            items
+                .into_iter()
+                .filter_map(|i| match i {
+                    StreamItem::Event(e) => Some((e.id.unwrap(), e.kind)),
+                    _ => None,
+                })
+                .collect::<Vec<_>>(),
+        )
     };
     let (node, all) = collect(None).await;
     assert_eq!((all[0].1, all.last().unwrap().1), ("run.queued", "run.succeeded"));

@@ -63,7 +63,7 @@ fn install() -> PrometheusHandle {
             MetricKind::Counter => {
                 metrics::describe_counter!(metric.name, metric.help);
                 // Without a label it can be shown from the start; with labels it appears with its first value.
-                if !metric.help.contains("by `") {
+                if !metric.help.contains(", by ") {
                     metrics::counter!(metric.name).absolute(0);
                 }
             }

@@ -181,22 +181,7 @@ impl Checker<'_> {
                 let first = types.next().unwrap_or_default();
                 Type::List(Arc::new(types.fold(first, Type::join)))
             }
-            Tree::Map(entries) => {
-                let mut object = Object { fields: BTreeMap::new(), others: None };
-                for (key, value) in entries {
-                    let (key_type, value) = (self.of(key), self.of(value));
-                    match key {
-                        Tree::Literal(Value::String(key)) => {
-                            drop(object.fields.insert(key.to_string(), value))
-                        }
-                        _ if key_type.is_known() && key_type != Type::String => {
-                            self.fault(format!("a key must be text, and this is {}", key_type.name()))
-                        }
-                        _ => object.others = Some(Type::Any),
-                    }
-                }
-                Type::Object(Arc::new(object))
-            }
+            Tree::Map(entries) => self.map(entries),
             Tree::Not(x) => {
                 self.condition(x, "!");
                 Type::Bool
@@ -227,6 +212,21 @@ impl Checker<'_> {
             }
             Tree::Fold { kind, range, body, filter } => self.fold(*kind, range, body, filter.as_deref()),
         }
+    }
+
+    fn map(&mut self, entries: &[(Tree, Tree)]) -> Type {
+        let mut object = Object { fields: BTreeMap::new(), others: None };
+        for (key, value) in entries {
+            let (key_type, value) = (self.of(key), self.of(value));
+            match key {
+                Tree::Literal(Value::String(key)) => drop(object.fields.insert(key.to_string(), value)),
+                _ if key_type.is_known() && key_type != Type::String => {
+                    self.fault(format!("a key must be text, and this is {}", key_type.name()));
+                }
+                _ => object.others = Some(Type::Any),
+            }
+        }
+        Type::Object(Arc::new(object))
     }
 
     fn fault(&mut self, message: String) {

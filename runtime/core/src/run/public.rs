@@ -5,7 +5,7 @@ use super::event::{
     Batch, CacheVerdict, CancelReason, Event, Finish, NoRetry, Node, Payload, RetryVerdict, SkipReason,
 };
 use crate::json::Json;
-use crate::outcome::Failure;
+use crate::outcome::{Failure, Usage};
 use crate::plan::{Plan, Verb};
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -108,135 +108,68 @@ pub fn public_events(seq: u64, batch: &Batch, plan: &Plan) -> Vec<PublicEvent> {
 type Emit<'a> = dyn FnMut(&'static str, Vec<(&'static str, Value)>) + 'a;
 
 fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
-    let step = |index: u32| ("step", Value::text(plan.steps.get(index as usize).map_or("?", |s| &s.id)));
     match event {
-        Event::RunAccepted(_) => emit(
-            "run.queued",
-            vec![
-                ("workflow", Value::text(plan.full_name())),
-                ("version", Value::text(plan.version.to_string())),
-            ],
-        ),
-        Event::RunStarted {} => emit("run.running", vec![]),
-        Event::CancelRequested { by, reason } => {
-            emit(
-                "run.cancelling",
-                vec![("by", Value::text(by.clone())), ("reason", Value::text(reason.clone()))],
-            );
+        Event::RunAccepted(_)
+        | Event::RunStarted {}
+        | Event::CancelRequested { .. }
+        | Event::RunFinished { .. } => {
+            of_the_run(event, plan, emit);
         }
-        Event::ConditionHeld { step: index } => {
-            let when = plan
-                .steps
-                .get(*index as usize)
-                .and_then(|s| s.when.as_ref())
-                .map(|w| w.text.clone())
-                .unwrap_or_default();
-            emit(
-                "decision",
-                vec![
-                    step(*index),
-                    ("about", Value::text("when")),
-                    ("verdict", Value::text("true")),
-                    ("reason", Value::text(when)),
-                ],
-            );
+        Event::AttemptStarted { .. }
+        | Event::AttemptInterrupted { .. }
+        | Event::AttemptFailed { .. }
+        | Event::RetryDue { .. } => {
+            of_an_attempt(event, plan, emit);
         }
-        Event::MapStarted { step: index, count } => {
-            emit("step.running", vec![step(*index), ("items", Value::Int(i64::from(*count)))])
-        }
-        Event::AttemptStarted { node, attempt } => {
-            if node.item.is_none() && *attempt == 1 {
-                emit("step.running", vec![step(node.step)]);
-            }
-            let mut data = about(plan, *node, *attempt);
-            if let Some((_, call)) = plan.call_of(node.step) {
-                data.push(("plugin", Value::text(call.to_string())));
-            }
-            emit("attempt.started", data);
-        }
-        Event::AttemptInterrupted { node, attempt } => {
-            emit("attempt.interrupted", about(plan, *node, *attempt))
-        }
-        Event::AttemptFailed { node, attempt, failure, usage, retry } => {
-            let mut data = about(plan, *node, *attempt);
-            data.push(("error", failure_value(failure)));
-            data.push(("usage", usage_value(usage)));
-            if let RetryVerdict::At(at) = retry {
-                data.push(("retryAt", Value::text(at.rfc3339())));
-            }
-            emit("attempt.failed", data);
-            emit("decision", retry_decision(plan, *node, retry));
-        }
-        Event::RetryDue { .. } => {}
         Event::StepSucceeded { node, attempt, output, usage, cache } => {
-            let verdict = Value::text(cache_word(cache));
-            if *attempt > 0 {
-                let mut data = about(plan, *node, *attempt);
-                data.push(("usage", usage_value(usage)));
-                data.push(("cache", verdict.clone()));
-                emit("attempt.succeeded", data);
-            }
-            if let CacheVerdict::Hit { key, .. } | CacheVerdict::Miss { key } = cache {
-                let mut data = place(plan, *node);
-                data.extend([
-                    ("about", Value::text("cache")),
-                    ("verdict", verdict.clone()),
-                    ("reason", Value::text(key.to_string())),
-                ]);
-                emit("decision", data);
-            }
-            let mut data = place(plan, *node);
-            data.push(("cache", verdict));
-            match output {
-                Payload::Inline(json) => data.push(("output", json.value().clone())),
-                Payload::Stored { digest, size } => {
-                    data.push(("outputDigest", Value::text(digest.to_string())));
-                    data.push(("outputBytes", Value::Int(*size as i64)));
-                }
-                Payload::Derived => {}
-            }
-            emit("step.succeeded", data);
+            succeeded(plan, *node, *attempt, (output, cache), usage, emit);
         }
         Event::StepFailed { node, failure } => {
             let mut data = place(plan, *node);
             data.push(("error", failure_value(failure)));
             emit("step.failed", data);
         }
-        Event::StepSkipped { step: index, reason } => {
-            if matches!(reason, SkipReason::Condition) {
-                let when = plan
-                    .steps
-                    .get(*index as usize)
-                    .and_then(|s| s.when.as_ref())
-                    .map(|w| w.text.clone())
-                    .unwrap_or_default();
-                emit(
-                    "decision",
-                    vec![
-                        step(*index),
-                        ("about", Value::text("when")),
-                        ("verdict", Value::text("false")),
-                        ("reason", Value::text(when)),
-                    ],
-                );
-            }
-            emit("step.skipped", vec![step(*index), ("reason", Value::text(skip_reason(reason, plan)))]);
+        Event::ConditionHeld { step } => condition(plan, *step, "true", emit),
+        Event::MapStarted { step, count } => {
+            emit("step.running", vec![named(plan, *step), ("items", Value::Int(i64::from(*count)))]);
         }
-        Event::StepCancelled { step: index, reason } => {
+        Event::StepSkipped { step, reason } => {
+            if matches!(reason, SkipReason::Condition) {
+                condition(plan, *step, "false", emit);
+            }
+            emit(
+                "step.skipped",
+                vec![named(plan, *step), ("reason", Value::text(skip_reason(reason, plan)))],
+            );
+        }
+        Event::StepCancelled { step, reason } => {
             let why = match reason {
                 CancelReason::Requested => "the run was cancelled",
                 CancelReason::RunFailing => "another step failed",
                 CancelReason::RunDeadline => "the run's time was up",
             };
-            emit("step.cancelled", vec![step(*index), ("reason", Value::text(why))]);
+            emit("step.cancelled", vec![named(plan, *step), ("reason", Value::text(why))]);
+        }
+    }
+}
+
+fn of_the_run(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
+    match event {
+        Event::RunAccepted(_) => {
+            let version = Value::text(plan.version.to_string());
+            emit("run.queued", vec![("workflow", Value::text(plan.full_name())), ("version", version)]);
+        }
+        Event::CancelRequested { by, reason } => {
+            emit(
+                "run.cancelling",
+                vec![("by", Value::text(by.clone())), ("reason", Value::text(reason.clone()))],
+            );
         }
         Event::RunFinished { finish, output, error } => {
             let mut data = Vec::new();
             if let Some(error) = error {
                 data.push(("error", failure_value(&error.failure)));
-                if let Some(node) = error.node {
-                    data.push(step(node.step));
-                }
+                data.extend(error.node.map(|node| named(plan, node.step)));
             }
             if let Some(Payload::Inline(json)) = output {
                 data.push(("output", json.value().clone()));
@@ -248,11 +181,90 @@ fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
             };
             emit(kind, data);
         }
+        _ => emit("run.running", vec![]),
     }
 }
 
+fn of_an_attempt(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
+    match event {
+        Event::AttemptStarted { node, attempt } => {
+            if node.item.is_none() && *attempt == 1 {
+                emit("step.running", vec![named(plan, node.step)]);
+            }
+            let mut data = about(plan, *node, *attempt);
+            data.extend(plan.call_of(node.step).map(|(_, call)| ("plugin", Value::text(call.to_string()))));
+            emit("attempt.started", data);
+        }
+        Event::AttemptInterrupted { node, attempt } => {
+            emit("attempt.interrupted", about(plan, *node, *attempt))
+        }
+        Event::AttemptFailed { node, attempt, failure, usage, retry } => {
+            let mut data = about(plan, *node, *attempt);
+            data.extend([("error", failure_value(failure)), ("usage", usage_value(usage))]);
+            if let RetryVerdict::At(at) = retry {
+                data.push(("retryAt", Value::text(at.rfc3339())));
+            }
+            emit("attempt.failed", data);
+            emit("decision", retry_decision(plan, *node, retry));
+        }
+        // That a wait is over shows in the attempt that follows it.
+        _ => {}
+    }
+}
+
+fn succeeded(
+    plan: &Plan,
+    node: Node,
+    attempt: u32,
+    (output, cache): (&Payload, &CacheVerdict),
+    usage: &Usage,
+    emit: &mut Emit<'_>,
+) {
+    let verdict = Value::text(cache_word(cache));
+    if attempt > 0 {
+        let mut data = about(plan, node, attempt);
+        data.extend([("usage", usage_value(usage)), ("cache", verdict.clone())]);
+        emit("attempt.succeeded", data);
+    }
+    if let CacheVerdict::Hit { key, .. } | CacheVerdict::Miss { key } = cache {
+        let mut data = place(plan, node);
+        data.extend([
+            ("about", Value::text("cache")),
+            ("verdict", verdict.clone()),
+            ("reason", Value::text(key.to_string())),
+        ]);
+        emit("decision", data);
+    }
+    let mut data = place(plan, node);
+    data.push(("cache", verdict));
+    match output {
+        Payload::Inline(json) => data.push(("output", json.value().clone())),
+        Payload::Stored { digest, size } => {
+            data.push(("outputDigest", Value::text(digest.to_string())));
+            data.push(("outputBytes", Value::Int(*size as i64)));
+        }
+        Payload::Derived => {}
+    }
+    emit("step.succeeded", data);
+}
+
+fn condition(plan: &Plan, step: u32, verdict: &'static str, emit: &mut Emit<'_>) {
+    let when = plan
+        .steps
+        .get(step as usize)
+        .and_then(|s| s.when.as_ref())
+        .map(|w| w.text.clone())
+        .unwrap_or_default();
+    let (about, verdict) = (("about", Value::text("when")), ("verdict", Value::text(verdict)));
+    emit("decision", vec![named(plan, step), about, verdict, ("reason", Value::text(when))]);
+}
+
+fn named(plan: &Plan, step: u32) -> (&'static str, Value) {
+    ("step", Value::text(plan.steps.get(step as usize).map_or("?", |s| &s.id)))
+}
+
 fn place(plan: &Plan, node: Node) -> Vec<(&'static str, Value)> {
-    let mut data = vec![("step", Value::text(plan.steps.get(node.step as usize).map_or("?", |s| &s.id)))];
+    let mut data = vec![named(plan, node.step)];
     if let Some(item) = node.item {
         data.push(("item", Value::Int(i64::from(item))));
     }
@@ -298,7 +310,7 @@ fn cache_word(verdict: &CacheVerdict) -> &'static str {
         CacheVerdict::Hit { .. } => "hit",
     }
 }
-fn usage_value(usage: &crate::outcome::Usage) -> Value {
+fn usage_value(usage: &Usage) -> Value {
     let int = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
     Value::map([
         ("fuel", int(usage.fuel)),

@@ -49,9 +49,10 @@ impl Invoker for Script {
             let arg: u64 = arg.parse().unwrap_or(0);
             let outcome = match verb {
                 "fail" => Outcome::Failed(Failure::new(FailureKind::Trap, "asked to fail")),
-                "flaky" if u64::from(i.attempt) < arg => {
-                    Outcome::Failed(Failure { retryable: true, ..Failure::new(FailureKind::GuestError, "not yet") })
-                }
+                "flaky" if u64::from(i.attempt) < arg => Outcome::Failed(Failure {
+                    retryable: true,
+                    ..Failure::new(FailureKind::GuestError, "not yet")
+                }),
                 "sleep" => {
                     tokio::time::sleep(Duration::from_millis(arg)).await;
                     Outcome::Done(i.input.clone())

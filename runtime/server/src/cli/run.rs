@@ -221,7 +221,8 @@ async fn give(args: &RunArgs, context: &Context, client: &Client, document: &Val
         (value, _) => format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default()),
     };
     match &args.output {
-        None => out::text(&text),
+        None if text.ends_with('\n') => out::text(&text),
+        None => out::text(&format!("{text}\n")),
         Some(path) => {
             std::fs::write(path, text)
                 .map_err(|error| Fault::failed(format!("`{}` cannot be written: {error}", path.display())))?;

@@ -88,8 +88,9 @@ impl Graph {
     pub fn of(plan: &Plan, view: Option<&RunView>) -> Graph {
         let mut edges = Vec::new();
         let mut nodes = Vec::with_capacity(plan.steps.len());
-        for (index, step) in plan.steps.iter().enumerate() {
-            let seen = view.and_then(|v| v.steps.get(index));
+        for &index in &plan.order {
+            let Some(step) = plan.steps.get(index as usize) else { continue };
+            let seen = view.and_then(|v| v.steps.iter().find(|s| s.index == index));
             nodes.push(GraphNode {
                 id: step.id.to_string(),
                 title: step.title.to_string(),

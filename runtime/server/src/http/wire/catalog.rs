@@ -154,7 +154,8 @@ pub(crate) struct WorkflowStep {
 /// The document of a workflow version.
 pub(crate) fn workflow(plan: &Plan, status: &str) -> WorkflowDoc {
     let id = |step: u32| plan.steps.get(step as usize).map(|s| s.id.to_string()).unwrap_or_default();
-    let steps = plan.steps.iter().map(|step| WorkflowStep {
+    let ordered = plan.order.iter().filter_map(|&index| plan.steps.get(index as usize));
+    let steps = ordered.map(|step| WorkflowStep {
         id: step.id.to_string(),
         calls: match &step.verb {
             Verb::Call { call, .. } => plan.calls.get(*call).map(ToString::to_string),
