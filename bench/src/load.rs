@@ -66,7 +66,7 @@ pub(crate) fn median(mut values: Vec<f64>) -> f64 {
     values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
 }
 
-/// Runs the loop. `at_start` and `at_end` are called when counting begins and ends, to read the server's meters.
+/// Runs the loop. `meter` is read when counting begins and when it ends; the difference comes with the load.
 pub(crate) async fn closed_loop(
     asked: &Asked,
     clients: usize,

@@ -24,10 +24,10 @@ mod sandbox;
 
 use anyhow::Context as _;
 use bare_loop::BareLoop;
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, ValueEnum};
 use pace::Pace;
 use product::Places;
-use report::{Report, Section};
+use report::Report;
 use sandbox::Sandboxes;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -71,9 +71,29 @@ struct Bench {
     /// The folder of built plugins.
     #[arg(long)]
     plugins: Option<PathBuf>,
+    /// Only these parts, separated by commas.
+    #[arg(long, value_delimiter = ',')]
+    only: Vec<Part>,
     /// Where the figures go as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
+}
+
+/// What can be measured by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+enum Part {
+    /// wasmtime, the disk and SQLite alone.
+    Calibration,
+    /// The invocation path and the cached step.
+    InProcess,
+    /// Chains of steps over HTTP, beside the bare loop.
+    Chains,
+    /// One run over many items.
+    FanOut,
+    /// Start, idle memory and `kill -9`.
+    Start,
+    /// The API beside guests that spin.
+    Spinning,
 }
 
 fn main() -> ExitCode {
@@ -104,34 +124,48 @@ async fn bench(options: Bench) -> anyhow::Result<()> {
     let pace = if options.quick { Pace::QUICK } else { Pace::FULL };
     // On the disk that the workspace is on, not in a folder that may be memory.
     let data = tempfile::tempdir_in(root.join("target"))?;
+    let parts = if options.only.is_empty() { Part::value_variants().to_vec() } else { options.only };
     let mut report = Report {
         mode: pace.mode,
         cores: std::thread::available_parallelism()?.get(),
         limits_raised: Vec::new(),
-        left_out: Vec::new(),
+        failed: Vec::new(),
+        left_out: LEFT_OUT.map(str::to_owned).to_vec(),
         sections: Vec::new(),
     };
-    {
-        let sandboxes = Arc::new(Sandboxes::new(&plugins)?);
-        say("calibration");
-        let rows = calibrate::rows(&sandboxes, data.path(), pace).await?;
-        report.sections.push(Section { title: "calibration: the bare parts", rows });
-        say("rows without HTTP");
-        let mut rows = micro::invocation(sandboxes, &plugins, data.path(), pace).await?;
-        rows.extend(cached::rows(pace).await?);
-        report.sections.push(Section { title: "in process", rows });
-    }
+    without_http(&plugins, data.path(), pace, &parts, &mut report).await?;
     match heddle(options.heddle) {
         Ok(heddle) => {
             let places = Places { heddle: &heddle, plugins: &plugins, data: data.path() };
-            product::measure(places, pace, &mut report).await?;
+            product::measure(places, pace, &parts, &mut report).await;
         }
-        Err(fault) => report.left_out.push(format!("everything that needs the server: {fault}")),
+        Err(fault) => report.failed.push(format!("everything that needs the server: {fault:#}")),
     }
-    report.left_out.extend(LEFT_OUT.map(str::to_owned));
     println!("{}", report.table());
     report.write(&json)?;
     println!("\nas JSON: {}", json.display());
+    let failed = report.failed.len();
+    anyhow::ensure!(failed == 0, "{failed} sections could not be measured; they are named above");
+    Ok(())
+}
+
+async fn without_http(
+    plugins: &Path,
+    data: &Path,
+    pace: Pace,
+    parts: &[Part],
+    report: &mut Report,
+) -> anyhow::Result<()> {
+    let sandboxes = Arc::new(Sandboxes::new(plugins)?);
+    if parts.contains(&Part::Calibration) {
+        say("calibration");
+        report.add("calibration: the bare parts", calibrate::rows(&sandboxes, data, pace).await);
+    }
+    if parts.contains(&Part::InProcess) {
+        say("rows without HTTP");
+        report.add("invocation, in process", micro::invocation(sandboxes, plugins, data, pace).await);
+        report.add("cache, in process", cached::rows(pace).await);
+    }
     Ok(())
 }
 
@@ -141,7 +175,7 @@ fn heddle(said: Option<PathBuf>) -> anyhow::Result<PathBuf> {
     let path = said.unwrap_or(beside);
     anyhow::ensure!(
         path.is_file(),
-        "`{}` is not there; build it with `cargo build -p heddle-server`",
+        "`{}` is not there; build it with `cargo build --workspace --bins`",
         path.display()
     );
     Ok(path.canonicalize()?)

@@ -26,7 +26,11 @@ pub fn root() -> PathBuf {
 pub fn binary() -> PathBuf {
     let deps = std::env::current_exe().unwrap();
     let path = deps.parent().and_then(Path::parent).unwrap().join("heddle");
-    assert!(path.exists(), "there is no {}: run `cargo build --workspace --bin heddle` first", path.display());
+    assert!(
+        path.exists(),
+        "there is no {}: run `cargo build --workspace --bin heddle` first",
+        path.display()
+    );
     path
 }
 

@@ -20,6 +20,10 @@ steps:
   spin: { call: tool:fail, with: { kind: loop } }
 "#;
 
+/// What is raised for it: sandboxes of a node, none of what one sandbox may do.
+pub(super) const RAISED: &str =
+    "limits.attempts_at_once = 100 (sandboxes of a node), for the guests that spin";
+
 /// A run that needs no sandbox: what it waits for is the API, the drivers and the disk.
 const SET: &str = r#"
 document: { dsl: "1.0", namespace: bench, name: set, version: 1.0.0 }
@@ -27,8 +31,8 @@ steps:
   a: { set: { n: 1 } }
 "#;
 
-/// Latencies of the API, and the limits that were raised for them.
-pub(super) async fn rows(places: Places<'_>, pace: Pace) -> anyhow::Result<(Vec<Row>, Vec<String>)> {
+/// Latencies of the API.
+pub(super) async fn rows(places: Places<'_>, pace: Pace) -> anyhow::Result<Vec<Row>> {
     let guests = GUESTS.to_string();
     let settings = [("HEDDLE_LIMITS_ATTEMPTS_AT_ONCE", &*guests), ("HEDDLE_WORKERS_AT_ONCE", &*guests)];
     let node = Node::start(places.heddle, &places.data.join("spinning"), &settings).await?;
@@ -64,9 +68,7 @@ pub(super) async fn rows(places: Places<'_>, pace: Pace) -> anyhow::Result<(Vec<
                 .note(note),
         );
     }
-    let raised =
-        vec![format!("limits.attempts_at_once = {GUESTS} (sandboxes of a node), for the guests that spin")];
-    Ok((rows, raised))
+    Ok(rows)
 }
 
 async fn until_all_spin(node: &Node) -> anyhow::Result<()> {

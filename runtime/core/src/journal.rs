@@ -1,5 +1,6 @@
 //! The two rules that hold a journal together, as pure functions: which append is let in, and what may be done before
-//! an append is on disk. Every store and the executor call these; the simulation runs against the same code.
+//! an append is on disk. The executor's drivers hold their effects back with [`Gate`]; [`admit`] is the rule that the
+//! conformance suite holds every store to. The simulation runs against both.
 
 use crate::planted::{self, Bug};
 use std::collections::VecDeque;

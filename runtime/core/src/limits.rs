@@ -106,7 +106,6 @@ limits! {
     runs_active: Count = 1_000, max 100_000, "Runs that a node drives at the same time; others wait in the store.";
     runs_queued: Count = 10_000, max 1_000_000, "Runs that wait for a node.";
     attempts_at_once: Count = 64, max 1_000, "Sandboxes that a node runs at the same time.";
-    attempts_queued: Count = 100_000, max 1_000_000, "Attempts that wait for a sandbox.";
     guest_memory_bytes: Bytes = 4_096 * MIB, max 1_048_576 * MIB, "Guest memory of a node, counted as it is used.";
     output_cache_bytes: Bytes = 64 * MIB, max 16_384 * MIB, "Step outputs cached in memory.";
     stored_cache_bytes: Bytes = 1024 * MIB, max 1_048_576 * MIB, "Step outputs cached in the store, per tenant.";

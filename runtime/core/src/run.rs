@@ -183,6 +183,8 @@ pub struct Run {
     running: u32,
     /// Steps that have not ended.
     open_steps: u32,
+    /// Steps, and items of every list so far.
+    known_work: u64,
     pending: BTreeSet<Action>,
     changes: Vec<Change>,
     events: u64,
@@ -215,6 +217,7 @@ impl Run {
             open_maps: BTreeSet::new(),
             running: 0,
             open_steps: steps.len() as u32,
+            known_work: steps.len() as u64,
             steps,
             pending: BTreeSet::new(),
             changes: Vec::new(),

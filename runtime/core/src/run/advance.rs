@@ -76,25 +76,7 @@ impl Run {
             };
         }
         if step.map.is_some() {
-            return match self.list_of(index, values) {
-                Err(fault) => fail(self.expression_failure(&fault, index, "forEach.in")),
-                Ok(list) if list.len() as u64 > self.limits.fan_out => fail(Failure::new(
-                    FailureKind::QuotaExceeded,
-                    format!(
-                        "the list of `{}` has {} items; the limit fan_out is {}",
-                        step.id,
-                        list.len(),
-                        self.limits.fan_out
-                    ),
-                )),
-                Ok(list) => {
-                    let mut events = vec![Event::MapStarted { step: index, count: list.len() as u32 }];
-                    if list.is_empty() {
-                        events.push(succeeded(Node::step(index), Payload::Derived));
-                    }
-                    events
-                }
-            };
+            return self.open_map(index, values);
         }
         match &step.verb {
             Verb::Set(template) => match template.eval(&self.scope(values), &mut self.budget()) {
@@ -103,6 +85,35 @@ impl Run {
             },
             Verb::Call { .. } => self.start(Node::step(index)),
         }
+    }
+
+    /// A `forEach` gets its list.
+    fn open_map(&self, index: u32, values: &Values) -> Vec<Event> {
+        let fail = |failure: Failure| {
+            vec![Event::StepFailed { node: Node::step(index), failure: Box::new(failure) }]
+        };
+        let list = match self.list_of(index, values) {
+            Ok(list) => list,
+            Err(fault) => return fail(self.expression_failure(&fault, index, "forEach.in")),
+        };
+        let (count, id) = (list.len() as u64, self.step_id(index));
+        if count > self.limits.fan_out {
+            let message =
+                format!("the list of `{id}` has {count} items; the limit fan_out is {}", self.limits.fan_out);
+            return fail(Failure::new(FailureKind::QuotaExceeded, message));
+        }
+        if self.known_work + count > self.limits.run_steps {
+            let (work, most) = (self.known_work + count, self.limits.run_steps);
+            let message = format!(
+                "with the {count} items of `{id}` the run has {work} steps; the limit run_steps is {most}"
+            );
+            return fail(Failure::new(FailureKind::QuotaExceeded, message));
+        }
+        let mut events = vec![Event::MapStarted { step: index, count: count as u32 }];
+        if list.is_empty() {
+            events.push(succeeded(Node::step(index), Payload::Derived));
+        }
+        events
     }
 
     /// One item of a `forEach` that computes instead of calling.

@@ -136,6 +136,7 @@ impl Run {
         if state.phase != Phase::Ready || state.map.is_some() {
             return Err(wrong("the step is not ready"));
         }
+        self.known_work += u64::from(count);
         state.phase = Phase::Active;
         state.started_at = Some(at);
         state.map = Some(Box::new(MapState {

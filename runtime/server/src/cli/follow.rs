@@ -14,7 +14,7 @@ use std::time::Duration;
 const FRAME: Duration = Duration::from_millis(80);
 /// How long to wait before coming back to a node that went away.
 const COME_BACK: Duration = Duration::from_millis(500);
-/// How many times in a row a node may be away.
+/// How many times in a row a node may be away, or have nothing new to say.
 const TRIES: u32 = 60;
 
 /// How a run is shown.
@@ -88,20 +88,25 @@ pub(crate) async fn follow(
 impl Follower<'_> {
     async fn to_the_end(&mut self) -> Result<(), Fault> {
         let mut away = 0;
-        while !self.picture.is_over() {
-            match self.once().await {
-                Ok(()) => away = 0,
-                Err(Refused::By(refusal)) => return Err(refusal.into_fault()),
-                Err(Refused::Fault(fault)) => {
-                    away += 1;
-                    if away >= TRIES {
-                        return Err(fault);
-                    }
-                    tokio::time::sleep(COME_BACK).await;
+        loop {
+            let before = self.last.clone();
+            let fault = match self.once().await {
+                Ok(()) if self.picture.is_over() => return Ok(()),
+                Ok(()) if self.last != before => {
+                    away = 0;
+                    continue;
                 }
+                Ok(()) => Fault::failed(format!("the events of run {} break off", self.run))
+                    .with_hint(format!("`heddle runs why {}`", self.run)),
+                Err(Refused::By(refusal)) => return Err(refusal.into_fault()),
+                Err(Refused::Fault(fault)) => fault,
+            };
+            away += 1;
+            if away >= TRIES {
+                return Err(fault);
             }
+            tokio::time::sleep(COME_BACK).await;
         }
-        Ok(())
     }
 
     /// One connection, from the event that was seen last.

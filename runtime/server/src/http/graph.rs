@@ -132,14 +132,15 @@ impl Graph {
         for node in &self.nodes {
             let label = label(node, "<br/>").replace('"', "#quot;");
             let (open, close) = if node.conditional { ("{{\"", "\"}}") } else { ("[\"", "\"]") };
-            let _ = write!(out, "  {}{open}{label}{close}", node.id);
+            let _ = write!(out, "  {}{open}{label}{close}", mermaid_id(&node.id));
             if let Some(status) = &node.status {
                 let _ = write!(out, ":::{status}");
             }
             out.push('\n');
         }
         for edge in &self.edges {
-            let _ = writeln!(out, "  {} {} {}", edge.from, edge.mermaid_arrow(), edge.to);
+            let (from, to) = (mermaid_id(&edge.from), mermaid_id(&edge.to));
+            let _ = writeln!(out, "  {from} {} {to}", edge.mermaid_arrow());
         }
         if self.nodes.iter().any(|node| node.status.is_some()) {
             for (status, fill) in COLOURS {
@@ -195,6 +196,13 @@ impl GraphEdge {
     fn mermaid_arrow(&self) -> String {
         if self.is_plain() { "-->".to_owned() } else { format!("-. \"{}\" .->", self.accepts.join(" or ")) }
     }
+}
+
+/// Words that mean something in Mermaid cannot name a node there.
+fn mermaid_id(id: &str) -> String {
+    const RESERVED: &[&str] =
+        &["end", "graph", "subgraph", "flowchart", "class", "click", "style", "default", "direction"];
+    if RESERVED.contains(&id) { format!("{id}_") } else { id.to_owned() }
 }
 
 fn label(node: &GraphNode, line: &str) -> String {
