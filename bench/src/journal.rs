@@ -190,7 +190,7 @@ mod tests {
         let db = connect(&folder.path().join("bare.db"), 64).unwrap();
         let (rows, bytes): (u64, u64) = db
             .query_row("SELECT count(*), sum(length(body)) FROM journal", [], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+                Ok((row.get::<_, i64>(0)? as u64, row.get::<_, i64>(1)? as u64))
             })
             .unwrap();
         assert_eq!((rows, bytes), (600, 600 * row_body().len() as u64));

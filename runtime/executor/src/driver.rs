@@ -27,7 +27,9 @@ use heddle_core::run::public::public_events;
 use heddle_core::run::scope::Values;
 use heddle_core::run::{Action, Change, Ended, IllegalEvent, Input, Run, Settled, Timer};
 use heddle_core::time::Timestamp;
-use heddle_store::{Append, AppendFault, Blob, CacheRow, CachedOutput, IndexChange, RunStatus, StoreFault};
+use heddle_store::{
+    Append, AppendFault, Blob, CacheRow, CachedOutput, IndexChange, RunRow, RunStatus, StoreFault,
+};
 use metrics::{counter, histogram};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -351,7 +353,11 @@ impl Driver {
     }
 
     fn hand_over(&mut self, now: Timestamp, events: Vec<Event>, index: Option<IndexChange>) {
-        let index = index.unwrap_or_else(|| self.index_change(now));
+        let index = match index {
+            Some(IndexChange::Create(row)) => IndexChange::Create(self.opening_row(row, now)),
+            Some(change) => change,
+            None => self.index_change(now),
+        };
         let batch = Batch { at: now, events };
         let expected = self.gate.decided();
         let seq = self.gate.handed_over();
@@ -377,6 +383,13 @@ impl Driver {
             }
             .boxed(),
         );
+    }
+    /// The index row of a run that may have ended within its first append.
+    fn opening_row(&self, mut row: Box<RunRow>, now: Timestamp) -> Box<RunRow> {
+        if let Some(finish) = self.run.finish() {
+            (row.status, row.finished) = (RunStatus::from(finish), Some(now));
+        }
+        row
     }
     fn index_change(&mut self, now: Timestamp) -> IndexChange {
         match self.run.finish() {

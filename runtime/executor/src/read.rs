@@ -285,7 +285,10 @@ impl Following {
             self.queue(events.into_iter());
         }
         if !full {
-            self.stage = Stage::Live;
+            // A reader who has seen the last event of a run that has ended waits for nothing.
+            let over = self.ready.is_empty()
+                && self.shared.store.run(self.run).await?.is_none_or(|row| row.status.is_terminal());
+            self.stage = if over { Stage::Over } else { Stage::Live };
         }
         Ok(())
     }

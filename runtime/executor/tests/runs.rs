@@ -252,11 +252,19 @@ async fn events_have_no_gap_and_resume_anywhere() {
         let ((a, _), (b, _)) = (pair[0], pair[1]);
         assert!((b.0 == a.0 && b.1 == a.1 + 1) || (b.0 > a.0 && b.1 == 0), "{a:?} {b:?}");
     }
-    for cut in [0, 3, all.len() - 2] {
+    for cut in [0, 3, all.len() - 2, all.len() - 1] {
         let stream = node.executor.events(&Tenant::default(), run, Some(all[cut].0)).await.unwrap().unwrap();
         let rest: Vec<_> = stream.collect().await;
         assert_eq!(rest.len(), all.len() - cut - 1);
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_that_ends_at_once_is_listed_as_ended() {
+    let node = node().await;
+    let detail = node.run("steps: {a: {set: 1}}", "{}").await;
+    let row = node.store.run(detail.view.id).await.unwrap().unwrap();
+    assert!(row.status.is_terminal() && row.finished.is_some(), "{row:?}");
 }
 
 #[tokio::test(start_paused = true)]
