@@ -121,7 +121,13 @@ fn check(server: &Server, told: &Told) {
         *counts.entry(status.clone()).or_default() += 1;
         match status.as_str() {
             "succeeded" => assert_eq!(run["output"]["n"], *n, "run {id} has another run's output"),
-            "failed" => assert_eq!(run["error"]["kind"], "interrupted", "{run}"),
+            // Three kills in a row under one attempt end it: the rule for guests that take the host down with them.
+            "failed" => {
+                assert!(
+                    run["error"]["kind"] == "interrupted" || run["error"]["code"] == "interrupted",
+                    "{run}"
+                );
+            }
             other => panic!("run {id} is {other}"),
         }
         if let Some(key) = key {
@@ -142,7 +148,7 @@ fn check(server: &Server, told: &Told) {
 
 /// seq_gap, seq_dup, outcome_missing, outcome_dup, terminal_changed
 fn one_outcome_each(server: &Server, id: &str) {
-    let journal = server.get(&format!("/v1/runs/{id}/journal?limit=1000"));
+    let journal = server.get(&format!("/v1/runs/{id}/journal?limit=200"));
     let rows = journal.body["items"].as_array().unwrap_or_else(|| panic!("{journal:?}"));
     for (index, row) in rows.iter().enumerate() {
         assert_eq!(row["seq"].as_u64(), Some(index as u64 + 1), "the journal of {id} has a gap");
