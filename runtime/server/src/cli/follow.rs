@@ -66,7 +66,7 @@ pub(crate) async fn follow(
     let mut interrupts = 0;
     loop {
         tokio::select! {
-            followed = follower.to_the_end() => {
+            followed = follower.until_over() => {
                 followed?;
                 break;
             }
@@ -86,7 +86,7 @@ pub(crate) async fn follow(
 }
 
 impl Follower<'_> {
-    async fn to_the_end(&mut self) -> Result<(), Fault> {
+    async fn until_over(&mut self) -> Result<(), Fault> {
         let mut away = 0;
         loop {
             let before = self.last.clone();

@@ -55,7 +55,7 @@ pub fn print(value: u64, unit: Unit) -> String {
         Unit::Bytes => {
             let fitting = [("GiB", 1u64 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)]
                 .into_iter()
-                .find(|(_, bytes)| value >= *bytes && value % bytes == 0);
+                .find(|(_, bytes)| value >= *bytes && value.is_multiple_of(*bytes));
             match fitting {
                 Some((unit, bytes)) => format!("{}{unit}", value / bytes),
                 None => format!("{value}B"),

@@ -100,7 +100,10 @@ async fn submit(
     }
 }
 
-fn read(api: &Api, wish: &Json) -> Result<(WorkflowChoice, Json, Vec<(String, String)>), Problem> {
+/// What is to be run, its input and its labels.
+type Asked = (WorkflowChoice, Json, Vec<(String, String)>);
+
+fn read(api: &Api, wish: &Json) -> Result<Asked, Problem> {
     let mut members = Members::of(wish);
     let named = members.text("workflow").map(str::to_owned);
     let definition = members.get("definition").cloned();
