@@ -2,6 +2,7 @@
 //! what clients were told.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+#![allow(clippy::print_stdout, reason = "the figures of the report")]
 
 use heddle_tests::{Server, workflow};
 use serde_json::json;
@@ -36,7 +37,7 @@ struct Told {
 fn client(server: &Server, stop: &AtomicBool, told: &Told, name: &str) {
     while !stop.load(Ordering::Relaxed) {
         let n = told.next.fetch_add(1, Ordering::Relaxed);
-        let key = (n % 3 == 0).then(|| format!("{name}-{n}"));
+        let key = n.is_multiple_of(3).then(|| format!("{name}-{n}"));
         let body = json!({"workflow": "test/crash", "input": {"n": n}});
         let headers: Vec<(&str, &str)> = key.iter().map(|k| ("idempotency-key", k.as_str())).collect();
         told.posting.fetch_add(1, Ordering::SeqCst);
@@ -76,7 +77,7 @@ fn a_hundred_kills_lose_nothing() {
     assert_eq!(published.status, 201, "{published:?}");
     let (mut loaded, mut appending) = (0, 0);
     for cycle in 0..CYCLES {
-        let clients = if cycle % 10 == 0 { 1 } else { 8 };
+        let clients = if cycle.is_multiple_of(10) { 1 } else { 8 };
         let stop = AtomicBool::new(false);
         std::thread::scope(|scope| {
             for c in 0..clients {

@@ -1,6 +1,7 @@
 //! Hostile plugins in the real server, all in one process, beside a canary that must not notice.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+#![allow(clippy::print_stdout, reason = "the figures of the report")]
 
 use heddle_tests::{Server, workflow};
 use serde_json::{Value, json};
