@@ -1,5 +1,7 @@
 //! The server as its users meet it: over real sockets, and through what it prints.
 
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
 #[path = "server/support.rs"]
 mod support;
 
