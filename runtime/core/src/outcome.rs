@@ -12,7 +12,7 @@ pub enum PluginKind {
     Transform,
     /// Acts on the world within its grants.
     Tool,
-    /// Decides as it goes; its calls are recorded.
+    /// Decides as it goes. Its output is recorded; its calls are not yet, so an interrupted one begins again.
     Agent,
 }
 

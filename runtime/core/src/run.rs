@@ -27,7 +27,7 @@ pub mod view;
 
 use crate::id::{Digest, RunId};
 use crate::limits::Limits;
-use crate::outcome::{Failure, Outcome, Usage};
+use crate::outcome::{Failure, Usage};
 use crate::plan::Plan;
 use crate::time::Timestamp;
 use event::{Accepted, CacheVerdict, Event, Node, Payload, RunError};
@@ -77,16 +77,6 @@ pub enum Ended {
     },
     /// With a failure.
     Failed(Failure),
-}
-
-impl Ended {
-    /// The failure of an outcome that brought no output.
-    pub fn failure_of(outcome: &Outcome) -> Option<Failure> {
-        match outcome {
-            Outcome::Failed(failure) => Some(failure.clone()),
-            Outcome::Done(_) | Outcome::Continue(_) => None,
-        }
-    }
 }
 
 /// Something that the core owes the outside.

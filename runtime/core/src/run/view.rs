@@ -1,7 +1,6 @@
 //! What people are shown of a run: a bounded document of plain data, made from the state.
 
 use super::event::{CacheVerdict, CancelReason, Finish, Node, Payload, SkipReason};
-use super::scope::Values;
 use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
 use super::{Action, Run, Timer};
 use crate::id::{Digest, RunId};
@@ -331,10 +330,6 @@ impl Run {
             },
             _ => "it succeeded".to_owned(),
         }
-    }
-    /// The values that an output needs and that are not at hand: see [`Run::output_of`].
-    pub fn step_output(&self, step: u32, values: &Values) -> Option<Json> {
-        self.output_of(step, values).ok().map(Json::from_value)
     }
 }
 
