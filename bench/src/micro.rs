@@ -80,6 +80,7 @@ struct Echo {
 impl Echo {
     fn call(&self) -> impl Future<Output = AttemptEnd> + Send + use<> {
         self.host.call(Call {
+            begin: heddle_host::Begin::Apart,
             component: self.digest,
             kind: PluginKind::Tool,
             input: Json::trusted(ECHO_INPUT),

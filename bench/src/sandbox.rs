@@ -1,18 +1,14 @@
 //! A bare sandbox: wasmtime and nothing of ours around it. What a call costs here is what a call must cost.
 //!
-//! The settings are those of the host (`runtime/host/src/engine.rs`), from the same limits: pooling allocator, fuel,
-//! epoch, async. A comparison with less would flatter nobody but the bare side.
+//! The engine is the host's own, from the same limits: pooling allocator, fuel, epoch, async. A comparison with less
+//! would flatter nobody but the bare side.
 
 use anyhow::{Context as _, anyhow};
 use heddle_core::limits::Limits;
-use std::num::NonZeroUsize;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use wasmtime::component::{Component, Linker};
-use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, OperatorCost, PoolingAllocationConfig, Store,
-    WasmBacktraceDetails, WasmFeatures,
-};
+use wasmtime::{Engine, Store};
 
 #[allow(unreachable_pub, missing_debug_implementations, reason = "generated code")]
 mod tool {
@@ -69,7 +65,7 @@ impl Sandboxes {
     /// Compiles and links both, from the folder of built plugins.
     pub(crate) fn new(plugins: &Path) -> anyhow::Result<Sandboxes> {
         let limits = Limits::default();
-        let engine = Engine::new(&config(&limits)).map_err(wasmtime_fault)?;
+        let engine = heddle_host::guest_engine(&limits)?;
         let load = |name: &str| {
             let path = plugins.join(name);
             let bytes = std::fs::read(&path).with_context(|| {
@@ -128,69 +124,6 @@ fn linker(engine: &Engine, component: &Component) -> anyhow::Result<Linker<Began
         wasmtime::Result::Ok(linker)
     };
     link().map_err(wasmtime_fault)
-}
-
-fn config(limits: &Limits) -> Config {
-    let features = WasmFeatures::MUTABLE_GLOBAL
-        | WasmFeatures::SATURATING_FLOAT_TO_INT
-        | WasmFeatures::SIGN_EXTENSION
-        | WasmFeatures::REFERENCE_TYPES
-        | WasmFeatures::MULTI_VALUE
-        | WasmFeatures::BULK_MEMORY
-        | WasmFeatures::SIMD
-        | WasmFeatures::RELAXED_SIMD
-        | WasmFeatures::TAIL_CALL
-        | WasmFeatures::FLOATS
-        | WasmFeatures::EXTENDED_CONST
-        | WasmFeatures::COMPONENT_MODEL;
-    let mut prices = OperatorCost::new();
-    prices.variable.memory_grow_per_page = 255;
-    let stack = limits.wasm_stack_bytes as usize;
-    let mut config = Config::new();
-    config
-        .wasm_features(WasmFeatures::all(), false)
-        .wasm_features(features, true)
-        .concurrency_support(false)
-        .consume_fuel(true)
-        .operator_cost(prices)
-        .epoch_interruption(true)
-        .cranelift_nan_canonicalization(true)
-        .relaxed_simd_deterministic(true)
-        .memory_reservation(4 << 30)
-        .memory_guard_size(32 << 20)
-        .memory_may_move(false)
-        .memory_init_cow(true)
-        .max_wasm_stack(stack)
-        .async_stack_size(stack + 1536 * 1024)
-        .wasm_backtrace_max_frames(NonZeroUsize::new(20))
-        .wasm_backtrace_details(WasmBacktraceDetails::Disable)
-        .allocation_strategy(InstanceAllocationStrategy::Pooling(pool(limits)));
-    config
-}
-
-fn pool(limits: &Limits) -> PoolingAllocationConfig {
-    let sandboxes = limits.attempts_at_once + limits.compiles_at_once;
-    let count = |n: u64| u32::try_from(n).unwrap_or(u32::MAX);
-    let state_bytes = (1 << 20) + limits.functions as usize * 64;
-    let mut pool = PoolingAllocationConfig::new();
-    pool.total_component_instances(count(sandboxes))
-        .max_component_instance_size(state_bytes)
-        .max_core_instances_per_component(count(limits.core_instances))
-        .max_memories_per_component(count(limits.memories))
-        .max_tables_per_component(count(limits.tables))
-        .total_core_instances(count(sandboxes * limits.core_instances))
-        .total_memories(count(sandboxes * limits.memories))
-        .total_tables(count(sandboxes * limits.tables))
-        .total_stacks(count(sandboxes))
-        .max_core_instance_size(state_bytes)
-        .max_memories_per_module(count(limits.memories))
-        .max_tables_per_module(count(limits.tables))
-        .table_elements(limits.table_elements as usize)
-        .max_memory_size(limits.memory_bytes as usize)
-        .linear_memory_keep_resident(64 << 10)
-        .table_keep_resident(16 << 10)
-        .max_unused_warm_slots(count(sandboxes));
-    pool
 }
 
 /// Advances the epoch until the `Engine` is gone.

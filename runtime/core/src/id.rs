@@ -12,8 +12,16 @@ pub struct RunId(pub u128);
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let h = format!("{:032x}", self.0);
-        write!(f, "{}-{}-{}-{}-{}", &h[..8], &h[8..12], &h[12..16], &h[16..20], &h[20..])
+        let mut text = [b'-'; 36];
+        let mut at = 0;
+        for shift in (0..32).rev() {
+            if matches!(at, 8 | 13 | 18 | 23) {
+                at += 1;
+            }
+            text[at] = b"0123456789abcdef"[(self.0 >> (shift * 4)) as usize & 15];
+            at += 1;
+        }
+        f.write_str(std::str::from_utf8(&text).unwrap_or_default())
     }
 }
 impl fmt::Debug for RunId {

@@ -286,6 +286,10 @@ impl Run {
     pub fn take_changes(&mut self) -> Vec<Change> {
         std::mem::take(&mut self.changes)
     }
+    /// What has changed since [`Run::take_changes`], to look at.
+    pub fn changes(&self) -> &[Change] {
+        &self.changes
+    }
     /// How many events have been applied.
     pub fn events(&self) -> u64 {
         self.events

@@ -22,7 +22,21 @@ impl Timestamp {
         let (days, ms_of_day) = (self.0 / 86_400_000, self.0 % 86_400_000);
         let (y, m, d) = civil(days as i64);
         let (h, min) = (ms_of_day / 3_600_000, ms_of_day / 60_000 % 60);
-        format!("{y:04}-{m:02}-{d:02}T{h:02}:{min:02}:{:02}.{:03}Z", ms_of_day / 1000 % 60, ms_of_day % 1000)
+        let mut text = String::with_capacity(24);
+        let mut number = |n: u64, digits: u32, then: char| {
+            for place in (0..digits).rev() {
+                text.push(char::from(b'0' + (n / 10_u64.pow(place) % 10) as u8));
+            }
+            text.push(then);
+        };
+        number(y as u64, 4, '-');
+        number(m as u64, 2, '-');
+        number(d as u64, 2, 'T');
+        number(h, 2, ':');
+        number(min, 2, ':');
+        number(ms_of_day / 1000 % 60, 2, '.');
+        number(ms_of_day % 1000, 3, 'Z');
+        text
     }
 }
 

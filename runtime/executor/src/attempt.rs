@@ -1,7 +1,7 @@
 //! One attempt: the cache is asked, then a slot is taken, then the sandbox runs, and every end is a value.
 
 use crate::cache::{Found, Lookup};
-use crate::parts::Invocation;
+use crate::parts::{Begin, Invocation};
 use crate::reach::AttemptReach;
 use crate::shared::Shared;
 use crate::slots::Depth;
@@ -31,6 +31,7 @@ pub(crate) struct AttemptCall {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) input: Json,
     pub(crate) traceparent: Option<String>,
+    pub(crate) begin: Begin,
 }
 
 /// How it ended.
@@ -60,9 +61,9 @@ impl AttemptCall {
             Some(item) => format!("{}/{}/{item}", self.run, self.step().id),
         }
     }
-    fn seed(&self) -> [u8; 32] {
+    fn seed(&self, idempotency_key: &str) -> [u8; 32] {
         let mut hash = Sha256::new();
-        hash.update(self.idempotency_key());
+        hash.update(idempotency_key);
         hash.update(self.attempt.to_le_bytes());
         hash.finalize().into()
     }
@@ -194,6 +195,7 @@ pub(crate) async fn sandbox(
     let opened = shared.now();
     let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone()));
     let kind = pin.kind;
+    let idempotency_key = call.idempotency_key();
     let mut invocation = Invocation {
         plugin: pin,
         input: call.input.clone(),
@@ -204,11 +206,12 @@ pub(crate) async fn sandbox(
         step: step.id.clone(),
         item: call.node.item,
         attempt: call.attempt,
-        idempotency_key: call.idempotency_key(),
+        seed: call.seed(&idempotency_key),
+        idempotency_key,
         deadline: opened.plus_ms(limits.wall_ms),
         traceparent: call.traceparent.clone(),
-        seed: call.seed(),
         opened,
+        begin: call.begin,
         reach,
     };
     let mut usage = Usage::default();

@@ -10,30 +10,28 @@
 //! before the disk has it is for the gate to say. When the journal turns out to belong to somebody else, the driver
 //! drops everything it holds; whoever owns the journal goes on from there.
 
-use crate::attempt::{self, AttemptCall, AttemptResult};
-use crate::bus::Told;
+mod append;
+mod outside;
+mod work;
+
+use crate::attempt::AttemptResult;
 use crate::read::RunDetail;
 use crate::shared::{Active, Shared};
 use crate::snapshot::Snapshot;
-use crate::telemetry as t;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt};
-use heddle_core::id::{Digest, RunId};
+use heddle_core::id::RunId;
 use heddle_core::journal::Gate;
 use heddle_core::json::Json;
-use heddle_core::run::event::{Batch, CacheVerdict, Event, Node, Payload};
-use heddle_core::run::public::public_events;
+use heddle_core::run::event::{Batch, Event, Node};
 use heddle_core::run::scope::Values;
-use heddle_core::run::{Action, Change, Ended, IllegalEvent, Input, Run, Settled, Timer};
+use heddle_core::run::{Action, IllegalEvent, Input, Run, Settled, Timer};
 use heddle_core::time::Timestamp;
-use heddle_store::{
-    Append, AppendFault, Blob, CacheRow, CachedOutput, IndexChange, RunRow, RunStatus, StoreFault,
-};
-use metrics::{counter, histogram};
+use heddle_store::{AppendFault, Blob, CacheRow, IndexChange, RunStatus, StoreFault};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// What others may tell a driver.
@@ -182,6 +180,8 @@ impl Driver {
                 self.timers.insert((at, timer));
             }
         }
+        // Nobody can have sent anything to a run that nobody has heard of.
+        let unheard = opening.is_some();
         let (events, index) = match opening {
             Some((events, opening)) => {
                 for blob in &opening.blobs {
@@ -195,7 +195,9 @@ impl Driver {
             None => (Vec::new(), None),
         };
         self.settle(vec![Input::Taken], events, index).await?;
-        self.read_inbox().await?;
+        if !unheard {
+            self.read_inbox().await?;
+        }
         loop {
             if self.run.is_finished() && self.appends.is_empty() {
                 return Ok(Exit::Finished);
@@ -271,52 +273,6 @@ impl Driver {
         }
     }
 
-    /// An attempt's end as the core takes it; the output goes where its size says.
-    fn ended(&mut self, result: AttemptResult) -> Input {
-        let AttemptResult { node, attempt, outcome, usage, cache, keep } = result;
-        self.handles.remove(&(node, attempt));
-        let end = match outcome {
-            Err(failure) => Ended::Failed(failure),
-            Ok(output) => {
-                let fresh = !matches!(cache, CacheVerdict::Hit { .. });
-                let payload = self.payload(&output, fresh);
-                if let Some((key, expires)) = keep {
-                    self.cache.push(self.cache_row(key, expires, &payload));
-                }
-                Ended::Done { output: payload, cache }
-            }
-        };
-        Input::AttemptEnded { node, attempt, end, usage }
-    }
-    fn payload(&mut self, output: &Json, fresh: bool) -> Payload {
-        let limits = &self.shared.limits;
-        let most = if self.inline < limits.run_inline_bytes {
-            limits.inline_bytes
-        } else {
-            limits.inline_bytes.min(1024)
-        };
-        if output.size() as u64 <= most {
-            self.inline += output.size() as u64;
-            return Payload::Inline(output.clone());
-        }
-        let digest = output.digest();
-        self.values.insert(digest, output.clone());
-        // What came from the cache by digest is among the values already; what was inline there may not be.
-        if fresh || output.size() as u64 <= self.shared.limits.inline_bytes {
-            self.blobs.push(Blob { digest, bytes: output.text().as_bytes().into() });
-        }
-        Payload::Stored { digest, size: output.size() as u64 }
-    }
-    fn cache_row(&self, key: Digest, expires: Option<Timestamp>, payload: &Payload) -> CacheRow {
-        let output = match payload {
-            Payload::Stored { digest, size } => CachedOutput::Stored { digest: *digest, size: *size },
-            Payload::Inline(json) => CachedOutput::Inline(json.clone()),
-            Payload::Derived => CachedOutput::Inline(Json::null()),
-        };
-        let tenant = self.run.accepted().map(|a| a.tenant.clone()).unwrap_or_default();
-        CacheRow { key, tenant, output, stored: self.shared.now(), expires, source_run: self.run.id }
-    }
-
     /// Decides what these inputs mean, hands the facts over, and begins what they allow.
     async fn settle(
         &mut self,
@@ -352,206 +308,6 @@ impl Driver {
         self.act().await
     }
 
-    fn hand_over(&mut self, now: Timestamp, events: Vec<Event>, index: Option<IndexChange>) {
-        let index = match index {
-            Some(IndexChange::Create(row)) => IndexChange::Create(self.opening_row(row, now)),
-            Some(change) => change,
-            None => self.index_change(now),
-        };
-        let batch = Batch { at: now, events };
-        let expected = self.gate.decided();
-        let seq = self.gate.handed_over();
-        self.untold.push_back((seq, batch.clone()));
-        let since = Instant::now();
-        let answer = self.shared.store.append(Append {
-            run: self.run.id,
-            epoch: self.shared.epoch(),
-            expected,
-            batch,
-            index,
-            blobs: std::mem::take(&mut self.blobs),
-            cache: std::mem::take(&mut self.cache),
-            consumed: std::mem::take(&mut self.consumed),
-            idempotency: None,
-        });
-        counter!(t::APPENDS).increment(1);
-        self.appends.push_back(
-            async move {
-                let result = answer.await;
-                histogram!(t::APPEND_SECONDS).record(since.elapsed());
-                (seq, result)
-            }
-            .boxed(),
-        );
-    }
-    /// The index row of a run that may have ended within its first append.
-    fn opening_row(&self, mut row: Box<RunRow>, now: Timestamp) -> Box<RunRow> {
-        if let Some(finish) = self.run.finish() {
-            (row.status, row.finished) = (RunStatus::from(finish), Some(now));
-        }
-        row
-    }
-    fn index_change(&mut self, now: Timestamp) -> IndexChange {
-        match self.run.finish() {
-            Some(finish) => {
-                IndexChange::Update { status: RunStatus::from(finish), due: None, finished: Some(now) }
-            }
-            None if self.index == RunStatus::Running => IndexChange::None,
-            None => {
-                self.index = RunStatus::Running;
-                IndexChange::Update { status: RunStatus::Running, due: None, finished: None }
-            }
-        }
-    }
-
-    /// Does what is newly owed, and stops what is no longer wanted.
-    async fn act(&mut self) -> Result<(), Exit> {
-        for change in self.run.take_changes() {
-            match change {
-                Change::Owed(Action::Wake { timer, at }) => drop(self.timers.insert((at, timer))),
-                Change::Dropped(Action::Wake { timer, at }) => drop(self.timers.remove(&(at, timer))),
-                Change::Owed(Action::Invoke { node, attempt }) => {
-                    let nature = self.snapshot.plan.nature_of(node.step);
-                    if let Some((node, attempt)) = self.gate.ask(nature, (node, attempt)) {
-                        self.begin(node, attempt).await?;
-                    }
-                }
-                Change::Dropped(Action::Invoke { node, attempt }) => {
-                    self.gate.retain(|held| *held != (node, attempt));
-                    if let Some(handle) = self.handles.remove(&(node, attempt)) {
-                        handle.abort();
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn begin(&mut self, node: Node, attempt: u32) -> Result<(), Exit> {
-        if self.draining || !self.run.pending().contains(&Action::Invoke { node, attempt }) {
-            return Ok(());
-        }
-        let needs = self.run.needs_for(node, &self.values);
-        self.fetch(&needs).await?;
-        let (tenant, traceparent) =
-            self.run.accepted().map(|a| (a.tenant.clone(), a.traceparent.clone())).unwrap_or_default();
-        let future: BoxFuture<'static, AttemptResult> = match self.run.input_of(node, &self.values) {
-            Err(failure) => {
-                let result = AttemptResult {
-                    node,
-                    attempt,
-                    outcome: Err(failure),
-                    usage: Default::default(),
-                    cache: CacheVerdict::Off,
-                    keep: None,
-                };
-                std::future::ready(result).boxed()
-            }
-            Ok(input) => {
-                let call = AttemptCall {
-                    tenant,
-                    run: self.run.id,
-                    node,
-                    attempt,
-                    snapshot: self.snapshot.clone(),
-                    input,
-                    traceparent,
-                };
-                match attempt::from_memory(&self.shared, &call) {
-                    Some(result) => std::future::ready(result).boxed(),
-                    None => attempt::run(self.shared.clone(), call).boxed(),
-                }
-            }
-        };
-        let (handle, registration) = AbortHandle::new_pair();
-        self.handles.insert((node, attempt), handle);
-        self.attempts.push(Abortable::new(future, registration));
-        if attempt > 1 {
-            counter!(t::RETRIES).increment(1);
-        }
-        Ok(())
-    }
-
-    async fn fetch(&mut self, digests: &[Digest]) -> Result<(), Exit> {
-        // What is not committed yet cannot be fetched again.
-        if !digests.is_empty() && self.appends.is_empty() && self.values.size() > VALUES_BYTES {
-            self.values.clear();
-        }
-        for digest in digests {
-            let damaged = |why: &str| {
-                Exit::Unreadable(StoreFault::Damaged { what: format!("value {digest}"), why: why.to_owned() })
-            };
-            let bytes = self
-                .shared
-                .store
-                .blob(*digest)
-                .await
-                .map_err(Exit::Unreadable)?
-                .ok_or_else(|| damaged("it is missing"))?;
-            let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is not text"))?;
-            self.values.insert(*digest, Json::trusted(text));
-        }
-        Ok(())
-    }
-
-    /// Takes the messages of the run's inbox into one append.
-    async fn read_inbox(&mut self) -> Result<(), Exit> {
-        let messages = self.shared.store.inbox(self.run.id).await.map_err(Exit::Unreadable)?;
-        if messages.is_empty() || self.run.is_finished() {
-            return Ok(());
-        }
-        let mut inputs = Vec::new();
-        for message in &messages {
-            match crate::inbox::input_of(&message.body) {
-                Some(input) => inputs.push(input),
-                None => {
-                    tracing::error!(run = %self.run.id, message = message.id, "a message of the inbox cannot be read; it is dropped")
-                }
-            }
-            self.consumed.push(message.id);
-        }
-        self.settle(inputs, Vec::new(), None).await
-    }
-
-    async fn committed(&mut self, seq: u64, result: Result<u64, AppendFault>) -> Result<(), Exit> {
-        if let Err(fault) = result {
-            return Err(Exit::Lost(fault));
-        }
-        let free = self.gate.committed(seq);
-        if let Some(accepted) = self.accepted.take() {
-            let _ = accepted.send(Ok(()));
-        }
-        while self.untold.front().is_some_and(|(s, _)| *s <= seq) {
-            if let Some((seq, batch)) = self.untold.pop_front() {
-                self.tell(seq, &batch);
-            }
-        }
-        for (node, attempt) in free {
-            self.begin(node, attempt).await?;
-        }
-        Ok(())
-    }
-
-    fn tell(&mut self, seq: u64, batch: &Batch) {
-        for event in &batch.events {
-            if let Some(status) = ending(event) {
-                counter!(t::STEPS_FINISHED, "status" => status).increment(1);
-            }
-        }
-        if self.shared.bus.is_heard(self.run.id) {
-            let events = public_events(seq, batch, &self.snapshot.plan);
-            self.shared.bus.tell(self.run.id, Told::Committed(Arc::new(events)));
-        }
-        if matches!(batch.events.last(), Some(Event::RunFinished { .. })) {
-            let view = self.run.view();
-            let took = batch.at.since_ms(view.created_at);
-            counter!(t::RUNS_FINISHED, "status" => view.status).increment(1);
-            histogram!(t::RUN_SECONDS, "status" => view.status).record(took as f64 / 1000.0);
-            self.shared.note_pace(self.snapshot.plan.digest, took);
-            self.done.send_replace(Some(Arc::new(RunDetail::new(view, self.snapshot.clone(), None))));
-        }
-    }
-
     /// Whether the driver may go although the run has not ended: it waits for a time, or the node stops.
     async fn may_leave(&mut self) -> Result<Option<Exit>, Exit> {
         if self.run.is_finished() || !self.attempts.is_empty() || !self.appends.is_empty() {
@@ -583,17 +339,5 @@ impl Driver {
 
     pub(crate) fn run_id(&self) -> RunId {
         self.run.id
-    }
-}
-
-/// The status with which this event ends a step or an item, if it does.
-fn ending(event: &Event) -> Option<&'static str> {
-    match event {
-        Event::StepSucceeded { output: Payload::Derived, .. } => None,
-        Event::StepSucceeded { .. } => Some("succeeded"),
-        Event::StepFailed { .. } => Some("failed"),
-        Event::StepSkipped { .. } => Some("skipped"),
-        Event::StepCancelled { .. } => Some("cancelled"),
-        _ => None,
     }
 }

@@ -99,8 +99,19 @@ pub struct Invocation {
     pub seed: [u8; 32],
     /// When the attempt opened: an agent's clock.
     pub opened: Timestamp,
+    /// Where it may begin.
+    pub begin: Begin,
     /// What the guest may reach.
     pub reach: Arc<dyn Reach>,
+}
+
+/// Where an attempt may begin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Begin {
+    /// On the thread that asks, for a moment, if the plugin is known to be quick: nothing else of the run waits.
+    Here,
+    /// Elsewhere, so that whoever asks can begin others.
+    Apart,
 }
 
 impl fmt::Debug for Invocation {

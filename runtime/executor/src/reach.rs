@@ -3,7 +3,7 @@
 
 use crate::attempt::{AttemptCall, sandbox};
 use crate::bus::Told;
-use crate::parts::{LogLevel, Reach};
+use crate::parts::{Begin, LogLevel, Reach};
 use crate::shared::Shared;
 use crate::slots::Depth;
 use futures_util::FutureExt;
@@ -83,7 +83,7 @@ impl Reach for AttemptReach {
             return async { Err(Failure::new(FailureKind::HostcallLimit, message)) }.boxed();
         }
         let (shared, at_once) = (self.shared.clone(), self.at_once.clone());
-        let call = AttemptCall { input, ..self.call.clone() };
+        let call = AttemptCall { input, begin: Begin::Apart, ..self.call.clone() };
         async move {
             let _turn = at_once.acquire().await.ok();
             let AttemptEnd { outcome, .. } = sandbox(&shared, &call, granted.pin, Depth::Nested).await;

@@ -129,10 +129,14 @@ impl Shared {
     }
     pub(crate) fn deactivate(&self, run: RunId) {
         let mut map = self.active.lock().unwrap_or_else(PoisonError::into_inner);
+        let was_full = map.len() as u64 >= self.limits.runs_active;
         map.remove(&run);
         gauge!(t::RUNS_ACTIVE).set(map.len() as f64);
         drop(map);
-        self.wake_claim.notify_one();
+        // Somebody may have waited for the room. The question costs a write, so it is not asked without a reason.
+        if was_full || self.queued.load(Ordering::Relaxed) > 0 {
+            self.wake_claim.notify_one();
+        }
     }
     pub(crate) fn active(&self, run: RunId) -> Option<Active> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()

@@ -17,6 +17,7 @@ use heddle_core::schema::Mismatch;
 use heddle_core::time::Timestamp;
 use heddle_store::{
     Append, AppendFault, Blob, IdempotencyClaim, IndexChange, RunRow, RunStatus, SameRequest, StoreFault,
+    Urgency,
 };
 use metrics::counter;
 use std::sync::Arc;
@@ -276,6 +277,7 @@ async fn record_first(
         cache: Vec::new(),
         consumed: Vec::new(),
         idempotency,
+        urgency: Urgency::Now,
     };
     match shared.store.append(append).await {
         Ok(_) => {

@@ -26,7 +26,9 @@ pub(crate) fn spawn(shared: Arc<Shared>, driver: Driver, opening: Option<(Vec<Ev
     let run = driver.run_id();
     tokio::spawn(async move {
         match driver.drive(opening).await {
-            Exit::Finished | Exit::Parked | Exit::Drained => {}
+            Exit::Finished | Exit::Drained => {}
+            // A message may have come while it was on its way out.
+            Exit::Parked => shared.wake_claim.notify_one(),
             Exit::Lost(fault) => {
                 tracing::warn!(%run, %fault, "the run is driven elsewhere, or the store is gone; its driver stops")
             }
@@ -37,7 +39,6 @@ pub(crate) fn spawn(shared: Arc<Shared>, driver: Driver, opening: Option<(Vec<Ev
                 tracing::error!(%run, %fault, "the journal contradicts the plan; the run stays as it is: `heddle doctor`")
             }
         }
-        drop(shared);
     });
 }
 

@@ -5,6 +5,7 @@
 //! and dropped whatever happened. Dropping the call's future aborts that work; wasmtime may panic when a suspended
 //! guest is dropped, so the panic is caught where the work is joined, and becomes `internal`.
 
+use crate::begin::Begin;
 use crate::bindings::Segment;
 use crate::classify::classify;
 use crate::component::{Linked, Ready};
@@ -36,6 +37,8 @@ pub struct Call {
     pub limits: AttemptLimits,
     /// Who is being run.
     pub scope: CallScope,
+    /// On which thread it may begin.
+    pub begin: Begin,
     /// What its imports ask of the rest.
     pub host_calls: Arc<dyn HostCalls>,
 }
@@ -102,6 +105,7 @@ pub(crate) async fn run(node: Arc<Node>, call: Call) -> AttemptEnd {
         enter(&ready, store, &call.input, call.state.as_ref()).await
     });
     let (end, usage) = ended.await;
+    ready.quickness.note(usage.wall_us);
     let outcome = match end {
         Ok(Ok(Produced::Output(text))) => output::read(&text, output_bytes, Some(&ready.output_schema))
             .map_or_else(Outcome::Failed, Outcome::Done),

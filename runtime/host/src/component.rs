@@ -1,5 +1,6 @@
 //! A component in memory, ready to be called: machine code linked for its kind, and what it said of itself.
 
+use crate::begin::Quickness;
 use crate::bindings::{Agent, AgentPre, Tool, ToolPre, Transform, TransformPre};
 use crate::capability::Linkers;
 use crate::describe::Said;
@@ -28,6 +29,7 @@ pub(crate) struct Ready {
     pub(crate) output_schema: Schema,
     /// Bytes of machine code, for the bound on what is kept in memory.
     pub(crate) code_bytes: usize,
+    pub(crate) quickness: Quickness,
 }
 
 impl Linked {

@@ -100,6 +100,14 @@ fn base(shape: Shape) -> Config {
     config
 }
 
+/// The engine that runs guests, by itself: for whoever measures what it costs without a host around it.
+///
+/// # Errors
+/// When the limits need more address space than there is, or wasmtime refuses its configuration.
+pub fn guest_engine(limits: &Limits) -> Result<Engine, HostFault> {
+    running(limits)
+}
+
 /// The engine that runs guests.
 pub(crate) fn running(limits: &Limits) -> Result<Engine, HostFault> {
     let mut config = base(Shape::of(limits)?);

@@ -1,5 +1,6 @@
 //! The host: one handle to everything that knows a component.
 
+use crate::begin::{Attempt, Begin, First, first_slice, panicked};
 use crate::call::{self, Call};
 use crate::capability::linkers;
 use crate::compile::Compilers;
@@ -118,12 +119,17 @@ impl Host {
     pub fn call(&self, call: Call) -> impl Future<Output = AttemptEnd> + Send + use<> {
         let (node, threads) = (self.node.clone(), self.threads.clone());
         async move {
-            match threads.run(call::run(node, call)).await {
+            let here = call.begin == Begin::Here && node.components.is_quick(call.component);
+            let mut attempt: Attempt = Box::pin(call::run(node, call));
+            if here {
+                attempt = match first_slice(attempt).await {
+                    First::Ended(end) => return end,
+                    First::Open(attempt) => attempt,
+                };
+            }
+            match threads.run(attempt).await {
                 Ok(end) => end,
-                Err(fault) if fault.is_panic() => {
-                    tracing::error!(%fault, "an attempt panicked in the host; its sandbox was discarded");
-                    AttemptEnd::failed(FailureKind::Internal, "the host failed while it ran this attempt")
-                }
+                Err(fault) if fault.is_panic() => panicked(),
                 Err(_) => AttemptEnd::failed(FailureKind::Interrupted, "the host is shutting down"),
             }
         }

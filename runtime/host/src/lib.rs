@@ -16,6 +16,7 @@
 
 #![cfg_attr(test, allow(clippy::unwrap_used, reason = "tests"))]
 
+mod begin;
 mod bindings;
 mod call;
 mod capability;
@@ -41,9 +42,11 @@ pub mod testkit;
 mod threads;
 mod wall;
 
+pub use begin::Begin;
 pub use call::{Call, CallScope};
 pub use compile::child::compile_child_main;
 pub use config::{Compiler, ComponentSource, HostConfig, HostFault, NoComponents};
+pub use engine::guest_engine;
 pub use fault::ComponentFault;
 pub use host::{Gauges, Host, Loaded};
 pub use host_calls::{HostCalls, LogLevel, NoHostCalls, Progress, ToolAnswer, ToolInfo};

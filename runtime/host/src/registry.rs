@@ -2,6 +2,7 @@
 //! verified file, or from its bytes and the compiler, in this order. Whoever asks while it is on its way waits for the
 //! same one instead of making another.
 
+use crate::begin::Quickness;
 use crate::call::{CallScope, in_sandbox};
 use crate::capability::Linkers;
 use crate::compile::Compilers;
@@ -62,6 +63,11 @@ impl Components {
             Some(ready) => Ok(ready),
             None => self.fetch(digest, None).await,
         }
+    }
+
+    /// Whether it is in memory and its attempts have been quick lately.
+    pub(crate) fn is_quick(&self, digest: Digest) -> bool {
+        self.ready.get(&digest).is_some_and(|ready| ready.quickness.is_quick())
     }
 
     /// A component whose bytes are at hand and were inspected.
@@ -177,6 +183,7 @@ async fn describe(node: &Node, linked: Linked, code_bytes: usize) -> Result<Read
         linked,
         metadata,
         code_bytes,
+        quickness: Quickness::default(),
     })
 }
 

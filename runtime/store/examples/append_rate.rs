@@ -53,6 +53,7 @@ fn append(run: RunId, epoch: u64, expected: u64, last: u64, output: &Json) -> Ap
         cache: vec![],
         consumed: vec![],
         idempotency: None,
+        urgency: Urgency::Now,
     }
 }
 

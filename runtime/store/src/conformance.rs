@@ -102,6 +102,7 @@ impl<B: Backend> Setup<B> {
             cache: vec![],
             consumed: vec![],
             idempotency: None,
+            urgency: Urgency::Now,
         }
     }
     /// An append of one small fact.
@@ -171,7 +172,7 @@ pub fn blob(bytes: usize, fill: u8) -> Blob {
 macro_rules! conformance_tests {
     ($open:expr) => {
         $crate::conformance_tests!(@ $open, appends:
-            rows_are_numbered_without_gaps facts_come_back_as_written a_conflict_writes_nothing
+            rows_are_numbered_without_gaps lingering_appends_are_committed_too facts_come_back_as_written a_conflict_writes_nothing
             a_refused_append_poisons_those_behind_it an_ended_lease_is_fenced a_run_is_taken_over
             an_idempotency_key_is_one_run an_idempotency_key_ends many_appends_at_once two_drivers_never_both_win
             a_journal_is_read_in_pages a_damaged_row_is_found);

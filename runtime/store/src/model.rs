@@ -143,7 +143,21 @@ pub struct Append {
     pub consumed: Vec<u64>,
     /// For an acceptance: the idempotency key to claim.
     pub idempotency: Option<IdempotencyClaim>,
+    /// Whether somebody waits for it to be on disk.
+    pub urgency: Urgency,
 }
+
+/// How soon an append has to be on disk. The order of a run's appends never depends on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Urgency {
+    /// Somebody waits: a caller, or an effect that this append allows.
+    Now,
+    /// Nobody waits. A store may keep it for [`LINGER`] so that it shares a flush with what comes after it.
+    Later,
+}
+
+/// The longest that an append is kept from the disk for company's sake.
+pub const LINGER: std::time::Duration = std::time::Duration::from_millis(10);
 
 /// What an append does to the index row.
 #[derive(Clone, Debug, PartialEq)]

@@ -270,6 +270,10 @@ impl RunStore for SqliteStore {
 
     fn append(&self, append: Append) -> BoxFuture<'static, Result<u64, AppendFault>> {
         let run = append.run;
+        let lane = match append.urgency {
+            Urgency::Now => Lane::First,
+            Urgency::Later => Lane::Lingering,
+        };
         let (prepared, files) = match Prepared::new(append) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -284,7 +288,7 @@ impl RunStore for SqliteStore {
             Ok(result)
         });
         if files.is_empty() {
-            self.0.handover.put(run, operation);
+            self.0.handover.put(run, lane, operation);
         } else {
             let place = self.0.handover.hold(run, operation);
             let handover = self.0.handover.clone();

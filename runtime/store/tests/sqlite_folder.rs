@@ -248,3 +248,19 @@ async fn retention_leaves_nothing_behind() {
     let left: usize = files.map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count()).sum();
     assert_eq!(left, 0, "files of values");
 }
+
+#[tokio::test]
+async fn what_nobody_waits_for_shares_a_flush() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Setup::new(open(folder.path()).unwrap()).await;
+    node.accept(run(1), RunStatus::Running).await;
+    let commits = async || node.store().report(ReportDepth::Quick).await.unwrap().commits;
+    let before = commits().await;
+    let lingering = |expected| Append { urgency: Urgency::Later, ..node.step(run(1), expected) };
+    let mut queued: Vec<_> = (1..=60).map(|expected| node.store().append(lingering(expected))).collect();
+    queued.push(node.store().append(node.step(run(1), 61)));
+    assert!(join_all(queued).await.iter().all(Result::is_ok));
+    // One, unless this thread was kept from queueing for longer than a row lingers.
+    let flushes = commits().await - before;
+    assert!(flushes <= 6, "61 rows took {flushes} flushes");
+}

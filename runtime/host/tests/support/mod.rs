@@ -75,6 +75,7 @@ impl Bench {
     }
     pub fn call(&self, loaded: &Loaded, input: &str) -> Call {
         Call {
+            begin: heddle_host::Begin::Apart,
             component: loaded.inspection.digest,
             kind: loaded.inspection.kind,
             input: Json::parse(input.as_bytes()).unwrap(),

@@ -4,7 +4,7 @@
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::AttemptEnd;
-use heddle_executor::{Clock as _, Invocation, Invoker, LogLevel, Reach, SystemClock};
+use heddle_executor::{Begin, Clock as _, Invocation, Invoker, LogLevel, Reach, SystemClock};
 use heddle_host::{Call, CallScope, Host, HostCalls, Progress, ToolAnswer, ToolInfo};
 use std::sync::Arc;
 
@@ -20,6 +20,10 @@ impl Invoker for Sandbox {
             input: invocation.input,
             state: invocation.state,
             limits: invocation.limits,
+            begin: match invocation.begin {
+                Begin::Here => heddle_host::Begin::Here,
+                Begin::Apart => heddle_host::Begin::Apart,
+            },
             scope: CallScope {
                 tenant: invocation.tenant,
                 run: invocation.run,

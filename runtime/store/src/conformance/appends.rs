@@ -13,6 +13,19 @@ pub async fn rows_are_numbered_without_gaps(backend: impl Backend) {
     assert_eq!(node.seqs(run(1)).await, (1..=41).collect::<Vec<_>>());
 }
 
+/// Appends for which nobody waits are committed like the others, in their order, whether somebody comes or not.
+pub async fn lingering_appends_are_committed_too(backend: impl Backend) {
+    let node = Setup::new(backend).await;
+    node.accept(run(1), RunStatus::Running).await;
+    let lingering = |expected| Append { urgency: Urgency::Later, ..node.step(run(1), expected) };
+    let alone: Vec<_> = (1..=20).map(|expected| node.store().append(lingering(expected))).collect();
+    assert_eq!(join_all(alone).await, (2..=21).map(Ok).collect::<Vec<_>>());
+    let mut queued: Vec<_> = (21..=40).map(|expected| node.store().append(lingering(expected))).collect();
+    queued.push(node.store().append(node.step(run(1), 41)));
+    queued.extend((42..=700).map(|expected| node.store().append(lingering(expected))));
+    assert_eq!(join_all(queued).await, (22..=701).map(Ok).collect::<Vec<_>>());
+}
+
 /// What is read is what was written, numbers by their text.
 pub async fn facts_come_back_as_written(backend: impl Backend) {
     let node = Setup::new(backend).await;

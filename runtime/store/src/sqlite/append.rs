@@ -52,7 +52,8 @@ pub(super) fn split(blobs: Vec<Blob>) -> (Vec<Value>, Vec<Blob>) {
 impl Prepared {
     /// Encodes the facts. Gives the values that must be on disk as files before this may be written, too.
     pub(super) fn new(append: Append) -> Result<(Prepared, Vec<Blob>), serde_json::Error> {
-        let Append { run, epoch, expected, batch, index, blobs, cache, consumed, idempotency } = append;
+        let Append { run, epoch, expected, batch, index, blobs, cache, consumed, idempotency, urgency: _ } =
+            append;
         let coded = row::encode(run, expected + 1, &batch)?;
         let mut references = row::references(&batch);
         references.extend(blobs.iter().map(|blob| blob.digest));

@@ -38,13 +38,13 @@ impl Handover {
         self.runs.lock().unwrap_or_else(PoisonError::into_inner)
     }
     /// Puts an append in line that has no files.
-    pub(super) fn put(&self, run: RunId, operation: Operation) {
+    pub(super) fn put(&self, run: RunId, lane: Lane, operation: Operation) {
         if self.held_up.load(Ordering::Acquire) == 0 {
-            return self.line.put(Lane::First, operation);
+            return self.line.put(lane, operation);
         }
         match self.lock().get_mut(&run) {
             Some(behind) => behind.push_back(Slot { files: Arc::new(()), operation, written: true }),
-            None => self.line.put(Lane::First, operation),
+            None => self.line.put(lane, operation),
         }
     }
     /// Keeps the place of an append until [`Handover::written`].

@@ -1,9 +1,15 @@
 //! The line before the writer: where a call takes its place, in the order of the calls. Appends and other writes
 //! stand in front; upkeep (retention) gets its turn when nobody else waits.
+//!
+//! An append for which nobody waits stands in the same line, and alone it does not make the writer begin: it goes with
+//! the next operation that does, or when it has lingered long enough. So ten steps of pure work cost one flush, and
+//! the order of the line stays what it is.
 
 use super::writer::Operation;
+use crate::model::LINGER;
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Operations that may wait. The executor never comes near: it drives at most 1,000 runs by default, each at most 256
 /// events ahead of the disk. The bound is there so that a fault elsewhere cannot fill the memory from here.
@@ -17,6 +23,8 @@ pub(super) const MAX_BATCH: usize = 256;
 pub(super) enum Lane {
     /// Somebody waits for the answer.
     First,
+    /// In the same line, and nobody waits for the answer yet.
+    Lingering,
     /// When nothing else is to be done.
     Upkeep,
 }
@@ -35,6 +43,8 @@ pub(super) struct Line {
 struct State {
     first: VecDeque<Operation>,
     upkeep: VecDeque<Operation>,
+    /// Since when there is something in front, all of it lingering; `None` when somebody waits for one of them.
+    lingering: Option<Instant>,
     /// Nothing more is taken in.
     closed: bool,
     /// The writer must not begin a transaction.
@@ -54,11 +64,24 @@ impl Line {
         if state.closed || state.first.len() >= MAX_WAITING {
             return;
         }
+        // What a writer at rest does not have to know: one more that lingers behind another.
+        let mut matters = true;
         match lane {
-            Lane::First => state.first.push_back(operation),
+            Lane::First => {
+                state.first.push_back(operation);
+                state.lingering = None;
+            }
+            Lane::Lingering => {
+                match (state.first.is_empty(), state.lingering) {
+                    (true, _) => state.lingering = Some(Instant::now()),
+                    (false, Some(_)) => matters = state.first.len() + 1 >= MAX_BATCH,
+                    (false, None) => {}
+                }
+                state.first.push_back(operation);
+            }
             Lane::Upkeep => state.upkeep.push_back(operation),
         }
-        if state.resting {
+        if state.resting && matters {
             self.turn.notify_one();
         }
     }
@@ -68,21 +91,28 @@ impl Line {
     pub(super) fn wait(&self, into: &mut VecDeque<Operation>) -> bool {
         let mut state = self.lock();
         loop {
+            let mut patience = None;
             if !state.paused {
-                take(&mut state.first, into, MAX_BATCH);
-                if into.is_empty() {
-                    take(&mut state.upkeep, into, 1);
-                }
-                if !into.is_empty() {
-                    return true;
-                }
-                if state.closed {
-                    return false;
+                patience = state.patience();
+                if patience.is_none() {
+                    state.take_first(into, MAX_BATCH);
+                    if into.is_empty() {
+                        take(&mut state.upkeep, into, 1);
+                    }
+                    if !into.is_empty() {
+                        return true;
+                    }
+                    if state.closed {
+                        return false;
+                    }
                 }
             }
             state.resting = true;
             self.rest.notify_all();
-            state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
+            state = match patience {
+                None => self.turn.wait(state).unwrap_or_else(PoisonError::into_inner),
+                Some(most) => self.turn.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0,
+            };
             state.resting = false;
         }
     }
@@ -92,7 +122,7 @@ impl Line {
     pub(super) fn more(&self, into: &mut VecDeque<Operation>, room: usize) -> bool {
         let mut state = self.lock();
         if !state.paused {
-            take(&mut state.first, into, room);
+            state.take_first(into, room);
         }
         !into.is_empty()
     }
@@ -132,6 +162,19 @@ impl Line {
     pub(super) fn waiting(&self) -> u64 {
         let state = self.lock();
         (state.first.len() + state.upkeep.len()) as u64
+    }
+}
+
+impl State {
+    /// How much longer what is in front may linger; `None` when the writer is to begin, or there is nothing.
+    fn patience(&self) -> Option<Duration> {
+        let since = self.lingering.filter(|_| !self.closed && self.first.len() < MAX_BATCH)?;
+        LINGER.checked_sub(since.elapsed()).filter(|left| !left.is_zero())
+    }
+    fn take_first(&mut self, into: &mut VecDeque<Operation>, room: usize) {
+        take(&mut self.first, into, room);
+        // What is left over has waited long enough.
+        self.lingering = None;
     }
 }
 

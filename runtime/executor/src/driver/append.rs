@@ -1,0 +1,115 @@
+//! What a driver hands to the store: facts in rows, with the values, cache entries and index changes that belong to them.
+
+use super::Driver;
+use crate::telemetry as t;
+use futures_util::FutureExt;
+use heddle_core::id::Digest;
+use heddle_core::journal::Nature;
+use heddle_core::json::Json;
+use heddle_core::run::event::{Batch, Event, Payload};
+use heddle_core::run::{Action, Change};
+use heddle_core::time::Timestamp;
+use heddle_store::{Append, Blob, CacheRow, CachedOutput, IndexChange, RunRow, RunStatus, Urgency};
+use metrics::{counter, histogram};
+use std::time::Instant;
+
+impl Driver {
+    pub(super) fn payload(&mut self, output: &Json, fresh: bool) -> Payload {
+        let limits = &self.shared.limits;
+        let most = if self.inline < limits.run_inline_bytes {
+            limits.inline_bytes
+        } else {
+            limits.inline_bytes.min(1024)
+        };
+        if output.size() as u64 <= most {
+            self.inline += output.size() as u64;
+            return Payload::Inline(output.clone());
+        }
+        let digest = output.digest();
+        self.values.insert(digest, output.clone());
+        // What came from the cache by digest is among the values already; what was inline there may not be.
+        if fresh || output.size() as u64 <= self.shared.limits.inline_bytes {
+            self.blobs.push(Blob { digest, bytes: output.text().as_bytes().into() });
+        }
+        Payload::Stored { digest, size: output.size() as u64 }
+    }
+    pub(super) fn cache_row(&self, key: Digest, expires: Option<Timestamp>, payload: &Payload) -> CacheRow {
+        let output = match payload {
+            Payload::Stored { digest, size } => CachedOutput::Stored { digest: *digest, size: *size },
+            Payload::Inline(json) => CachedOutput::Inline(json.clone()),
+            Payload::Derived => CachedOutput::Inline(Json::null()),
+        };
+        let tenant = self.run.accepted().map(|a| a.tenant.clone()).unwrap_or_default();
+        CacheRow { key, tenant, output, stored: self.shared.now(), expires, source_run: self.run.id }
+    }
+
+    pub(super) fn hand_over(&mut self, now: Timestamp, events: Vec<Event>, index: Option<IndexChange>) {
+        let index = match index {
+            Some(IndexChange::Create(row)) => IndexChange::Create(self.opening_row(row, now)),
+            Some(change) => change,
+            None => self.index_change(now),
+        };
+        let urgency = self.urgency(&index);
+        let batch = Batch { at: now, events };
+        let expected = self.gate.decided();
+        let seq = self.gate.handed_over();
+        self.untold.push_back((seq, batch.clone()));
+        let since = Instant::now();
+        let answer = self.shared.store.append(Append {
+            run: self.run.id,
+            epoch: self.shared.epoch(),
+            expected,
+            batch,
+            index,
+            blobs: std::mem::take(&mut self.blobs),
+            cache: std::mem::take(&mut self.cache),
+            consumed: std::mem::take(&mut self.consumed),
+            idempotency: None,
+            urgency,
+        });
+        counter!(t::APPENDS).increment(1);
+        self.appends.push_back(
+            async move {
+                let result = answer.await;
+                histogram!(t::APPEND_SECONDS).record(since.elapsed());
+                (seq, result)
+            }
+            .boxed(),
+        );
+    }
+    /// Whether somebody waits for what is about to be handed over: whoever asked for the run or for its end, an effect
+    /// that this row allows, or the driver itself, because it is far ahead of the disk.
+    pub(super) fn urgency(&self, index: &IndexChange) -> Urgency {
+        let effect = |change: &Change| match change {
+            Change::Owed(Action::Invoke { node, .. }) => {
+                self.snapshot.plan.nature_of(node.step) == Nature::Effect
+            }
+            _ => false,
+        };
+        let ahead = self.gate.decided() - self.gate.durable() >= self.shared.limits.run_unsynced_events / 2;
+        let asked = !self.consumed.is_empty() || *index != IndexChange::None;
+        match asked || ahead || self.draining || self.run.changes().iter().any(effect) {
+            true => Urgency::Now,
+            false => Urgency::Later,
+        }
+    }
+    /// The index row of a run that may have ended within its first append.
+    pub(super) fn opening_row(&self, mut row: Box<RunRow>, now: Timestamp) -> Box<RunRow> {
+        if let Some(finish) = self.run.finish() {
+            (row.status, row.finished) = (RunStatus::from(finish), Some(now));
+        }
+        row
+    }
+    pub(super) fn index_change(&mut self, now: Timestamp) -> IndexChange {
+        match self.run.finish() {
+            Some(finish) => {
+                IndexChange::Update { status: RunStatus::from(finish), due: None, finished: Some(now) }
+            }
+            None if self.index == RunStatus::Running => IndexChange::None,
+            None => {
+                self.index = RunStatus::Running;
+                IndexChange::Update { status: RunStatus::Running, due: None, finished: None }
+            }
+        }
+    }
+}

@@ -1,0 +1,83 @@
+//! Where a driver meets the outside: what comes in by the inbox, and what is told once it is on disk.
+
+use super::{Driver, Exit};
+use crate::bus::Told;
+use crate::read::RunDetail;
+use crate::telemetry as t;
+use heddle_core::run::event::{Batch, Event, Payload};
+use heddle_core::run::public::public_events;
+use heddle_store::AppendFault;
+use metrics::{counter, histogram};
+use std::sync::Arc;
+
+impl Driver {
+    /// Takes the messages of the run's inbox into one append.
+    pub(super) async fn read_inbox(&mut self) -> Result<(), Exit> {
+        let messages = self.shared.store.inbox(self.run.id).await.map_err(Exit::Unreadable)?;
+        if messages.is_empty() || self.run.is_finished() {
+            return Ok(());
+        }
+        let mut inputs = Vec::new();
+        for message in &messages {
+            match crate::inbox::input_of(&message.body) {
+                Some(input) => inputs.push(input),
+                None => {
+                    tracing::error!(run = %self.run.id, message = message.id, "a message of the inbox cannot be read; it is dropped")
+                }
+            }
+            self.consumed.push(message.id);
+        }
+        self.settle(inputs, Vec::new(), None).await
+    }
+
+    pub(super) async fn committed(&mut self, seq: u64, result: Result<u64, AppendFault>) -> Result<(), Exit> {
+        if let Err(fault) = result {
+            return Err(Exit::Lost(fault));
+        }
+        let free = self.gate.committed(seq);
+        if let Some(accepted) = self.accepted.take() {
+            let _ = accepted.send(Ok(()));
+        }
+        while self.untold.front().is_some_and(|(s, _)| *s <= seq) {
+            if let Some((seq, batch)) = self.untold.pop_front() {
+                self.tell(seq, &batch);
+            }
+        }
+        for (node, attempt) in free {
+            self.begin(node, attempt).await?;
+        }
+        Ok(())
+    }
+
+    pub(super) fn tell(&mut self, seq: u64, batch: &Batch) {
+        for event in &batch.events {
+            if let Some(status) = ending(event) {
+                counter!(t::STEPS_FINISHED, "status" => status).increment(1);
+            }
+        }
+        if self.shared.bus.is_heard(self.run.id) {
+            let events = public_events(seq, batch, &self.snapshot.plan);
+            self.shared.bus.tell(self.run.id, Told::Committed(Arc::new(events)));
+        }
+        if matches!(batch.events.last(), Some(Event::RunFinished { .. })) {
+            let view = self.run.view();
+            let took = batch.at.since_ms(view.created_at);
+            counter!(t::RUNS_FINISHED, "status" => view.status).increment(1);
+            histogram!(t::RUN_SECONDS, "status" => view.status).record(took as f64 / 1000.0);
+            self.shared.note_pace(self.snapshot.plan.digest, took);
+            self.done.send_replace(Some(Arc::new(RunDetail::new(view, self.snapshot.clone(), None))));
+        }
+    }
+}
+
+/// The status with which this event ends a step or an item, if it does.
+fn ending(event: &Event) -> Option<&'static str> {
+    match event {
+        Event::StepSucceeded { output: Payload::Derived, .. } => None,
+        Event::StepSucceeded { .. } => Some("succeeded"),
+        Event::StepFailed { .. } => Some("failed"),
+        Event::StepSkipped { .. } => Some("skipped"),
+        Event::StepCancelled { .. } => Some("cancelled"),
+        _ => None,
+    }
+}

@@ -1,0 +1,125 @@
+//! What a run is owed, done: attempts begin as soon as the gate lets them, and their ends come back as inputs.
+
+use super::{Driver, Exit};
+use crate::attempt::{self, AttemptCall, AttemptResult};
+use crate::parts::Begin;
+use crate::telemetry as t;
+use futures_util::FutureExt;
+use futures_util::future::{AbortHandle, Abortable, BoxFuture};
+use heddle_core::id::Digest;
+use heddle_core::json::Json;
+use heddle_core::run::event::{CacheVerdict, Node};
+use heddle_core::run::{Action, Change, Ended, Input};
+use heddle_store::StoreFault;
+use metrics::counter;
+
+impl Driver {
+    /// An attempt's end as the core takes it; the output goes where its size says.
+    pub(super) fn ended(&mut self, result: AttemptResult) -> Input {
+        let AttemptResult { node, attempt, outcome, usage, cache, keep } = result;
+        self.handles.remove(&(node, attempt));
+        let end = match outcome {
+            Err(failure) => Ended::Failed(failure),
+            Ok(output) => {
+                let fresh = !matches!(cache, CacheVerdict::Hit { .. });
+                let payload = self.payload(&output, fresh);
+                if let Some((key, expires)) = keep {
+                    self.cache.push(self.cache_row(key, expires, &payload));
+                }
+                Ended::Done { output: payload, cache }
+            }
+        };
+        Input::AttemptEnded { node, attempt, end, usage }
+    }
+
+    /// Does what is newly owed, and stops what is no longer wanted.
+    pub(super) async fn act(&mut self) -> Result<(), Exit> {
+        for change in self.run.take_changes() {
+            match change {
+                Change::Owed(Action::Wake { timer, at }) => drop(self.timers.insert((at, timer))),
+                Change::Dropped(Action::Wake { timer, at }) => drop(self.timers.remove(&(at, timer))),
+                Change::Owed(Action::Invoke { node, attempt }) => {
+                    let nature = self.snapshot.plan.nature_of(node.step);
+                    if let Some((node, attempt)) = self.gate.ask(nature, (node, attempt)) {
+                        self.begin(node, attempt).await?;
+                    }
+                }
+                Change::Dropped(Action::Invoke { node, attempt }) => {
+                    self.gate.retain(|held| *held != (node, attempt));
+                    if let Some(handle) = self.handles.remove(&(node, attempt)) {
+                        handle.abort();
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) async fn begin(&mut self, node: Node, attempt: u32) -> Result<(), Exit> {
+        if self.draining || !self.run.pending().contains(&Action::Invoke { node, attempt }) {
+            return Ok(());
+        }
+        let needs = self.run.needs_for(node, &self.values);
+        self.fetch(&needs).await?;
+        let (tenant, traceparent) =
+            self.run.accepted().map(|a| (a.tenant.clone(), a.traceparent.clone())).unwrap_or_default();
+        let future: BoxFuture<'static, AttemptResult> = match self.run.input_of(node, &self.values) {
+            Err(failure) => {
+                let result = AttemptResult {
+                    node,
+                    attempt,
+                    outcome: Err(failure),
+                    usage: Default::default(),
+                    cache: CacheVerdict::Off,
+                    keep: None,
+                };
+                std::future::ready(result).boxed()
+            }
+            Ok(input) => {
+                let call = AttemptCall {
+                    tenant,
+                    run: self.run.id,
+                    node,
+                    attempt,
+                    snapshot: self.snapshot.clone(),
+                    input,
+                    traceparent,
+                    begin: if self.attempts.is_empty() { Begin::Here } else { Begin::Apart },
+                };
+                match attempt::from_memory(&self.shared, &call) {
+                    Some(result) => std::future::ready(result).boxed(),
+                    None => attempt::run(self.shared.clone(), call).boxed(),
+                }
+            }
+        };
+        let (handle, registration) = AbortHandle::new_pair();
+        self.handles.insert((node, attempt), handle);
+        self.attempts.push(Abortable::new(future, registration));
+        if attempt > 1 {
+            counter!(t::RETRIES).increment(1);
+        }
+        Ok(())
+    }
+
+    pub(super) async fn fetch(&mut self, digests: &[Digest]) -> Result<(), Exit> {
+        // What is not committed yet cannot be fetched again.
+        if !digests.is_empty() && self.appends.is_empty() && self.values.size() > super::VALUES_BYTES {
+            self.values.clear();
+        }
+        for digest in digests {
+            let damaged = |why: &str| {
+                Exit::Unreadable(StoreFault::Damaged { what: format!("value {digest}"), why: why.to_owned() })
+            };
+            let bytes = self
+                .shared
+                .store
+                .blob(*digest)
+                .await
+                .map_err(Exit::Unreadable)?
+                .ok_or_else(|| damaged("it is missing"))?;
+            let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is not text"))?;
+            self.values.insert(*digest, Json::trusted(text));
+        }
+        Ok(())
+    }
+}
