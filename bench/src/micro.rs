@@ -1,7 +1,7 @@
 //! What the product adds to a call, in this process, without HTTP and without a disk.
 //!
-//! Two rows: the host's way around a sandbox against wasmtime alone, and a step that the cache answers. Both sides of
-//! the first are measured in turn, so that whatever else the machine does falls on both.
+//! The host's way around a sandbox against wasmtime alone. Both sides are measured in turn, so that whatever else the
+//! machine does falls on both.
 
 use crate::calibrate::bare_call_us;
 use crate::load::{median, percentile};
@@ -14,7 +14,7 @@ use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::limits::{AskedLimits, AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Outcome, PluginKind};
-use heddle_host::{Call, CallScope, Compiler, Host, HostConfig, NoComponents, NoHostCalls};
+use heddle_host::{Begin, Call, CallScope, Compiler, Host, HostConfig, NoComponents, NoHostCalls};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
@@ -50,17 +50,22 @@ pub(crate) async fn invocation(
         limits: limits.attempt(PluginKind::Tool, &AskedLimits::default()),
     };
     let calls = pace.calls / TURNS;
-    let (mut alone, mut loaded) = (Vec::new(), Vec::new());
+    // Whether a component is quick is found out by calling it.
+    echo.median_us(200).await?;
+    let (mut alone, mut loops, mut crossing) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..TURNS {
         alone.push((echo.median_us(calls).await?, bare_call_us(&sandboxes, Plugin::Echo, calls).await?));
-        loaded.push((echo.loaded_us(calls).await?, bare_loaded_us(&sandboxes, calls, threads).await?));
+        let bare = in_loops(calls, threads, &sandboxes, bare_call).await?;
+        loops.push((in_loops(calls, threads, &echo, here_call).await?, bare));
+        crossing.push((echo.crossing_us(calls).await?, bare));
     }
     Ok(vec![
-        in_turn("invocation path, under load: time per call", &loaded).target(Target::RatioAtMost(1.5)).note(
-            format!("{AT_ONCE} at once on {threads} threads; bare: a loop on each of {threads} threads"),
-        ),
-        in_turn("invocation path, one at a time: p50", &alone)
-            .note("the host's side crosses to the guests' threads and back, the bare side stays on one"),
+        in_turn("invocation path: time per call", &loops)
+            .target(Target::RatioAtMost(1.5))
+            .note(format!("a loop of calls on each of {threads} threads, both sides")),
+        in_turn("invocation path, by way of the guests' threads: time per call", &crossing)
+            .note(format!("{AT_ONCE} at once on {threads} threads")),
+        in_turn("invocation path, one at a time: p50", &alone),
     ])
 }
 
@@ -71,6 +76,7 @@ fn in_turn(name: &str, turns: &[(f64, f64)]) -> Row {
     Row::new(name, ratio * bare, "us").beside(bare)
 }
 
+#[derive(Clone)]
 struct Echo {
     host: Host,
     digest: Digest,
@@ -78,9 +84,9 @@ struct Echo {
 }
 
 impl Echo {
-    fn call(&self) -> impl Future<Output = AttemptEnd> + Send + use<> {
+    fn call(&self, begin: Begin) -> impl Future<Output = AttemptEnd> + Send + use<> {
         self.host.call(Call {
-            begin: heddle_host::Begin::Apart,
+            begin,
             component: self.digest,
             kind: PluginKind::Tool,
             input: Json::trusted(ECHO_INPUT),
@@ -94,21 +100,29 @@ impl Echo {
         let mut took_ns = Vec::with_capacity(calls);
         for _ in 0..calls {
             let began = Instant::now();
-            succeeded(self.call().await)?;
+            succeeded(self.call(Begin::Here).await)?;
             took_ns.push(began.elapsed().as_nanos() as u32);
         }
         took_ns.sort_unstable();
         Ok(f64::from(percentile(&took_ns, 0.5)) / 1_000.0)
     }
-    /// Time divided by calls, with many under way.
-    async fn loaded_us(&self, calls: usize) -> anyhow::Result<f64> {
+    /// Time divided by calls, with many under way on the guests' threads.
+    async fn crossing_us(&self, calls: usize) -> anyhow::Result<f64> {
         let began = Instant::now();
-        let mut ends = stream::iter(0..calls).map(|_| self.call()).buffer_unordered(AT_ONCE);
+        let mut ends = stream::iter(0..calls).map(|_| self.call(Begin::Apart)).buffer_unordered(AT_ONCE);
         while let Some(end) = ends.next().await {
             succeeded(end)?;
         }
         Ok(began.elapsed().as_secs_f64() * 1e6 / calls as f64)
     }
+}
+
+async fn here_call(echo: &Echo) -> anyhow::Result<()> {
+    succeeded(echo.call(Begin::Here).await)
+}
+
+async fn bare_call(sandboxes: &Arc<Sandboxes>) -> anyhow::Result<()> {
+    sandboxes.call(Plugin::Echo).await.map(drop)
 }
 
 fn succeeded(end: AttemptEnd) -> anyhow::Result<()> {
@@ -118,17 +132,24 @@ fn succeeded(end: AttemptEnd) -> anyhow::Result<()> {
     }
 }
 
-async fn bare_loaded_us(sandboxes: &Arc<Sandboxes>, calls: usize, threads: usize) -> anyhow::Result<f64> {
+/// Time divided by calls, with a loop of calls on each of so many threads.
+async fn in_loops<S: Clone + Send + 'static>(
+    calls: usize,
+    threads: usize,
+    side: &S,
+    call: impl AsyncFn(&S) -> anyhow::Result<()> + Copy + Send + 'static,
+) -> anyhow::Result<f64> {
     let each = calls / threads;
+    ensure!(each > 0, "too few calls");
     let began = Instant::now();
     let loops: Vec<_> = (0..threads)
         .map(|_| {
-            let sandboxes = sandboxes.clone();
+            let side = side.clone();
             std::thread::spawn(move || {
-                let runtime = tokio::runtime::Builder::new_current_thread().build()?;
+                let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
                 runtime.block_on(async {
                     for _ in 0..each {
-                        sandboxes.call(Plugin::Echo).await?;
+                        call(&side).await?;
                     }
                     anyhow::Ok(())
                 })
@@ -136,9 +157,8 @@ async fn bare_loaded_us(sandboxes: &Arc<Sandboxes>, calls: usize, threads: usize
         })
         .collect();
     for calls in loops {
-        calls.join().ok().context("a thread of bare calls panicked")??;
+        calls.join().ok().context("a thread of calls panicked")??;
     }
-    ensure!(each > 0, "too few calls");
     Ok(began.elapsed().as_secs_f64() * 1e6 / (each * threads) as f64)
 }
 

@@ -6,7 +6,6 @@ use crate::reach::AttemptReach;
 use crate::shared::Shared;
 use crate::slots::Depth;
 use crate::snapshot::Snapshot;
-use crate::telemetry as t;
 use heddle_core::fingerprint::Parts as FingerprintParts;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
@@ -16,7 +15,6 @@ use heddle_core::plan::{CacheMode, CachePolicy, Step};
 use heddle_core::plugin::Pinned;
 use heddle_core::run::event::{CacheVerdict, Node};
 use heddle_core::time::Timestamp;
-use metrics::{counter, histogram};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -222,9 +220,7 @@ pub(crate) async fn sandbox(
             invocation.state = Some(state);
             continue;
         }
-        let result = if matches!(end.outcome, Outcome::Done(_)) { "succeeded" } else { "failed" };
-        counter!(t::ATTEMPTS, "kind" => kind.word(), "result" => result).increment(1);
-        histogram!(t::ATTEMPT_SECONDS, "kind" => kind.word()).record(usage.wall_us as f64 / 1e6);
+        shared.meters.attempt_ended(kind, &end.outcome, usage.wall_us);
         return AttemptEnd { outcome: end.outcome, usage };
     }
     AttemptEnd::failed(

@@ -3,12 +3,13 @@
 //! One computation at a time for one fingerprint. Those who come while it is under way wait for it; if its leader is
 //! cancelled or fails, the next of them leads. Nobody ever shares a failure.
 
+use crate::meters::Meters;
 use crate::telemetry as t;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::time::Timestamp;
 use heddle_store::{CachedOutput, RunStore};
-use metrics::{counter, gauge};
+use metrics::counter;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -40,6 +41,7 @@ pub(crate) struct OutputCache {
     memory: moka::sync::Cache<(Tenant, Digest), Arc<Entry>>,
     store: Arc<dyn RunStore>,
     flights: Mutex<HashMap<Digest, watch::Receiver<()>>>,
+    meters: Meters,
 }
 
 impl std::fmt::Debug for OutputCache {
@@ -74,7 +76,7 @@ impl Drop for Lead<'_> {
 
 impl OutputCache {
     /// An empty cache of at most so many bytes in memory, in front of this store.
-    pub(crate) fn new(store: Arc<dyn RunStore>, bytes: u64) -> OutputCache {
+    pub(crate) fn new(store: Arc<dyn RunStore>, bytes: u64, meters: Meters) -> OutputCache {
         let memory = moka::sync::Cache::builder()
             .max_capacity(bytes)
             .weigher(|_, entry: &Arc<Entry>| u32::try_from(entry.output.size() + 128).unwrap_or(u32::MAX))
@@ -84,7 +86,7 @@ impl OutputCache {
                 }
             })
             .build();
-        OutputCache { memory, store, flights: Mutex::new(HashMap::new()) }
+        OutputCache { memory, store, flights: Mutex::new(HashMap::new()), meters }
     }
 
     /// Looks in memory only: no waiting, no I/O.
@@ -93,7 +95,7 @@ impl OutputCache {
         if entry.expires.is_some_and(|e| e <= now) {
             return None;
         }
-        counter!(t::CACHE_HITS, "layer" => "memory").increment(1);
+        self.meters.hits_in_memory.increment(1);
         let hits = entry.hits.fetch_add(1, Ordering::Relaxed) + 1;
         Some(Found {
             output: entry.output.clone(),
@@ -113,7 +115,7 @@ impl OutputCache {
                 Ok(lead) => match self.stored(tenant, key, now).await {
                     Some(found) => return Lookup::Found(found),
                     None => {
-                        counter!(t::CACHE_MISSES).increment(1);
+                        self.meters.misses.increment(1);
                         return Lookup::Lead(lead);
                     }
                 },
@@ -168,7 +170,7 @@ impl OutputCache {
     ) {
         let entry = Entry { output: output.clone(), stored_at, expires, source_run, hits: AtomicU64::new(0) };
         self.memory.insert((tenant.clone(), key), Arc::new(entry));
-        gauge!(t::CACHE_BYTES).set(self.memory.weighted_size() as f64);
+        self.meters.cache_bytes.set(self.memory.weighted_size() as f64);
     }
 
     /// Entries and bytes in memory.

@@ -9,6 +9,7 @@ mod bus;
 mod cache;
 mod driver;
 mod inbox;
+mod meters;
 mod parts;
 mod reach;
 mod read;

@@ -3,12 +3,12 @@
 use crate::bus::Bus;
 use crate::cache::OutputCache;
 use crate::driver::Nudge;
+use crate::meters::Meters;
 use crate::parts::{Clock, Invoker, Parts, Settings};
 use crate::read::RunDetail;
 use crate::registry::Registry;
 use crate::slots::Slots;
 use crate::snapshot::Snapshots;
-use crate::telemetry as t;
 use crate::workflows::WorkflowEntry;
 use heddle_core::document::Fault;
 use heddle_core::id::{Digest, RunId, Tenant};
@@ -16,7 +16,6 @@ use heddle_core::limits::Limits;
 use heddle_core::plan::Plan;
 use heddle_core::time::Timestamp;
 use heddle_store::{Lease, RunStore, Shelf};
-use metrics::gauge;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -40,6 +39,7 @@ pub(crate) struct Shared {
     pub(crate) bus: Bus,
     pub(crate) registry: Registry,
     pub(crate) snapshots: Snapshots,
+    pub(crate) meters: Meters,
     lease: RwLock<Lease>,
     active: Mutex<HashMap<RunId, Active>>,
     /// Runs that wait in the store for a node, as far as this one knows.
@@ -70,10 +70,11 @@ impl fmt::Debug for Shared {
 
 impl Shared {
     pub(crate) fn new(parts: Parts, lease: Lease) -> Shared {
-        let limits = parts.limits;
+        let (limits, meters) = (parts.limits, Meters::new());
         Shared {
-            cache: OutputCache::new(parts.store.clone(), limits.output_cache_bytes),
-            slots: Slots::new(parts.settings.workers.max(1), parts.settings.start_rate_per_s),
+            cache: OutputCache::new(parts.store.clone(), limits.output_cache_bytes, meters.clone()),
+            slots: Slots::new(parts.settings.workers.max(1), parts.settings.start_rate_per_s, meters.clone()),
+            meters,
             bus: Bus::new(limits.sse_backlog as usize, limits.subscriptions as usize),
             registry: Registry::default(),
             snapshots: Snapshots::new(parts.store.clone(), limits.plan_cache),
@@ -125,13 +126,13 @@ impl Shared {
     pub(crate) fn activate(&self, run: RunId, active: Active) {
         let mut map = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         map.insert(run, active);
-        gauge!(t::RUNS_ACTIVE).set(map.len() as f64);
+        self.meters.runs_active.set(map.len() as f64);
     }
     pub(crate) fn deactivate(&self, run: RunId) {
         let mut map = self.active.lock().unwrap_or_else(PoisonError::into_inner);
         let was_full = map.len() as u64 >= self.limits.runs_active;
         map.remove(&run);
-        gauge!(t::RUNS_ACTIVE).set(map.len() as f64);
+        self.meters.runs_active.set(map.len() as f64);
         drop(map);
         // Somebody may have waited for the room. The question costs a write, so it is not asked without a reason.
         if was_full || self.queued.load(Ordering::Relaxed) > 0 {

@@ -5,8 +5,8 @@
 //! Calls that an agent makes have slots of their own, so that agents who hold every ordinary slot can never starve
 //! the calls that they wait for.
 
-use crate::telemetry as t;
-use metrics::{gauge, histogram};
+use crate::meters::Meters;
+use metrics::Gauge;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
@@ -18,6 +18,7 @@ pub(crate) struct Slots {
     nested: Arc<Semaphore>,
     most: usize,
     rate: Option<Mutex<Pace>>,
+    meters: Meters,
 }
 
 #[derive(Debug)]
@@ -30,11 +31,12 @@ struct Pace {
 #[derive(Debug)]
 pub(crate) struct Slot {
     _permit: OwnedSemaphorePermit,
+    used: Gauge,
 }
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        gauge!(t::SLOTS_USED).decrement(1.0);
+        self.used.decrement(1.0);
     }
 }
 
@@ -53,7 +55,7 @@ pub(crate) struct QueueTimeout;
 
 impl Slots {
     /// So many slots, and at most so many begun in a second.
-    pub(crate) fn new(most: usize, start_rate_per_s: Option<u32>) -> Slots {
+    pub(crate) fn new(most: usize, start_rate_per_s: Option<u32>, meters: Meters) -> Slots {
         let pace =
             |per_s: u32| Pace { interval: Duration::from_secs(1) / per_s.max(1), next: Instant::now() };
         Slots {
@@ -61,6 +63,7 @@ impl Slots {
             nested: Arc::new(Semaphore::new(most)),
             most,
             rate: start_rate_per_s.map(|r| Mutex::new(pace(r))),
+            meters,
         }
     }
 
@@ -72,14 +75,15 @@ impl Slots {
         };
         let permit = match from.clone().try_acquire_owned() {
             Ok(permit) => {
-                histogram!(t::QUEUE_SECONDS).record(0.0);
+                self.meters.queue_seconds.record(0.0);
                 permit
             }
             Err(_) => self.queue(from.clone(), at_most).await?,
         };
         self.keep_pace().await;
-        gauge!(t::SLOTS_USED).increment(1.0);
-        Ok(Slot { _permit: permit })
+        let used = self.meters.slots_used.clone();
+        used.increment(1.0);
+        Ok(Slot { _permit: permit, used })
     }
 
     async fn queue(
@@ -88,7 +92,7 @@ impl Slots {
         at_most: Option<Duration>,
     ) -> Result<OwnedSemaphorePermit, QueueTimeout> {
         let since = Instant::now();
-        let _waiting = Waiting::new();
+        let _waiting = Waiting::new(&self.meters.attempts_queued);
         let got = match at_most {
             None => from.acquire_owned().await.map_err(|_| QueueTimeout),
             Some(most) => tokio::time::timeout(most, from.acquire_owned())
@@ -96,7 +100,7 @@ impl Slots {
                 .map_err(|_| QueueTimeout)?
                 .map_err(|_| QueueTimeout),
         };
-        histogram!(t::QUEUE_SECONDS).record(since.elapsed());
+        self.meters.queue_seconds.record(since.elapsed());
         got
     }
 
@@ -123,16 +127,16 @@ impl Slots {
 }
 
 /// Counts who waits, however the waiting ends.
-struct Waiting;
+struct Waiting<'a>(&'a Gauge);
 
-impl Waiting {
-    fn new() -> Waiting {
-        gauge!(t::ATTEMPTS_QUEUED).increment(1.0);
-        Waiting
+impl Waiting<'_> {
+    fn new(queued: &Gauge) -> Waiting<'_> {
+        queued.increment(1.0);
+        Waiting(queued)
     }
 }
-impl Drop for Waiting {
+impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        gauge!(t::ATTEMPTS_QUEUED).decrement(1.0);
+        self.0.decrement(1.0);
     }
 }

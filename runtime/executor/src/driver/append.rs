@@ -1,7 +1,6 @@
 //! What a driver hands to the store: facts in rows, with the values, cache entries and index changes that belong to them.
 
 use super::Driver;
-use crate::telemetry as t;
 use futures_util::FutureExt;
 use heddle_core::id::Digest;
 use heddle_core::journal::Nature;
@@ -10,7 +9,6 @@ use heddle_core::run::event::{Batch, Event, Payload};
 use heddle_core::run::{Action, Change};
 use heddle_core::time::Timestamp;
 use heddle_store::{Append, Blob, CacheRow, CachedOutput, IndexChange, RunRow, RunStatus, Urgency};
-use metrics::{counter, histogram};
 use std::time::Instant;
 
 impl Driver {
@@ -67,11 +65,12 @@ impl Driver {
             idempotency: None,
             urgency,
         });
-        counter!(t::APPENDS).increment(1);
+        self.shared.meters.appends.increment(1);
+        let seconds = self.shared.meters.append_seconds.clone();
         self.appends.push_back(
             async move {
                 let result = answer.await;
-                histogram!(t::APPEND_SECONDS).record(since.elapsed());
+                seconds.record(since.elapsed());
                 (seq, result)
             }
             .boxed(),

@@ -3,11 +3,9 @@
 use super::{Driver, Exit};
 use crate::bus::Told;
 use crate::read::RunDetail;
-use crate::telemetry as t;
-use heddle_core::run::event::{Batch, Event, Payload};
+use heddle_core::run::event::{Batch, Event};
 use heddle_core::run::public::public_events;
 use heddle_store::AppendFault;
-use metrics::{counter, histogram};
 use std::sync::Arc;
 
 impl Driver {
@@ -51,33 +49,18 @@ impl Driver {
 
     pub(super) fn tell(&mut self, seq: u64, batch: &Batch) {
         for event in &batch.events {
-            if let Some(status) = ending(event) {
-                counter!(t::STEPS_FINISHED, "status" => status).increment(1);
-            }
+            self.shared.meters.recorded(event);
         }
         if self.shared.bus.is_heard(self.run.id) {
             let events = public_events(seq, batch, &self.snapshot.plan);
             self.shared.bus.tell(self.run.id, Told::Committed(Arc::new(events)));
         }
-        if matches!(batch.events.last(), Some(Event::RunFinished { .. })) {
+        if let Some(Event::RunFinished { finish, .. }) = batch.events.last() {
             let view = self.run.view();
             let took = batch.at.since_ms(view.created_at);
-            counter!(t::RUNS_FINISHED, "status" => view.status).increment(1);
-            histogram!(t::RUN_SECONDS, "status" => view.status).record(took as f64 / 1000.0);
+            self.shared.meters.run_ended(*finish, took);
             self.shared.note_pace(self.snapshot.plan.digest, took);
             self.done.send_replace(Some(Arc::new(RunDetail::new(view, self.snapshot.clone(), None))));
         }
-    }
-}
-
-/// The status with which this event ends a step or an item, if it does.
-fn ending(event: &Event) -> Option<&'static str> {
-    match event {
-        Event::StepSucceeded { output: Payload::Derived, .. } => None,
-        Event::StepSucceeded { .. } => Some("succeeded"),
-        Event::StepFailed { .. } => Some("failed"),
-        Event::StepSkipped { .. } => Some("skipped"),
-        Event::StepCancelled { .. } => Some("cancelled"),
-        _ => None,
     }
 }

@@ -84,10 +84,13 @@ pub(super) fn append(writer: &mut Writer, append: Prepared) -> rusqlite::Result<
         return Ok(Err(refusal));
     }
     let (run, seq) = (append.run.0.to_be_bytes(), append.expected + 1);
-    writer.execute(
-        "INSERT INTO journal (run, seq, encoding, checksum, body) VALUES (?1, ?2, ?3, ?4, ?5)",
+    let written = writer.execute(
+        "INSERT OR IGNORE INTO journal (run, seq, encoding, checksum, body) VALUES (?1, ?2, ?3, ?4, ?5)",
         (&run, seq as i64, append.coded.encoding, append.coded.checksum, &append.coded.body),
     )?;
+    if written == 0 {
+        return Ok(Err(conflict(&append, writer.version(append.run)?)));
+    }
     writer.note_version(append.run, seq);
     change_index(writer, &append)?;
     put_values(writer, &append.values)?;
@@ -113,9 +116,16 @@ fn refusal(writer: &Writer, append: &Prepared) -> rusqlite::Result<Option<Append
     {
         return Ok(Some(duplicate));
     }
+    if append.expected == 0 {
+        // The row itself tells: a first row that is there already is not written again.
+        return Ok(None);
+    }
     let found = writer.version(append.run)?;
-    let expected = append.expected;
-    Ok((found != expected).then_some(AppendFault::Conflict { run: append.run, expected, found }))
+    Ok((found != append.expected).then(|| conflict(append, found)))
+}
+
+fn conflict(append: &Prepared, found: u64) -> AppendFault {
+    AppendFault::Conflict { run: append.run, expected: append.expected, found }
 }
 
 /// The key's present owner, unless its time is over or its run was removed.
