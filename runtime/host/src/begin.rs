@@ -9,7 +9,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::Poll;
 
-/// An attempt that is quicker than this is not worth the way to another thread. Far less than an epoch tick.
+/// An attempt that needs less CPU time than this is not worth the way to another thread. Far less than an epoch tick.
 const QUICK_US: u64 = 500;
 
 /// Where an attempt may begin.
@@ -21,7 +21,7 @@ pub enum Begin {
     Apart,
 }
 
-/// How long a component's attempts have taken lately.
+/// The CPU time that a component's attempts have taken lately, in microseconds.
 #[derive(Debug)]
 pub(crate) struct Quickness(AtomicU64);
 
@@ -32,7 +32,7 @@ impl Default for Quickness {
 }
 
 impl Quickness {
-    /// Notes what an attempt took. One slow attempt is enough to be slow, and many quick ones make up for it.
+    /// Notes the CPU time of an attempt. One slow attempt is enough to be slow, and many quick ones make up for it.
     pub(crate) fn note(&self, took_us: u64) {
         let before = self.0.load(Relaxed);
         let lately =

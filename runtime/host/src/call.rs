@@ -105,7 +105,7 @@ pub(crate) async fn run(node: Arc<Node>, call: Call) -> AttemptEnd {
         enter(&ready, store, &call.input, call.state.as_ref()).await
     });
     let (end, usage) = ended.await;
-    ready.quickness.note(usage.wall_us);
+    ready.quickness.note(usage.cpu_us);
     let outcome = match end {
         Ok(Ok(Produced::Output(text))) => output::read(&text, output_bytes, Some(&ready.output_schema))
             .map_or_else(Outcome::Failed, Outcome::Done),
