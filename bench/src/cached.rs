@@ -75,6 +75,7 @@ async fn executor(invoker: Arc<dyn Invoker>) -> anyhow::Result<Executor> {
         clock: Arc::new(SystemClock),
         limits: Arc::new(Limits::default()),
         settings: Settings::default(),
+        left_inside: None,
     })
     .await?;
     let metadata = Metadata {

@@ -167,6 +167,7 @@ fn scope() -> CallScope {
         tenant: Tenant::default(),
         run: RunId(7),
         step: "s0".into(),
+        step_number: 0,
         item: None,
         attempt: 1,
         idempotency_key: "run/s0".into(),

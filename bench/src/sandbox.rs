@@ -65,7 +65,7 @@ impl Sandboxes {
     /// Compiles and links both, from the folder of built plugins.
     pub(crate) fn new(plugins: &Path) -> anyhow::Result<Sandboxes> {
         let limits = Limits::default();
-        let engine = heddle_host::guest_engine(&limits)?;
+        let engine = heddle_host::bare_wasmtime(&limits)?;
         let load = |name: &str| {
             let path = plugins.join(name);
             let bytes = std::fs::read(&path).with_context(|| {

@@ -7,6 +7,7 @@
     reason = "a test stops where something is not as it must be"
 )]
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
@@ -235,12 +236,16 @@ impl Server {
     }
     /// `SIGTERM`; gives the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
-        Command::new("kill").args(["-TERM", &self.child.id().to_string()]).status().unwrap();
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
         self.child.wait().unwrap().code()
     }
     /// The process id.
     pub fn pid(&self) -> u32 {
         self.child.id()
+    }
+    /// `kill -9` at this instant, while others still use the server; [`Server::kill`] waits for its end.
+    pub fn signal_kill(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::KILL).unwrap();
     }
 }
 

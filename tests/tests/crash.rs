@@ -94,13 +94,16 @@ fn a_hundred_kills_lose_nothing() {
                 std::thread::sleep(Duration::from_millis(1));
             }
             std::thread::sleep(Duration::from_micros(rng.below(60_000)));
+            // Most of a request to submit is the wait for its append, so a request under way is an append under way.
+            let waited = std::time::Instant::now();
+            while told.posting.load(Ordering::SeqCst) == 0 && waited.elapsed() < Duration::from_millis(100) {
+                std::hint::spin_loop();
+            }
             let posting = told.posting.load(Ordering::SeqCst);
-            // The scope holds the server by reference, so it is killed by its number.
-            std::process::Command::new("kill").args(["-9", &server.pid().to_string()]).status().unwrap();
+            server.signal_kill();
             stop.store(true, Ordering::Relaxed);
             loaded += usize::from(active >= IN_FLIGHT);
-            // Every run that is driven appends at each step; a request that waits is an append that waits.
-            appending += usize::from(active >= IN_FLIGHT && posting > 0 || active >= 2 * IN_FLIGHT);
+            appending += usize::from(active >= IN_FLIGHT && posting > 0);
         });
         server.kill();
         server = Server::start(folder.path(), &[]);
@@ -109,7 +112,7 @@ fn a_hundred_kills_lose_nothing() {
         "kills: {CYCLES}, with {IN_FLIGHT} or more runs in flight: {loaded}, with an append in flight besides: {appending}"
     );
     check(&server, &told);
-    assert!(loaded >= 90, "only {loaded} kills landed under load");
+    assert!(appending >= 90, "only {appending} kills landed under load with an append under way");
 }
 
 fn check(server: &Server, told: &Told) {
@@ -122,7 +125,8 @@ fn check(server: &Server, told: &Told) {
         *counts.entry(status.clone()).or_default() += 1;
         match status.as_str() {
             "succeeded" => assert_eq!(run["output"]["n"], *n, "run {id} has another run's output"),
-            // Three kills in a row under one attempt end it: the rule for guests that take the host down with them.
+            // Three kills in a row with the same attempt in its sandbox end it: the rule for guests that take the host
+            // down with them. Those that only waited for a sandbox are not counted, so it must be rare.
             "failed" => {
                 assert!(
                     run["error"]["kind"] == "interrupted" || run["error"]["code"] == "interrupted",
@@ -141,6 +145,8 @@ fn check(server: &Server, told: &Told) {
             assert_eq!(again.body["id"].as_str(), Some(id.as_str()), "{again:?}");
         }
     }
+    let failed = counts.get("failed").copied().unwrap_or(0);
+    assert!(failed * 100 <= accepted.len() as u64, "{failed} of {} runs were blamed", accepted.len());
     for id in accepted.keys() {
         one_outcome_each(server, id);
     }

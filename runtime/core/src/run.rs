@@ -40,7 +40,7 @@ use std::sync::Arc;
 #[derive(Clone, Debug, PartialEq)]
 pub enum Input {
     /// A node has taken the run. On a run that was under way before, this tells that its open attempts are lost.
-    Taken,
+    Taken(Entered),
     /// An attempt has ended.
     AttemptEnded {
         /// Of what.
@@ -63,6 +63,25 @@ pub enum Input {
     },
     /// Nothing new: go on with what follows from the state.
     Advance,
+}
+
+/// Which of a run's open attempts had entered their sandbox when whoever ran them went away. Those that had not were
+/// only waiting, and are not to blame.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entered {
+    /// Nobody knows, so it may be any of them.
+    Unknown,
+    /// These.
+    Only(Vec<(Node, u32)>),
+}
+
+impl Entered {
+    fn has(&self, node: Node, attempt: u32) -> bool {
+        match self {
+            Entered::Unknown => true,
+            Entered::Only(these) => these.contains(&(node, attempt)),
+        }
+    }
 }
 
 /// How an attempt ended, as the core needs it.
@@ -297,6 +316,11 @@ impl Run {
     /// Attempts under way.
     pub fn running(&self) -> u32 {
         self.running
+    }
+    /// How often in a row the host has gone away while this was in its sandbox.
+    pub fn interruptions(&self, node: Node) -> u32 {
+        let step = self.steps.get(node.step as usize);
+        step.and_then(|s| s.node(node.item)).map_or(0, |work| work.interruptions)
     }
     /// What it was accepted with.
     pub fn accepted(&self) -> Option<&Arc<Accepted>> {

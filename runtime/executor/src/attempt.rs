@@ -30,6 +30,8 @@ pub(crate) struct AttemptCall {
     pub(crate) input: Json,
     pub(crate) traceparent: Option<String>,
     pub(crate) begin: Begin,
+    /// Whether the host went away when this was in its sandbox the last time.
+    pub(crate) suspect: bool,
 }
 
 /// How it ended.
@@ -182,6 +184,7 @@ pub(crate) async fn sandbox(
 ) -> AttemptEnd {
     let step = call.step();
     let queue = step.timeouts.queue.map(|s| Duration::from_millis(s.0));
+    let depth = if call.suspect && depth == Depth::Attempt { Depth::Suspect } else { depth };
     let Ok(_slot) = shared.slots.take(depth, queue).await else {
         return AttemptEnd::failed(
             FailureKind::DeadlineExceeded,
@@ -202,6 +205,7 @@ pub(crate) async fn sandbox(
         tenant: call.tenant.clone(),
         run: call.run,
         step: step.id.clone(),
+        step_number: call.node.step,
         item: call.node.item,
         attempt: call.attempt,
         seed: call.seed(&idempotency_key),

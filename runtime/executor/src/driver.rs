@@ -26,7 +26,7 @@ use heddle_core::journal::Gate;
 use heddle_core::json::Json;
 use heddle_core::run::event::{Batch, Event, Node};
 use heddle_core::run::scope::Values;
-use heddle_core::run::{Action, IllegalEvent, Input, Run, Settled, Timer};
+use heddle_core::run::{Action, Entered, IllegalEvent, Input, Run, Settled, Timer};
 use heddle_core::time::Timestamp;
 use heddle_store::{AppendFault, Blob, CacheRow, IndexChange, RunStatus, StoreFault};
 use std::collections::{BTreeSet, HashMap, VecDeque};
@@ -194,7 +194,11 @@ impl Driver {
             }
             None => (Vec::new(), None),
         };
-        self.settle(vec![Input::Taken], events, index).await?;
+        let entered = match unheard {
+            true => Entered::Only(Vec::new()),
+            false => self.shared.entered(self.run.id),
+        };
+        self.settle(vec![Input::Taken(entered)], events, index).await?;
         if !unheard {
             self.read_inbox().await?;
         }

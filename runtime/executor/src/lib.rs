@@ -22,7 +22,9 @@ pub mod telemetry;
 mod upkeep;
 mod workflows;
 
-pub use parts::{Begin, Clock, Invocation, Invoker, LogLevel, Parts, Reach, Settings, SystemClock};
+pub use parts::{
+    Begin, Clock, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
+};
 pub use read::{EventId, ReadFault, RunDetail, StreamItem};
 pub use registry::{PluginEntry, PluginFault};
 pub use snapshot::{SnapshotFault, Unresolved};

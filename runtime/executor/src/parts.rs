@@ -6,6 +6,7 @@ use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure};
 use heddle_core::plugin::{Metadata, Pinned};
+use heddle_core::run::event::Node;
 use heddle_core::time::Timestamp;
 use heddle_store::{RunStore, Shelf};
 use std::fmt;
@@ -27,6 +28,20 @@ pub struct Parts {
     pub limits: Arc<Limits>,
     /// What the operator chose.
     pub settings: Settings,
+    /// The attempts that were in a sandbox when the last process of this node was killed; `None` where nobody knows.
+    /// Others were only waiting, and are not counted as interrupted.
+    pub left_inside: Option<Vec<LeftInside>>,
+}
+
+/// An attempt that was in its sandbox when its process went away.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeftInside {
+    /// The run.
+    pub run: RunId,
+    /// The step or item, by its number in the plan.
+    pub node: Node,
+    /// The attempt.
+    pub attempt: u32,
 }
 
 impl fmt::Debug for Parts {
@@ -85,6 +100,8 @@ pub struct Invocation {
     pub run: RunId,
     /// The step's id.
     pub step: Arc<str>,
+    /// Its number in the plan.
+    pub step_number: u32,
     /// The item, where the step is a `forEach`.
     pub item: Option<u32>,
     /// The attempt, from 1.

@@ -14,6 +14,8 @@ use heddle_core::document::Fault;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::limits::Limits;
 use heddle_core::plan::Plan;
+use heddle_core::run::Entered;
+use heddle_core::run::event::Node;
 use heddle_core::time::Timestamp;
 use heddle_store::{Lease, RunStore, Shelf};
 use std::collections::HashMap;
@@ -25,6 +27,9 @@ use tokio::sync::{mpsc, watch};
 
 /// How long a reference keeps its meaning without being looked up again.
 const REFERENCE_LIFE: Duration = Duration::from_secs(1);
+
+/// Attempts that were in a sandbox when the last process went away.
+type LeftByRun = HashMap<RunId, Vec<(Node, u32)>>;
 
 /// The node.
 pub(crate) struct Shared {
@@ -42,6 +47,8 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     lease: RwLock<Lease>,
     active: Mutex<HashMap<RunId, Active>>,
+    /// What the process before this one left in its sandboxes, until the runs are taken over.
+    left_inside: Option<Mutex<LeftByRun>>,
     /// Runs that wait in the store for a node, as far as this one knows.
     pub(crate) queued: AtomicU64,
     pub(crate) draining: AtomicBool,
@@ -80,6 +87,13 @@ impl Shared {
             snapshots: Snapshots::new(parts.store.clone(), limits.plan_cache),
             lease: RwLock::new(lease),
             active: Mutex::new(HashMap::new()),
+            left_inside: parts.left_inside.map(|left| {
+                let mut by_run = LeftByRun::new();
+                for one in left {
+                    by_run.entry(one.run).or_default().push((one.node, one.attempt));
+                }
+                Mutex::new(by_run)
+            }),
             queued: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             lost: AtomicBool::new(false),
@@ -148,6 +162,17 @@ impl Shared {
     }
     pub(crate) fn active_count(&self) -> usize {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).len()
+    }
+
+    /// Which open attempts of a run that is taken over had entered their sandbox.
+    pub(crate) fn entered(&self, run: RunId) -> Entered {
+        match &self.left_inside {
+            None => Entered::Unknown,
+            Some(left) => {
+                let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
+                Entered::Only(left.remove(&run).unwrap_or_default())
+            }
+        }
     }
 
     /// Notes how long a run of this workflow took.

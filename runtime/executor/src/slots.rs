@@ -2,6 +2,9 @@
 //! ends, whichever way. Attempts wait in the order in which they came; each run has at most its `maxParallel` here,
 //! so the queue is bounded by the runs that a node drives.
 //!
+//! An attempt that was in its sandbox when the host went away is a suspect. Suspects run one at a time, so that one
+//! that takes the host down again does not take the blame of others with it: bystanders are cleared by ending.
+//!
 //! Calls that an agent makes have slots of their own, so that agents who hold every ordinary slot can never starve
 //! the calls that they wait for.
 
@@ -16,6 +19,7 @@ use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 pub(crate) struct Slots {
     ordinary: Arc<Semaphore>,
     nested: Arc<Semaphore>,
+    suspects: Arc<Semaphore>,
     most: usize,
     rate: Option<Mutex<Pace>>,
     meters: Meters,
@@ -31,6 +35,7 @@ struct Pace {
 #[derive(Debug)]
 pub(crate) struct Slot {
     _permit: OwnedSemaphorePermit,
+    _alone: Option<OwnedSemaphorePermit>,
     used: Gauge,
 }
 
@@ -45,6 +50,8 @@ impl Drop for Slot {
 pub(crate) enum Depth {
     /// An attempt of a run.
     Attempt,
+    /// An attempt of a run that was interrupted in its sandbox.
+    Suspect,
     /// A call of an agent's attempt.
     Nested,
 }
@@ -61,6 +68,7 @@ impl Slots {
         Slots {
             ordinary: Arc::new(Semaphore::new(most)),
             nested: Arc::new(Semaphore::new(most)),
+            suspects: Arc::new(Semaphore::new(1)),
             most,
             rate: start_rate_per_s.map(|r| Mutex::new(pace(r))),
             meters,
@@ -70,32 +78,35 @@ impl Slots {
     /// Waits for a slot, at most so long.
     pub(crate) async fn take(&self, depth: Depth, at_most: Option<Duration>) -> Result<Slot, QueueTimeout> {
         let from = match depth {
-            Depth::Attempt => &self.ordinary,
+            Depth::Attempt | Depth::Suspect => &self.ordinary,
             Depth::Nested => &self.nested,
         };
-        let permit = match from.clone().try_acquire_owned() {
-            Ok(permit) => {
-                self.meters.queue_seconds.record(0.0);
-                permit
-            }
-            Err(_) => self.queue(from.clone(), at_most).await?,
+        let until = at_most.map(|most| Instant::now() + most);
+        let alone = match depth {
+            Depth::Suspect => Some(self.permit(&self.suspects, until).await?),
+            Depth::Attempt | Depth::Nested => None,
         };
+        let permit = self.permit(from, until).await?;
         self.keep_pace().await;
         let used = self.meters.slots_used.clone();
         used.increment(1.0);
-        Ok(Slot { _permit: permit, used })
+        Ok(Slot { _permit: permit, _alone: alone, used })
     }
 
-    async fn queue(
+    async fn permit(
         &self,
-        from: Arc<Semaphore>,
-        at_most: Option<Duration>,
+        from: &Arc<Semaphore>,
+        until: Option<Instant>,
     ) -> Result<OwnedSemaphorePermit, QueueTimeout> {
+        if let Ok(permit) = from.clone().try_acquire_owned() {
+            self.meters.queue_seconds.record(0.0);
+            return Ok(permit);
+        }
         let since = Instant::now();
         let _waiting = Waiting::new(&self.meters.attempts_queued);
-        let got = match at_most {
-            None => from.acquire_owned().await.map_err(|_| QueueTimeout),
-            Some(most) => tokio::time::timeout(most, from.acquire_owned())
+        let got = match until {
+            None => from.clone().acquire_owned().await.map_err(|_| QueueTimeout),
+            Some(until) => tokio::time::timeout_at(until.into(), from.clone().acquire_owned())
                 .await
                 .map_err(|_| QueueTimeout)?
                 .map_err(|_| QueueTimeout),

@@ -4,15 +4,15 @@
 mod support;
 
 use futures_util::StreamExt;
-use heddle_core::id::Tenant;
+use heddle_core::id::{RunId, Tenant};
 use heddle_core::outcome::FailureKind;
-use heddle_core::run::event::CacheVerdict;
+use heddle_core::run::event::{CacheVerdict, Node as Place};
 use heddle_core::time::Timestamp;
-use heddle_executor::{CancelAnswer, Repeated, RunDetail, StreamItem, SubmitFault};
+use heddle_executor::{CancelAnswer, LeftInside, Repeated, RunDetail, StreamItem, SubmitFault};
 use heddle_store::{MemoryStore, ReportDepth, RunStore, StoreClock};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
-use support::{START, memory, node, node_on, wish};
+use support::{Node, START, memory, node, node_after, node_on, wish};
 
 const CHAIN: &str = "steps: {a: {call: \"tool:e\"}, b: {call: \"tool:e\", dependsOn: [a]}, c: {call: \"tool:e\", dependsOn: [b]}}";
 
@@ -280,4 +280,48 @@ async fn many_runs_wait_their_turn_in_the_store() {
     }
     let report = node.store.report(ReportDepth::Deep).await.unwrap();
     assert_eq!(report.runs.get("succeeded"), Some(&40));
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_what_was_in_its_sandbox_counts_as_interrupted() {
+    let mut node = node().await;
+    let run = node.submit("steps: {a: {call: \"tool:e\", with: {do: hang}}}", "{}").await;
+    let begun = async |node: &Node, attempt: u32| {
+        while *node.script.began.lock().unwrap() != [format!("a#{attempt}")] {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    begun(&node, 1).await;
+    let inside = |attempt| LeftInside { run, node: Place::step(0), attempt };
+    // It was waiting at five kills in a row, with somebody else's attempt in the sandboxes.
+    for attempt in 2..=6 {
+        node = node_after(node, vec![LeftInside { run: RunId(1), ..inside(attempt - 1) }]).await;
+        begun(&node, attempt).await;
+    }
+    // Then it was inside at three.
+    for attempt in 7..=8 {
+        node = node_after(node, vec![inside(attempt - 1)]).await;
+        begun(&node, attempt).await;
+    }
+    let last = node_after(node, vec![inside(8)]).await;
+    let ended = last.ended(run).await.view;
+    assert_eq!(ended.status, "failed");
+    assert_eq!(ended.error.unwrap().failure.kind, FailureKind::Interrupted);
+    assert_eq!(last.script.count(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn suspects_run_one_at_a_time() {
+    let first = node().await;
+    let steps = "steps: {a: {forEach: {in: \"${ [1, 2, 3, 4] }\"}, call: \"tool:e\", with: {do: \"sleep:100\", n: \"${ item }\"}}}";
+    let run = first.submit(steps, "{}").await;
+    while first.script.count() < 4 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let node_of = |item| Place::item(0, item);
+    let left = (0..4).map(|item| LeftInside { run, node: node_of(item), attempt: 1 }).collect();
+    let second = node_after(first, left).await;
+    let began = tokio::time::Instant::now();
+    assert_eq!(second.ended(run).await.view.status, "succeeded");
+    assert!(began.elapsed() >= Duration::from_millis(400), "they ran together: {:?}", began.elapsed());
 }

@@ -62,6 +62,8 @@ pub struct CallScope {
     pub run: RunId,
     /// The step's id in the workflow.
     pub step: Arc<str>,
+    /// Its number in the plan.
+    pub step_number: u32,
     /// The item, where the step is wrapped by `forEach`.
     pub item: Option<u32>,
     /// Counts from 1.
@@ -171,6 +173,7 @@ pub(crate) async fn in_sandbox<T>(
         }
         Err(Passed) => return (Err(too_slow(&guest.attempt)), measured(0, 0, 0, &cpu, &wall)),
     };
+    let _mark = node.inside.enter(&guest.scope);
     let fuel = guest.attempt.fuel;
     let mut store = match guest.into_store(&node.engine) {
         Ok(store) => store,

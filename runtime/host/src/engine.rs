@@ -107,7 +107,7 @@ fn base(shape: Shape) -> Config {
 ///
 /// # Errors
 /// When the limits need more address space than there is, or wasmtime refuses its configuration.
-pub fn guest_engine(limits: &Limits) -> Result<Engine, HostFault> {
+pub fn bare_wasmtime(limits: &Limits) -> Result<Engine, HostFault> {
     running(limits)
 }
 

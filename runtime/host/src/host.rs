@@ -7,6 +7,7 @@ use crate::compile::Compilers;
 use crate::config::{HostConfig, HostFault};
 use crate::engine::{self, Shape};
 use crate::fault::ComponentFault;
+use crate::inside::{Inside, LeftInside};
 use crate::inspect::{Inspection, inspect};
 use crate::limiter::NodeMemory;
 use crate::precompiled::CodeCache;
@@ -27,6 +28,7 @@ use wasmtime::Engine;
 pub struct Host {
     node: Arc<Node>,
     threads: Arc<GuestThreads>,
+    left: Arc<[LeftInside]>,
 }
 
 /// What all attempts of one process share.
@@ -36,6 +38,7 @@ pub(crate) struct Node {
     pub(crate) memory: Arc<NodeMemory>,
     pub(crate) slots: Semaphore,
     pub(crate) components: Components,
+    pub(crate) inside: Inside,
 }
 
 /// A component that was accepted.
@@ -76,6 +79,8 @@ impl Host {
         let code = engine::code_digest(&engine);
         let files = CodeCache::open(&config.cache_dir, code)
             .map_err(|fault| HostFault::CacheDir { path: config.cache_dir.clone(), fault })?;
+        let (inside, left) = Inside::open(&config.cache_dir.join("inside"), engine::sandboxes(&limits))
+            .map_err(|fault| HostFault::CacheDir { path: config.cache_dir.clone(), fault })?;
         let linkers = linkers(&engine).map_err(|fault| HostFault::Wasmtime(format!("{fault:#}")))?;
         let threads = Arc::new(GuestThreads::start(config.guest_threads).map_err(HostFault::Threads)?);
         engine::start_ticker(&engine, Duration::from_millis(limits.epoch_tick_ms))
@@ -87,8 +92,21 @@ impl Host {
             components: Components::new(node.clone(), linkers, files, compilers, config.components),
             engine,
             limits,
+            inside,
         });
-        Ok(Host { node, threads })
+        Ok(Host { node, threads, left: left.into() })
+    }
+
+    /// The attempts that were in a sandbox when the last process with this folder was killed. Some of them may have
+    /// ended since their entry was made.
+    pub fn left_inside(&self) -> &[LeftInside] {
+        &self.left
+    }
+    /// Forgets what is in the sandboxes, because this process ends in order and not for a guest's sake.
+    pub fn end_in_order(&self) {
+        if let Err(fault) = self.node.inside.clear() {
+            tracing::warn!(%fault, "what is in the sandboxes could not be forgotten");
+        }
     }
 
     /// Reads a component without running or compiling any of it: whether it is one, its caps, kind and imports. On this

@@ -188,11 +188,12 @@ async fn describe(node: &Node, linked: Linked, code_bytes: usize) -> Result<Read
 }
 
 /// For whom `describe` runs.
-fn nobody() -> CallScope {
+pub(crate) fn nobody() -> CallScope {
     CallScope {
         tenant: Tenant::default(),
         run: RunId(0),
         step: "describe".into(),
+        step_number: 0,
         item: None,
         attempt: 1,
         idempotency_key: String::new(),

@@ -11,7 +11,8 @@ use futures_util::future::BoxFuture;
 use heddle_core::id::Digest;
 use heddle_core::limits::Limits;
 use heddle_core::outcome::FailureKind;
-use heddle_executor::{Executor, Parts, Settings, SystemClock};
+use heddle_core::run::event::Node;
+use heddle_executor::{Executor, LeftInside, Parts, Settings, SystemClock};
 use heddle_host::{Compiler, ComponentFault, ComponentSource, Host, HostConfig, Inspection, NoComponents};
 use heddle_store::{
     MemoryStore, ReportDepth, RunStore, Shelf, SqliteOptions, SqliteStore, StoreClock, StoreFault,
@@ -84,6 +85,7 @@ impl App {
                 start_rate_per_s: config.start_rate_per_s,
                 ..Settings::default()
             },
+            left_inside: Some(host.left_inside().iter().map(left_inside).collect()),
         };
         let executor = Executor::start(parts).await.context("the node cannot start")?;
         let loader = Loader::new(host.clone(), executor.clone(), store);
@@ -93,6 +95,7 @@ impl App {
     /// Begins nothing new, lets what runs end, and gives everything back.
     pub async fn close(&self) {
         self.executor.drain().await;
+        self.host.end_in_order();
     }
 
     /// What the sandbox has in use.
@@ -118,6 +121,11 @@ fn stores(folder: &Path, keeping: Keeping, limits: &Limits) -> anyhow::Result<St
         .with_context(|| format!("the data folder `{}` cannot be opened", folder.display()))?;
     let store = Arc::new(store);
     Ok((store.clone(), store))
+}
+
+fn left_inside(left: &heddle_host::LeftInside) -> LeftInside {
+    let node = Node { step: left.step, item: left.item };
+    LeftInside { run: left.run, node, attempt: left.attempt }
 }
 
 fn host(folder: &Path, limits: &Limits, store: Arc<dyn RunStore>) -> anyhow::Result<Host> {

@@ -47,7 +47,7 @@ impl Run {
         let Some(work) = self.steps[node.step as usize].node(node.item) else { return Vec::new() };
         if u64::from(work.interruptions) >= self.limits.interruptions {
             let message = format!(
-                "the host went away {} times in a row while this ran (limit interruptions)",
+                "the host went away {} times in a row while this was in its sandbox (limit interruptions)",
                 work.interruptions
             );
             return self.failed_for_good(node, Failure::new(FailureKind::Interrupted, message));

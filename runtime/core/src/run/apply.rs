@@ -47,7 +47,9 @@ impl Run {
             }
             Event::MapStarted { step, count } => self.map_started(*step, *count, at),
             Event::AttemptStarted { node, attempt } => self.attempt_started(*node, *attempt, at),
-            Event::AttemptInterrupted { node, attempt } => self.attempt_interrupted(*node, *attempt, at),
+            Event::AttemptInterrupted { node, attempt, entered } => {
+                self.attempt_interrupted(*node, *attempt, *entered, at)
+            }
             Event::AttemptFailed { node, attempt, failure, usage, retry } => {
                 self.close(*node, *attempt, AttemptNote::Failed(failure.clone()), *usage, at)?;
                 self.attempt_failed(*node, *attempt, retry)
@@ -237,10 +239,16 @@ impl Run {
         Ok(())
     }
 
-    fn attempt_interrupted(&mut self, node: Node, attempt: u32, at: Timestamp) -> Result<(), IllegalEvent> {
+    fn attempt_interrupted(
+        &mut self,
+        node: Node,
+        attempt: u32,
+        entered: bool,
+        at: Timestamp,
+    ) -> Result<(), IllegalEvent> {
         self.close(node, attempt, AttemptNote::Interrupted, Usage::default(), at)?;
         if let Some(work) = self.steps[node.step as usize].node_mut(node.item) {
-            work.interruptions += u32::from(!planted::is(Bug::InterruptionForgotten));
+            work.interruptions += u32::from(entered && !planted::is(Bug::InterruptionForgotten));
             work.stage = Stage::Queued(attempt + 1);
         }
         self.requeue(node);

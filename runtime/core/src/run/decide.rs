@@ -3,7 +3,7 @@
 use super::event::{CacheVerdict, Event, Node, Payload};
 use super::scope::Values;
 use super::state::Stage;
-use super::{Ended, Input, Run, Timer};
+use super::{Ended, Entered, Input, Run, Timer};
 use crate::outcome::{Failure, FailureKind, Usage};
 use crate::planted::{self, Bug};
 use crate::time::{Span, Timestamp};
@@ -15,7 +15,7 @@ impl Run {
             return Vec::new();
         }
         match input {
-            Input::Taken => self.decide_taken(),
+            Input::Taken(entered) => self.decide_taken(entered),
             Input::AttemptEnded { node, attempt, end, usage } => {
                 self.decide_ended(*node, *attempt, end, *usage, now, values)
             }
@@ -29,12 +29,14 @@ impl Run {
     }
 
     /// Open attempts of a run that is taken are lost: whoever ran them is gone.
-    fn decide_taken(&self) -> Vec<Event> {
+    fn decide_taken(&self, entered: &Entered) -> Vec<Event> {
         if self.started.is_none() {
             return vec![Event::RunStarted {}];
         }
         let open = self.pending.iter().map_while(|action| match *action {
-            super::Action::Invoke { node, attempt } => Some(Event::AttemptInterrupted { node, attempt }),
+            super::Action::Invoke { node, attempt } => {
+                Some(Event::AttemptInterrupted { node, attempt, entered: entered.has(node, attempt) })
+            }
             super::Action::Wake { .. } => None,
         });
         open.collect()

@@ -244,6 +244,9 @@ pub enum Event {
         node: Node,
         /// Which.
         attempt: u32,
+        /// Whether it may have been in its sandbox. One that only waited for it is not counted.
+        #[serde(default = "entered", skip_serializing_if = "has_entered")]
+        entered: bool,
     },
     /// The attempt failed.
     AttemptFailed {
@@ -359,6 +362,15 @@ pub struct Batch {
     pub events: Vec<Event>,
 }
 
+/// What a row says that says nothing of it.
+fn entered() -> bool {
+    true
+}
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks by reference")]
+fn has_entered(entered: &bool) -> bool {
+    *entered
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -377,13 +389,16 @@ mod tests {
                     cache: CacheVerdict::Off,
                 },
                 Event::AttemptStarted { node: Node::item(4, 7), attempt: 2 },
+                Event::AttemptInterrupted { node: Node::step(1), attempt: 1, entered: true },
+                Event::AttemptInterrupted { node: Node::step(2), attempt: 1, entered: false },
                 Event::RunFinished { finish: Finish::Succeeded, output: Some(Payload::Derived), error: None },
             ],
         };
         let text = concat!(
             r#"{"at":1795219200000,"events":[{"stepSucceeded":{"node":3,"attempt":1,"output":{"inline":{"a":1.50}},"#,
             r#""usage":{"fuel":7,"memoryPeakBytes":0,"wallUs":0,"cpuUs":0,"hostcalls":0}}},"#,
-            r#"{"attemptStarted":{"node":[4,7],"attempt":2}},{"runFinished":{"finish":"succeeded","output":"derived"}}]}"#
+            r#"{"attemptStarted":{"node":[4,7],"attempt":2}},{"attemptInterrupted":{"node":1,"attempt":1}},"#,
+            r#"{"attemptInterrupted":{"node":2,"attempt":1,"entered":false}},{"runFinished":{"finish":"succeeded","output":"derived"}}]}"#
         );
         assert_eq!(serde_json::to_string(&batch).unwrap(), text);
         assert_eq!(serde_json::from_str::<Batch>(text).unwrap(), batch);

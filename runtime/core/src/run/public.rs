@@ -195,8 +195,10 @@ fn of_an_attempt(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
             data.extend(plan.call_of(node.step).map(|(_, call)| ("plugin", Value::text(call.to_string()))));
             emit("attempt.started", data);
         }
-        Event::AttemptInterrupted { node, attempt } => {
-            emit("attempt.interrupted", about(plan, *node, *attempt))
+        Event::AttemptInterrupted { node, attempt, entered } => {
+            let mut data = about(plan, *node, *attempt);
+            data.push(("entered", Value::Bool(*entered)));
+            emit("attempt.interrupted", data);
         }
         Event::AttemptFailed { node, attempt, failure, usage, retry } => {
             let mut data = about(plan, *node, *attempt);

@@ -41,9 +41,6 @@ impl Checker {
             finished: false,
         }
     }
-    pub(crate) fn open_attempts(&self) -> usize {
-        self.open.len()
-    }
 
     /// Takes one event; the fault says what must never happen.
     pub(crate) fn see(&mut self, event: &Event, now: Timestamp) -> Result<(), String> {
@@ -62,9 +59,9 @@ impl Checker {
                 self.may_begin(*step)
             }
             Event::AttemptStarted { node, attempt } => self.attempt_started(*node, *attempt),
-            Event::AttemptInterrupted { node, attempt } => {
+            Event::AttemptInterrupted { node, attempt, entered } => {
                 self.closes(*node, *attempt)?;
-                *self.interruptions.entry(*node).or_default() += 1;
+                *self.interruptions.entry(*node).or_default() += u32::from(*entered);
                 Ok(())
             }
             Event::AttemptFailed { node, attempt, retry, .. } => {
@@ -101,8 +98,8 @@ impl Checker {
 
     fn attempt_started(&mut self, node: Node, attempt: u32) -> Result<(), String> {
         if node.item.is_none()
-            && self.failures.get(&node).is_none()
-            && self.interruptions.get(&node).is_none()
+            && !self.failures.contains_key(&node)
+            && !self.interruptions.contains_key(&node)
         {
             self.may_begin(node.step)?;
         }

@@ -9,7 +9,7 @@ use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind, Usage};
 use heddle_core::run::event::{Accepted, Batch, CacheVerdict, Event, Node, Payload};
 use heddle_core::run::scope::Values;
-use heddle_core::run::{Action, Change, Ended, Input, Run, Settled, Timer};
+use heddle_core::run::{Action, Change, Ended, Entered, Input, Run, Settled, Timer};
 use heddle_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -162,7 +162,7 @@ impl<'a> World<'a> {
 
     /// Runs to the end.
     pub(crate) fn run(mut self) -> Checked<Report> {
-        self.settle(Input::Taken)?;
+        self.settle(Input::Taken(Entered::Unknown))?;
         for _ in 0..STEPS {
             if self.process.run.is_finished() && self.process.queued.is_empty() {
                 return self.finish();
@@ -249,7 +249,17 @@ impl<'a> World<'a> {
         if self.rng.once_in(3) {
             self.zombie = Some(old);
         }
-        self.settle(Input::Taken)
+        let entered = self.entered();
+        self.settle(Input::Taken(entered))
+    }
+
+    /// What the process that went away left behind: nothing that is known, or a part of what it had started.
+    fn entered(&mut self) -> Entered {
+        if self.rng.once_in(3) {
+            return Entered::Unknown;
+        }
+        let open: Vec<(Node, u32)> = self.started.difference(&self.ended).copied().collect();
+        Entered::Only(open.into_iter().filter(|_| self.rng.once_in(2)).collect())
     }
 
     /// A process without a lease goes on for a while; nothing that it decides may get in.

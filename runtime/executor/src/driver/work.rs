@@ -84,6 +84,7 @@ impl Driver {
                     snapshot: self.snapshot.clone(),
                     input,
                     traceparent,
+                    suspect: self.run.interruptions(node) > 0,
                     begin: if self.attempts.is_empty() { Begin::Here } else { Begin::Apart },
                 };
                 match attempt::from_memory(&self.shared, &call) {

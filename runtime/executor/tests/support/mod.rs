@@ -11,7 +11,7 @@ use heddle_core::plugin::Metadata;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Value;
 use heddle_executor::*;
-use heddle_store::{MemoryStore, StoreClock};
+use heddle_store::{Lease, MemoryStore, RunStore, StoreClock};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -89,9 +89,26 @@ pub(crate) fn memory() -> MemoryStore {
 
 /// A node on this store, with `tool:e`, `transform:t` and `agent:a`.
 pub(crate) async fn node_on(store: MemoryStore, change: impl FnOnce(&mut Settings, &mut Limits)) -> Node {
-    let script = Arc::new(Script::default());
     let (mut settings, mut limits) = (Settings::default(), Limits::default());
     change(&mut settings, &mut limits);
+    start(store, settings, limits, None).await
+}
+
+/// A node on the store of one that was killed, when these were in their sandboxes.
+pub(crate) async fn node_after(killed: Node, left_inside: Vec<LeftInside>) -> Node {
+    let (report, store) = (killed.executor.report(), killed.store);
+    let lease = Lease { node: report.node.into(), epoch: report.epoch, expires: Timestamp(0) };
+    store.release_lease(&lease).await.unwrap();
+    start(store, Settings::default(), Limits::default(), Some(left_inside)).await
+}
+
+async fn start(
+    store: MemoryStore,
+    settings: Settings,
+    limits: Limits,
+    left_inside: Option<Vec<LeftInside>>,
+) -> Node {
+    let script = Arc::new(Script::default());
     let parts = Parts {
         store: Arc::new(store.clone()),
         shelf: Arc::new(store.clone()),
@@ -99,6 +116,7 @@ pub(crate) async fn node_on(store: MemoryStore, change: impl FnOnce(&mut Setting
         clock: Arc::new(PausedClock(tokio::time::Instant::now())),
         limits: Arc::new(limits),
         settings,
+        left_inside,
     };
     let executor = Executor::start(parts).await.unwrap();
     for (kind, name) in [(PluginKind::Tool, "e"), (PluginKind::Transform, "t"), (PluginKind::Agent, "a")] {

@@ -115,6 +115,7 @@ pub fn scope() -> CallScope {
         tenant: Tenant::default(),
         run: RunId(7),
         step: "step".into(),
+        step_number: 0,
         item: Some(3),
         attempt: 2,
         idempotency_key: "run/step/3".into(),

@@ -28,6 +28,7 @@ impl Invoker for Sandbox {
                 tenant: invocation.tenant,
                 run: invocation.run,
                 step: invocation.step,
+                step_number: invocation.step_number,
                 item: invocation.item,
                 attempt: invocation.attempt,
                 idempotency_key: invocation.idempotency_key,
