@@ -7,6 +7,8 @@
     reason = "a test stops where something is not as it must be"
 )]
 
+pub mod tools;
+
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};

@@ -12,6 +12,7 @@ use heddle_core::value::Value;
 use http_body_util::BodyExt as _;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use std::str::FromStr;
 use std::time::Duration;
 
 /// How much of a body is read.
@@ -228,6 +229,14 @@ impl Query {
             self.fault(name, format!("is {wants}, not `{}`", text.chars().take(64).collect::<String>()));
         }
         read
+    }
+    /// Where a page shall begin: `cursor`. An empty one is none.
+    pub fn cursor<T: FromStr>(&mut self) -> Option<T> {
+        let read = self.read("cursor", "the `cursor` of the last page", |text| match text.is_empty() {
+            true => Some(None),
+            false => text.parse().ok().map(Some),
+        });
+        read.flatten()
     }
     /// How many items a page shall have: `limit`, at most the node's.
     pub fn page(&mut self, most: u64) -> u32 {

@@ -36,7 +36,7 @@ impl IntoResponses for Problems {
         description = "Runs agents, tools and transforms as sandboxed WebAssembly components, woven into durable workflows.",
         license(name = "Apache-2.0 OR MIT", identifier = "Apache-2.0 OR MIT"),
     ),
-    components(schemas(ProblemBody)),
+    components(schemas(ProblemBody, super::graph::Format)),
     tags(
         (name = "runs", description = "Submit, follow, read and cancel runs."),
         (name = "workflows", description = "Check, publish and read workflows."),
@@ -72,7 +72,52 @@ pub(super) fn complete(document: utoipa::openapi::OpenApi) -> Value {
             },
         });
     }
+    document["paths"]["/v1/runs/{id}/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]["schema"] =
+        stream_item();
+    link_runs(&mut document);
     document
+}
+
+/// One message of an event stream, as clients that read such streams see it.
+fn stream_item() -> Value {
+    let names: Vec<&str> = CATALOGUE.iter().map(|event| event.name).collect();
+    let bodies: Vec<Value> =
+        names.iter().map(|name| json!({ "$ref": format!("#/components/schemas/Event.{name}") })).collect();
+    json!({
+        "description": "One message of the stream.",
+        "type": "object",
+        "required": ["event", "data"],
+        "properties": {
+            "event": { "enum": names },
+            "id": {
+                "description": "Give the last one as `Last-Event-ID` to go on after it. Passing events have none.",
+                "type": "string",
+                "pattern": "^[0-9]+\\.[0-9]+$",
+            },
+            "data": {
+                "description": "The event, as JSON.",
+                "type": "string",
+                "contentMediaType": "application/json",
+                "contentSchema": { "anyOf": bodies },
+            },
+        },
+    })
+}
+
+/// Says that whoever has submitted a run can go on with its id, for programs that follow links.
+fn link_runs(document: &mut Value) {
+    let mut links = serde_json::Map::new();
+    let Some(paths) = document["paths"].as_object() else { return };
+    for (_, methods) in paths.iter().filter(|(path, _)| path.starts_with("/v1/runs/{id}")) {
+        for id in methods.as_object().into_iter().flatten().filter_map(|(_, it)| it["operationId"].as_str()) {
+            let link = json!({ "operationId": id, "parameters": { "id": "$response.body#/id" } });
+            links.insert(id.to_owned(), link);
+        }
+    }
+    let answers = &mut document["paths"]["/v1/runs"]["post"]["responses"];
+    for status in ["200", "202"] {
+        answers[status]["links"] = Value::Object(links.clone());
+    }
 }
 
 /// The description as text, the same bytes for the same program.

@@ -96,7 +96,7 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
     let workflow = query.get("workflow");
     let label = query
         .read("label", "`key=value`", |text| text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())));
-    let before = query.read("cursor", "the `cursor` of the last page", |text| text.parse::<RunId>().ok());
+    let before = query.cursor::<RunId>();
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
     // One more than asked for tells whether there is a next page.
@@ -168,8 +168,7 @@ async fn get_items(
     RawQuery(query): RawQuery,
 ) -> Result<Answer<ItemPage>, Problem> {
     let mut query = Query::of(query.as_deref());
-    let from =
-        query.read("cursor", "the `cursor` of the last page", |text| text.parse::<u32>().ok()).unwrap_or(0);
+    let from = query.cursor::<u32>().unwrap_or(0);
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
     let detail = detail(&api, &id).await?;
@@ -204,8 +203,7 @@ async fn journal(
     RawQuery(query): RawQuery,
 ) -> Result<Answer<JournalPage>, Problem> {
     let mut query = Query::of(query.as_deref());
-    let after =
-        query.read("cursor", "the `cursor` of the last page", |text| text.parse::<u32>().ok()).unwrap_or(0);
+    let after = query.cursor::<u32>().unwrap_or(0);
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
     let rows =

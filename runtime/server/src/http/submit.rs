@@ -61,7 +61,7 @@ struct RunRequest {
     post, path = "/v1/runs", tag = "runs", operation_id = "submitRun",
     request_body(content = RunRequest, content_type = "application/json"),
     params(
-        ("Idempotency-Key" = Option<String>, Header, description = "At most 255 visible ASCII characters."),
+        ("Idempotency-Key" = Option<String>, Header, description = "At most 255 visible ASCII characters.", min_length = 1, max_length = 255, pattern = "^[!-~]+$"),
         ("Prefer" = Option<String>, Header, description = "`wait=30`: seconds that the answer may take."),
     ),
     responses(

@@ -1,0 +1,57 @@
+//! Programs that others wrote, for tests that ask somebody else's opinion. They are put under `target/tools` when they
+//! are first needed, by the installers that they come with; a test that cannot have one fails and says what is missing.
+
+use crate::root;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const SCHEMATHESIS: &str = "4.32.5";
+
+fn tools() -> PathBuf {
+    root().join("target/tools")
+}
+
+/// `schemathesis`, which makes up requests from an OpenAPI document, in a Python environment of its own.
+pub fn schemathesis() -> PathBuf {
+    let folder = tools().join(format!("schemathesis-{SCHEMATHESIS}"));
+    let program = folder.join("bin/schemathesis");
+    if !program.exists() {
+        run(
+            Command::new("python3").args(["-m", "venv"]).arg(&folder),
+            "install python3 with its venv module",
+        );
+        let package = format!("schemathesis=={SCHEMATHESIS}");
+        run(
+            Command::new(folder.join("bin/pip")).args(["install", "--quiet", &package]),
+            "check the connection to the package index",
+        );
+    }
+    program
+}
+
+/// `promtool`, which reads metrics as Prometheus does: the one on the path, or the one of the Debian package.
+pub fn promtool() -> PathBuf {
+    if Command::new("promtool").arg("--version").output().is_ok_and(|o| o.status.success()) {
+        return "promtool".into();
+    }
+    let folder = tools().join("prometheus");
+    let program = folder.join("usr/bin/promtool");
+    if !program.exists() {
+        std::fs::create_dir_all(&folder).unwrap();
+        let help =
+            "install promtool (the package `prometheus`), or refresh the package lists with `apt-get update`";
+        run(Command::new("apt-get").args(["download", "prometheus"]).current_dir(&folder), help);
+        let package = std::fs::read_dir(&folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().path())
+            .find(|path| path.extension().is_some_and(|e| e == "deb"))
+            .unwrap();
+        run(Command::new("dpkg").arg("-x").args([package.as_path(), Path::new(&folder)]), help);
+    }
+    program
+}
+
+fn run(command: &mut Command, help: &str) {
+    let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; {help}"));
+    assert!(output.status.success(), "{command:?}: {}; {help}", String::from_utf8_lossy(&output.stderr));
+}
