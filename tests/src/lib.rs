@@ -68,9 +68,13 @@ impl Server {
     /// Starts the server on this folder, with these variables in its environment, and waits until it is ready.
     pub fn start(folder: &Path, env: &[(&str, &str)]) -> Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        Server::start_at(folder, &format!("http://127.0.0.1:{port}"), env)
+    }
+    /// Starts the server at this address, as after a kill.
+    pub fn start_at(folder: &Path, url: &str, env: &[(&str, &str)]) -> Server {
         let child = Command::new(binary())
             .arg("serve")
-            .env("HEDDLE_LISTEN", format!("127.0.0.1:{port}"))
+            .env("HEDDLE_LISTEN", url.trim_start_matches("http://"))
             .env("HEDDLE_DATA", folder)
             .envs(env.iter().copied())
             .current_dir(folder)
@@ -86,7 +90,7 @@ impl Server {
             .pool_max_idle_per_host(64)
             .build()
             .unwrap();
-        let mut server = Server { child, url: format!("http://127.0.0.1:{port}"), client };
+        let mut server = Server { child, url: url.to_owned(), client };
         let since = Instant::now();
         while server.try_get("/readyz").is_none_or(|a| a.status != 200) {
             if let Some(status) = server.child.try_wait().unwrap() {
