@@ -107,6 +107,7 @@ limits! {
     runs_queued: Count = 10_000, max 1_000_000, "Runs that wait for a node.";
     attempts_at_once: Count = 64, max 1_000, "Sandboxes that a node runs at the same time.";
     guest_memory_bytes: Bytes = 4_096 * MIB, max 1_048_576 * MIB, "Guest memory of a node, counted as it is used.";
+    code_bytes: Bytes = 1024 * MIB, max 65_536 * MIB, "Machine code of components kept in memory; what falls out comes back from its file.";
     output_cache_bytes: Bytes = 64 * MIB, max 16_384 * MIB, "Step outputs cached in memory.";
     stored_cache_bytes: Bytes = 1024 * MIB, max 1_048_576 * MIB, "Step outputs cached in the store, per tenant.";
     plan_cache: Count = 1_000, max 100_000, "Checked workflows kept in memory.";
@@ -229,6 +230,22 @@ pub struct AskedLimits {
     /// Milliseconds of wall time.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub wall_ms: Option<u64>,
+}
+
+impl AskedLimits {
+    /// The lower of each.
+    pub fn lowest(self, other: AskedLimits) -> AskedLimits {
+        let least = |a: Option<u64>, b: Option<u64>| match (a, b) {
+            (Some(a), Some(b)) => Some(a.min(b)),
+            (one, other) => one.or(other),
+        };
+        AskedLimits {
+            fuel: least(self.fuel, other.fuel),
+            memory_bytes: least(self.memory_bytes, other.memory_bytes),
+            output_bytes: least(self.output_bytes, other.output_bytes),
+            wall_ms: least(self.wall_ms, other.wall_ms),
+        }
+    }
 }
 
 /// The limits of one attempt that can differ from step to step. The others hold for every sandbox of the node.

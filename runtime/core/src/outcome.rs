@@ -183,6 +183,19 @@ pub struct Usage {
     pub hostcalls: u64,
 }
 
+impl Usage {
+    /// Both together: sums, and the higher of the peaks.
+    pub fn and(self, other: Usage) -> Usage {
+        Usage {
+            fuel: self.fuel.saturating_add(other.fuel),
+            memory_peak_bytes: self.memory_peak_bytes.max(other.memory_peak_bytes),
+            wall_us: self.wall_us.saturating_add(other.wall_us),
+            cpu_us: self.cpu_us.saturating_add(other.cpu_us),
+            hostcalls: self.hostcalls.saturating_add(other.hostcalls),
+        }
+    }
+}
+
 /// What an attempt produced.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Outcome {

@@ -15,7 +15,7 @@ use crate::expr::{Expr, Template};
 use crate::id::Digest;
 use crate::json::Json;
 use crate::limits::{AskedLimits, Limits};
-use crate::plugin::{Metadata, PluginRef};
+use crate::plugin::{Metadata, Pinned, PluginRef};
 use crate::schema::Schema;
 use crate::time::Span;
 use crate::value::{Map, Value};
@@ -97,6 +97,14 @@ pub struct Step {
     pub tools: Vec<Arc<str>>,
     /// Every step whose outcome one of its expressions reads.
     pub reads: BTreeSet<u32>,
+}
+
+impl Step {
+    /// What the step and its plugin ask for, and the time that the workflow gives, or else this.
+    pub fn asked(&self, plugin: &Pinned, default_timeout: Option<Span>) -> AskedLimits {
+        let wall_ms = self.timeouts.run.or(default_timeout).map(|time| time.0);
+        self.limits.lowest(plugin.limits).lowest(AskedLimits { wall_ms, ..AskedLimits::default() })
+    }
 }
 
 /// What a step does.

@@ -14,7 +14,7 @@ use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, Usage};
 use heddle_core::plan::{CacheMode, CachePolicy, Step};
 use heddle_core::plugin::Pinned;
 use heddle_core::run::event::{CacheVerdict, Node};
-use heddle_core::time::Timestamp;
+use heddle_core::time::{Span, Timestamp};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,6 +29,8 @@ pub(crate) struct AttemptCall {
     pub(crate) snapshot: Arc<Snapshot>,
     pub(crate) input: Json,
     pub(crate) traceparent: Option<String>,
+    /// How long the attempt may take where the workflow does not say.
+    pub(crate) default_timeout: Option<Span>,
     pub(crate) begin: Begin,
     /// Whether the host went away when this was in its sandbox the last time.
     pub(crate) suspect: bool,
@@ -53,6 +55,9 @@ impl AttemptCall {
     pub(crate) fn pin(&self) -> Option<&Arc<Pinned>> {
         let (call, _) = self.snapshot.plan.call_of(self.node.step)?;
         self.snapshot.pins.get(call)
+    }
+    fn asked(&self, pin: &Pinned) -> AskedLimits {
+        self.step().asked(pin, self.default_timeout)
     }
     /// The same for every attempt of this step and item.
     pub(crate) fn idempotency_key(&self) -> String {
@@ -191,7 +196,7 @@ pub(crate) async fn sandbox(
             "no sandbox was free within `timeout.queue`",
         );
     };
-    let asked = lowest(step.limits, pin.limits, step.timeouts.run.map(|s| s.0));
+    let asked = call.asked(&pin);
     let limits = shared.limits.attempt(pin.kind, &asked);
     let opened = shared.now();
     let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone()));
@@ -219,7 +224,7 @@ pub(crate) async fn sandbox(
     let mut usage = Usage::default();
     for _ in 0..shared.limits.agent_segments {
         let end = shared.invoker.invoke(invocation.clone()).await;
-        usage = add(usage, end.usage);
+        usage = usage.and(end.usage);
         if let Outcome::Continue(state) = end.outcome {
             invocation.state = Some(state);
             continue;
@@ -234,27 +239,4 @@ pub(crate) async fn sandbox(
             shared.limits.agent_segments
         ),
     )
-}
-
-fn lowest(step: AskedLimits, plugin: AskedLimits, wall_ms: Option<u64>) -> AskedLimits {
-    let least = |a: Option<u64>, b: Option<u64>| match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (one, other) => one.or(other),
-    };
-    AskedLimits {
-        fuel: least(step.fuel, plugin.fuel),
-        memory_bytes: least(step.memory_bytes, plugin.memory_bytes),
-        output_bytes: least(step.output_bytes, plugin.output_bytes),
-        wall_ms: least(wall_ms, plugin.wall_ms),
-    }
-}
-
-fn add(a: Usage, b: Usage) -> Usage {
-    Usage {
-        fuel: a.fuel.saturating_add(b.fuel),
-        memory_peak_bytes: a.memory_peak_bytes.max(b.memory_peak_bytes),
-        wall_us: a.wall_us.saturating_add(b.wall_us),
-        cpu_us: a.cpu_us.saturating_add(b.cpu_us),
-        hostcalls: a.hostcalls.saturating_add(b.hostcalls),
-    }
 }

@@ -33,6 +33,7 @@ use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
+use tracing::Span;
 
 /// What others may tell a driver.
 #[derive(Debug)]
@@ -99,6 +100,8 @@ pub(crate) struct Driver {
     draining: bool,
     /// What the index says of the run.
     index: RunStatus,
+    /// The spans of steps that have begun and not ended, in that of the run.
+    spans: HashMap<u32, Span>,
     // What the next append carries besides its events.
     blobs: Vec<Blob>,
     cache: Vec<CacheRow>,
@@ -148,6 +151,7 @@ impl Driver {
             inline: 0,
             draining: false,
             index: at.status,
+            spans: HashMap::new(),
             blobs: Vec::new(),
             cache: Vec::new(),
             consumed: Vec::new(),
@@ -184,7 +188,7 @@ impl Driver {
         let unheard = opening.is_some();
         let (events, index) = match opening {
             Some((events, opening)) => {
-                for blob in &opening.blobs {
+                for blob in opening.blobs.iter().filter(|blob| blob.digest != self.snapshot.digest) {
                     if let Ok(text) = std::str::from_utf8(&blob.bytes) {
                         self.values.insert(blob.digest, Json::trusted(text));
                     }
@@ -341,6 +345,12 @@ impl Driver {
         Ok(Some(Exit::Parked))
     }
 
+    /// The span in which the run is driven.
+    pub(crate) fn span(&self) -> Span {
+        let traceparent = self.run.accepted().and_then(|a| a.traceparent.clone());
+        let (run, workflow) = (self.run.id, &*self.snapshot.plan.name);
+        tracing::debug_span!("run", %run, workflow, traceparent)
+    }
     pub(crate) fn run_id(&self) -> RunId {
         self.run.id
     }

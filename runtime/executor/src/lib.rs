@@ -42,6 +42,7 @@ use heddle_core::run::view::WorkView;
 use heddle_store::{Blob, JournalRow, ReportDepth, RunQuery, RunRow, StoreFault, StoreReport};
 use serde::Serialize;
 use shared::Shared;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -106,6 +107,8 @@ pub struct ExecutorReport {
     pub cache: (u64, u64),
     /// Open event streams.
     pub subscribers: usize,
+    /// Runs that cannot go on, and why: the first hundred.
+    pub stuck: BTreeMap<String, String>,
 }
 
 impl Executor {
@@ -149,6 +152,7 @@ impl Executor {
             nested_slots: shared.slots.nested_used(),
             cache: shared.cache.size(),
             subscribers: shared.bus.listeners(),
+            stuck: shared.stuck().into_iter().map(|(run, why)| (run.to_string(), why)).collect(),
         }
     }
     /// How the store is.

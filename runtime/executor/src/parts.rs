@@ -6,7 +6,7 @@ use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure};
 use heddle_core::plugin::{Metadata, Pinned};
-use heddle_core::run::event::Node;
+use heddle_core::run::event::{Defaults, Node};
 use heddle_core::time::Timestamp;
 use heddle_store::{RunStore, Shelf};
 use std::fmt;
@@ -61,6 +61,8 @@ pub struct Settings {
     pub workers: usize,
     /// The most attempts begun in a second; no such limit without it.
     pub start_rate_per_s: Option<u32>,
+    /// What steps do whose workflow says nothing.
+    pub defaults: Option<Defaults>,
     /// A run that waits longer than this is given back to the store.
     pub park_after_ms: u64,
 }
@@ -72,6 +74,7 @@ impl Default for Settings {
             run_parallel: 16,
             workers: 16,
             start_rate_per_s: None,
+            defaults: None,
             park_after_ms: 5_000,
         }
     }

@@ -18,7 +18,7 @@ use heddle_core::run::Entered;
 use heddle_core::run::event::Node;
 use heddle_core::time::Timestamp;
 use heddle_store::{Lease, RunStore, Shelf};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -27,6 +27,9 @@ use tokio::sync::{mpsc, watch};
 
 /// How long a reference keeps its meaning without being looked up again.
 const REFERENCE_LIFE: Duration = Duration::from_secs(1);
+
+/// Runs that cannot go on, and are named in a report.
+const STUCK_NAMED: usize = 100;
 
 /// Attempts that were in a sandbox when the last process went away.
 type LeftByRun = HashMap<RunId, Vec<(Node, u32)>>;
@@ -53,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) queued: AtomicU64,
     pub(crate) draining: AtomicBool,
     pub(crate) lost: AtomicBool,
+    /// Runs that cannot go on, and why; the first of them.
+    stuck: Mutex<BTreeMap<RunId, String>>,
     /// What runs of a workflow took lately, in milliseconds, smoothed.
     pace: Mutex<HashMap<Digest, f64>>,
     pub(crate) wake_claim: tokio::sync::Notify,
@@ -97,6 +102,7 @@ impl Shared {
             queued: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             lost: AtomicBool::new(false),
+            stuck: Mutex::default(),
             pace: Mutex::new(HashMap::new()),
             wake_claim: tokio::sync::Notify::new(),
             plans: moka::sync::Cache::new(limits.plan_cache),
@@ -173,6 +179,18 @@ impl Shared {
                 Entered::Only(left.remove(&run).unwrap_or_default())
             }
         }
+    }
+
+    /// Remembers that a run cannot go on.
+    pub(crate) fn note_stuck(&self, run: RunId, why: String) {
+        let mut stuck = self.stuck.lock().unwrap_or_else(PoisonError::into_inner);
+        if stuck.len() < STUCK_NAMED {
+            stuck.insert(run, why);
+        }
+    }
+    /// Runs that cannot go on, and why.
+    pub(crate) fn stuck(&self) -> BTreeMap<RunId, String> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Notes how long a run of this workflow took.

@@ -21,6 +21,15 @@ pub(crate) struct Snapshot {
     pub pins: Vec<Arc<Pinned>>,
     /// For each step, what an agent may call.
     pub tools: Vec<Vec<Granted>>,
+    /// Its stored form.
+    stored: Arc<[u8]>,
+}
+
+impl Snapshot {
+    /// What a run's first append keeps of it; it goes with the last run that was accepted with it.
+    pub(crate) fn blob(&self) -> Blob {
+        Blob { digest: self.digest, bytes: self.stored.clone() }
+    }
 }
 
 /// A plugin that an agent may call.
@@ -81,7 +90,7 @@ impl Snapshots {
         Snapshots { made: moka::sync::Cache::new(most), by_digest: moka::sync::Cache::new(most), store }
     }
 
-    /// Pins the plan's plugins as they are now, and keeps the result in the store.
+    /// Pins the plan's plugins as they are now. Each run that is accepted with it keeps it in the store.
     pub(crate) async fn make(
         &self,
         tenant: &Tenant,
@@ -110,9 +119,13 @@ impl Snapshots {
         let stored = Stored { source: plan.source.clone(), pins, tools };
         let bytes = serde_json::to_vec(&stored).unwrap_or_default();
         let digest = Digest::of(&bytes);
-        self.store.put_blob(Blob { digest, bytes: bytes.into() }).await?;
-        let snapshot =
-            Arc::new(Snapshot { digest, plan: plan.clone(), pins: stored.pins, tools: stored.tools });
+        let snapshot = Arc::new(Snapshot {
+            digest,
+            plan: plan.clone(),
+            pins: stored.pins,
+            tools: stored.tools,
+            stored: bytes.into(),
+        });
         self.made.insert(key, snapshot.clone());
         self.by_digest.insert(digest, snapshot.clone());
         Ok(snapshot)
@@ -131,8 +144,13 @@ impl Snapshots {
         if stored.pins.len() != plan.calls.len() {
             return Err(damaged("its plugins do not fit its workflow".into()));
         }
-        let snapshot =
-            Arc::new(Snapshot { digest, plan: Arc::new(plan), pins: stored.pins, tools: stored.tools });
+        let snapshot = Arc::new(Snapshot {
+            digest,
+            plan: Arc::new(plan),
+            pins: stored.pins,
+            tools: stored.tools,
+            stored: bytes,
+        });
         self.by_digest.insert(digest, snapshot.clone());
         Ok(snapshot)
     }

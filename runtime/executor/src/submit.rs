@@ -190,7 +190,7 @@ fn open(
     input: Json,
 ) -> (Event, Opening, Timestamp) {
     let now = shared.now();
-    let mut blobs = Vec::new();
+    let mut blobs = vec![snapshot.blob()];
     let input = if input.size() as u64 <= shared.limits.inline_bytes {
         Payload::Inline(input)
     } else {
@@ -223,6 +223,7 @@ fn open(
         max_parallel_from: from.into(),
         labels: wish.labels.clone(),
         traceparent: wish.traceparent.clone(),
+        defaults: shared.settings.defaults,
     };
     (
         Event::RunAccepted(Arc::new(accepted)),

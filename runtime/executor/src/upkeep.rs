@@ -5,12 +5,14 @@ use crate::driver::{Driver, Exit, Nudge, Opening, Standing};
 use crate::read;
 use crate::shared::Shared;
 use crate::telemetry as t;
+use heddle_core::id::RunId;
 use heddle_core::run::event::Event;
 use heddle_store::{RunRow, RunStatus};
 use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
+use tracing::Instrument as _;
 
 /// How often the store is asked for runs that nobody drives, when nothing says that there are some.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -24,22 +26,25 @@ const CLAIM: u32 = 64;
 /// Drives a run in a task of its own.
 pub(crate) fn spawn(shared: Arc<Shared>, driver: Driver, opening: Option<(Vec<Event>, Opening)>) {
     let run = driver.run_id();
+    let span = driver.span();
     tokio::spawn(async move {
-        match driver.drive(opening).await {
+        match driver.drive(opening).instrument(span).await {
             Exit::Finished | Exit::Drained => {}
             // A message may have come while it was on its way out.
             Exit::Parked => shared.wake_claim.notify_one(),
             Exit::Lost(fault) => {
                 tracing::warn!(%run, %fault, "the run is driven elsewhere, or the store is gone; its driver stops")
             }
-            Exit::Unreadable(fault) => {
-                tracing::error!(%run, %fault, "the run cannot be read; it stays as it is: `heddle doctor`")
-            }
-            Exit::Illegal(fault) => {
-                tracing::error!(%run, %fault, "the journal contradicts the plan; the run stays as it is: `heddle doctor`")
-            }
+            Exit::Unreadable(fault) => stuck(&shared, run, &fault),
+            Exit::Illegal(fault) => stuck(&shared, run, &fault),
         }
     });
+}
+
+/// A run that cannot go on: it keeps its place in the store, and the node remembers why, for `doctor`.
+fn stuck(shared: &Shared, run: RunId, fault: &dyn std::fmt::Display) {
+    tracing::error!(%run, %fault, "the run cannot go on and stays as it is: `heddle doctor`");
+    shared.note_stuck(run, fault.to_string());
 }
 
 /// Takes over runs, for as long as the node lives.
@@ -95,9 +100,7 @@ async fn take_over(shared: &Arc<Shared>, row: RunRow) {
             spawn(shared.clone(), driver, None);
         }
         // The run keeps its place in the store, and other runs go on.
-        Err(fault) => {
-            tracing::error!(run = %row.run, %fault, "the run cannot be taken over: `heddle doctor`")
-        }
+        Err(fault) => stuck(shared, row.run, &fault),
     }
 }
 

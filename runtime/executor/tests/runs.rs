@@ -6,8 +6,8 @@ mod support;
 use futures_util::StreamExt;
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::outcome::FailureKind;
-use heddle_core::run::event::{CacheVerdict, Node as Place};
-use heddle_core::time::Timestamp;
+use heddle_core::run::event::{CacheVerdict, Defaults, Node as Place};
+use heddle_core::time::{Span, Timestamp};
 use heddle_executor::{CancelAnswer, LeftInside, Repeated, RunDetail, StreamItem, SubmitFault};
 use heddle_store::{MemoryStore, ReportDepth, RunStore, StoreClock};
 use std::sync::atomic::Ordering;
@@ -324,4 +324,25 @@ async fn suspects_run_one_at_a_time() {
     let began = tokio::time::Instant::now();
     assert_eq!(second.ended(run).await.view.status, "succeeded");
     assert!(began.elapsed() >= Duration::from_millis(400), "they ran together: {:?}", began.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_node_does_where_a_workflow_says_nothing_is_kept_with_the_run() {
+    let store = memory();
+    let defaults = Defaults {
+        retry_attempts: Some(3),
+        retry_delay: Some(Span(1_000)),
+        attempt_timeout: Some(Span(4_000)),
+    };
+    let first = node_on(store.clone(), |settings, _| settings.defaults = Some(defaults)).await;
+    let steps = "steps: {a: {call: \"tool:e\", with: {do: \"flaky:3\"}}}";
+    let run = first.submit(steps, "{}").await;
+    first.executor.drain().await;
+    // The next node has other defaults; the run has its own.
+    let second = node_on(store, |_, _| {}).await;
+    let ended = second.ended(run).await.view;
+    assert_eq!(ended.status, "succeeded");
+    assert_eq!(ended.steps[0].work.attempts.len(), 3);
+    assert_eq!(second.script.walls.lock().unwrap().last(), Some(&4_000));
+    assert_eq!(second.run(steps, "{}").await.view.status, "failed");
 }

@@ -21,6 +21,7 @@ use heddle_core::plugin::Metadata;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::Semaphore;
+use tracing::Instrument as _;
 use wasmtime::Engine;
 
 /// Runs plugins. Cheap to clone.
@@ -89,7 +90,14 @@ impl Host {
         let node = Arc::new_cyclic(|node| Node {
             memory: Arc::new(NodeMemory::new(limits.guest_memory_bytes)),
             slots: Semaphore::new(engine::sandboxes(&limits) as usize),
-            components: Components::new(node.clone(), linkers, files, compilers, config.components),
+            components: Components::new(
+                node.clone(),
+                linkers,
+                files,
+                compilers,
+                config.components,
+                limits.code_bytes,
+            ),
             engine,
             limits,
             inside,
@@ -145,7 +153,7 @@ impl Host {
                     First::Open(attempt) => attempt,
                 };
             }
-            match threads.run(attempt).await {
+            match threads.run(attempt.in_current_span()).await {
                 Ok(end) => end,
                 Err(fault) if fault.is_panic() => panicked(),
                 Err(_) => AttemptEnd::failed(FailureKind::Interrupted, "the host is shutting down"),

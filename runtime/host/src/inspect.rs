@@ -31,7 +31,7 @@ pub struct Inspection {
 const MAX_FAULTS: usize = 20;
 
 /// Reads a component. All faults that can be known at once come at once.
-pub(crate) fn inspect(bytes: &[u8], limits: &Limits) -> Result<Inspection, ComponentFault> {
+pub fn inspect(bytes: &[u8], limits: &Limits) -> Result<Inspection, ComponentFault> {
     if bytes.len() as u64 > limits.component_bytes {
         return Err(ComponentFault::invalid(format!(
             "the component has {} bytes and `limits.component_bytes` is {}; strip it (`wasm-tools strip`) or raise the limit",

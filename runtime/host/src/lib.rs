@@ -52,4 +52,4 @@ pub use fault::ComponentFault;
 pub use host::{Gauges, Host, Loaded};
 pub use host_calls::{HostCalls, LogLevel, NoHostCalls, Progress, ToolAnswer, ToolInfo};
 pub use inside::LeftInside;
-pub use inspect::Inspection;
+pub use inspect::{Inspection, inspect};

@@ -22,9 +22,6 @@ use heddle_core::schema::Schema;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
-/// Machine code kept in memory. A component that falls out comes back from its file in milliseconds.
-const LOADED_BYTES: u64 = 1 << 30;
-
 /// All components of a host.
 pub(crate) struct Components {
     /// The node that owns this, for the sandboxes in which `describe` runs.
@@ -44,11 +41,12 @@ impl Components {
         files: CodeCache,
         compilers: Compilers,
         source: Arc<dyn ComponentSource>,
+        code_bytes: u64,
     ) -> Components {
         let weigh = |_: &Digest, ready: &Arc<Ready>| u32::try_from(ready.code_bytes).unwrap_or(u32::MAX);
         Components {
             node,
-            ready: moka::sync::Cache::builder().max_capacity(LOADED_BYTES).weigher(weigh).build(),
+            ready: moka::sync::Cache::builder().max_capacity(code_bytes).weigher(weigh).build(),
             on_their_way: Mutex::default(),
             linkers,
             files: Arc::new(files),

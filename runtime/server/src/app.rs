@@ -10,10 +10,9 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use heddle_core::id::Digest;
 use heddle_core::limits::Limits;
-use heddle_core::outcome::FailureKind;
-use heddle_core::run::event::Node;
+use heddle_core::run::event::{Defaults, Node};
 use heddle_executor::{Executor, LeftInside, Parts, Settings, SystemClock};
-use heddle_host::{Compiler, ComponentFault, ComponentSource, Host, HostConfig, Inspection, NoComponents};
+use heddle_host::{Compiler, ComponentFault, ComponentSource, Host, HostConfig, Inspection};
 use heddle_store::{
     MemoryStore, ReportDepth, RunStore, Shelf, SqliteOptions, SqliteStore, StoreClock, StoreFault,
     StoreReport,
@@ -83,6 +82,7 @@ impl App {
                 run_parallel: config.run_parallel,
                 workers: config.workers,
                 start_rate_per_s: config.start_rate_per_s,
+                defaults: Some(config.defaults).filter(|defaults| *defaults != Defaults::default()),
                 ..Settings::default()
             },
             left_inside: Some(host.left_inside().iter().map(left_inside).collect()),
@@ -176,14 +176,5 @@ pub async fn look_at_store(folder: &Path) -> Result<Option<StoreReport>, StoreFa
 /// # Errors
 /// Everything that is wrong with it, as far as it can be known without running it.
 pub fn inspect_component(bytes: &[u8]) -> Result<Inspection, ComponentFault> {
-    let internal = |fault: String| ComponentFault { kind: FailureKind::Internal, faults: vec![fault] };
-    let folder = tempfile::tempdir().map_err(|error| internal(error.to_string()))?;
-    let host = Host::new(HostConfig {
-        limits: Limits::default(),
-        cache_dir: folder.path().to_owned(),
-        compiler: Compiler { program: "heddle".into(), args: Vec::new() },
-        guest_threads: 1,
-        components: Arc::new(NoComponents),
-    });
-    host.map_err(|fault| internal(fault.to_string()))?.inspect(bytes)
+    heddle_host::inspect(bytes, &Limits::default())
 }

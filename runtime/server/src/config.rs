@@ -10,6 +10,8 @@ pub mod said;
 pub mod table;
 
 use heddle_core::limits::{Limits, TABLE};
+use heddle_core::run::event::Defaults;
+use heddle_core::time::Span;
 use said::{Said, Sayings};
 use std::fmt;
 use std::net::SocketAddr;
@@ -30,6 +32,8 @@ pub struct Config {
     pub plugins: Option<PathBuf>,
     /// Attempts of one run at once, where its workflow says nothing.
     pub run_parallel: u32,
+    /// What steps do whose workflow says nothing.
+    pub defaults: Defaults,
     /// Attempts of the node at once.
     pub workers: usize,
     /// The most attempts begun in a second.
@@ -176,6 +180,10 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
     let node = reader.text("node");
     let plugins = reader.path("plugins");
     let run_parallel = reader.count("runs.max_parallel").unwrap_or(16) as u32;
+    let retry_attempts = reader.count("runs.retry_attempts").map(|attempts| attempts as u32);
+    let retry_delay = reader.duration("runs.retry_delay").filter(|_| retry_attempts.is_some());
+    let attempt_timeout = reader.duration("runs.attempt_timeout");
+    let defaults = Defaults { retry_attempts, retry_delay, attempt_timeout };
     let workers = reader.count("workers.at_once").unwrap_or(16) as usize;
     let start_rate_per_s = reader.count("workers.start_rate").map(|rate| rate as u32);
     let telemetry = Telemetry {
@@ -188,13 +196,14 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
     let metrics_listen = reader.maybe_address("metrics.listen");
     let limits = reader.limits();
     let shown = reader.shown;
-    check_together(run_parallel, workers, &limits, sayings, faults);
+    check_together((run_parallel, workers, defaults), &limits, sayings, faults);
     Config {
         listen: listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], 7878))),
         data,
         node: node.into(),
         plugins,
         run_parallel,
+        defaults,
         workers,
         start_rate_per_s,
         telemetry,
@@ -206,8 +215,7 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
 
 /// Settings that bound each other.
 fn check_together(
-    run_parallel: u32,
-    workers: usize,
+    (run_parallel, workers, defaults): (u32, usize, Defaults),
     limits: &Limits,
     sayings: &Sayings,
     faults: &mut Vec<ConfigFault>,
@@ -223,6 +231,12 @@ fn check_together(
             });
         }
     };
+    over(
+        "runs.retry_attempts",
+        u64::from(defaults.retry_attempts.unwrap_or(1)),
+        "retry_attempts",
+        limits.retry_attempts,
+    );
     over("runs.max_parallel", u64::from(run_parallel), "run_parallel", limits.run_parallel);
     over("workers.at_once", workers as u64, "attempts_at_once", limits.attempts_at_once);
     if limits.hostcall_bytes <= limits.output_bytes {
@@ -316,6 +330,18 @@ impl Reader<'_> {
             Some(0) => self.fault(origin, format!("`{key}` is 0; give a value from 1")),
             Some(count) => return Some(count),
             None => self.fault(origin, format!("`{key}` is a whole number from 1, not `{value}`")),
+        }
+        None
+    }
+    fn duration(&mut self, key: &str) -> Option<Span> {
+        let (value, origin) = self.take(key);
+        if value.is_empty() {
+            return None;
+        }
+        match Span::parse(&value) {
+            Ok(span) if span.0 > 0 => return Some(span),
+            Ok(_) => self.fault(origin, format!("`{key}` is 0; leave it out for none")),
+            Err(fault) => self.fault(origin, format!("`{key}`: {fault}")),
         }
         None
     }

@@ -86,6 +86,7 @@ impl<B: Backend> Setup<B> {
             max_parallel_from: "node".into(),
             labels: row.labels.clone(),
             traceparent: None,
+            defaults: None,
         };
         let events = vec![Event::RunAccepted(Arc::new(accepted))];
         Append { index: IndexChange::Create(Box::new(row)), ..self.facts(run, 0, events) }

@@ -6,7 +6,7 @@
 use crate::id::{Digest, RunId, Tenant};
 use crate::json::Json;
 use crate::outcome::{Failure, Usage};
-use crate::time::Timestamp;
+use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -195,6 +195,25 @@ pub struct Accepted {
     /// W3C trace context of the caller.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub traceparent: Option<String>,
+    /// What the node does where the workflow says nothing.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub defaults: Option<Defaults>,
+}
+
+/// What an operator chose for steps whose workflow says nothing of it. Kept with the run, so that a run ends as it
+/// began, whatever is configured meanwhile.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Defaults {
+    /// Attempts of a step that fails with something retryable, the first included.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_attempts: Option<u32>,
+    /// Before the second attempt; twice as long before each further one.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub retry_delay: Option<Span>,
+    /// How long one attempt may take.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub attempt_timeout: Option<Span>,
 }
 
 /// One fact of a run.
@@ -315,6 +334,16 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 impl Event {
+    /// The step that this ends, as a whole.
+    pub fn ends_step(&self) -> Option<u32> {
+        match self {
+            Event::StepSucceeded { node, .. } | Event::StepFailed { node, .. } if node.item.is_none() => {
+                Some(node.step)
+            }
+            Event::StepSkipped { step, .. } | Event::StepCancelled { step, .. } => Some(*step),
+            _ => None,
+        }
+    }
     /// The names of all kinds of event, for coverage.
     pub const KINDS: &[&str] = &[
         "RunAccepted",

@@ -12,6 +12,11 @@ use sha2::{Digest, Sha256};
 /// No wait is longer than this, whatever a plugin asks for.
 const LONGEST_WAIT_MS: u64 = 86_400_000;
 
+/// Before the second attempt, where an operator asks for attempts and says no more.
+const DEFAULT_DELAY: Span = Span(1_000);
+/// The longest wait of a policy that an operator gave.
+const DEFAULT_LONGEST: Span = Span(60_000);
+
 impl Run {
     pub(super) fn retry_verdict(
         &self,
@@ -22,7 +27,10 @@ impl Run {
         values: &Values,
     ) -> RetryVerdict {
         let step = &self.plan.steps[node.step as usize];
-        let Some(retry) = &step.retry else { return RetryVerdict::No(NoRetry::NoPolicy) };
+        let by_default = self.default_retry();
+        let Some(retry) = step.retry.as_ref().or(by_default.as_ref()) else {
+            return RetryVerdict::No(NoRetry::NoPolicy);
+        };
         let Some(state) = self.steps[node.step as usize].node(node.item) else {
             return RetryVerdict::No(NoRetry::NoPolicy);
         };
@@ -51,6 +59,19 @@ impl Run {
             }
             _ => RetryVerdict::At(at),
         }
+    }
+
+    /// The policy of steps that have none of their own, where the operator gave one.
+    fn default_retry(&self) -> Option<Retry> {
+        let defaults = self.accepted.as_ref()?.defaults?;
+        Some(Retry {
+            delay: defaults.retry_delay.unwrap_or(DEFAULT_DELAY),
+            backoff: Backoff::Exponential { factor: 2.0, max: Some(DEFAULT_LONGEST) },
+            jitter: Jitter::PlusMinus,
+            attempts: defaults.retry_attempts.filter(|attempts| *attempts > 1)?,
+            duration: None,
+            when: None,
+        })
     }
 
     /// A number from 0 to 2^32 that is always the same for this attempt, and different for its neighbours.

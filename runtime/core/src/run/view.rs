@@ -1,6 +1,6 @@
 //! What people are shown of a run: a bounded document of plain data, made from the state.
 
-use super::event::{CacheVerdict, CancelReason, Finish, Node, Payload, SkipReason};
+use super::event::{CacheVerdict, CancelReason, Defaults, Finish, Node, Payload, SkipReason};
 use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
 use super::{Action, Run, Timer};
 use crate::id::{Digest, RunId};
@@ -41,6 +41,8 @@ pub struct RunView {
     pub current: Vec<Arc<str>>,
     /// The most attempts at once, and which setting says so.
     pub max_parallel: (u32, Arc<str>),
+    /// What its steps do where the workflow says nothing.
+    pub defaults: Option<Defaults>,
     /// Labels.
     pub labels: Vec<(String, String)>,
     /// When it was accepted.
@@ -134,6 +136,8 @@ pub struct WorkView {
     pub attempts: Vec<AttemptView>,
     /// When a further attempt is due.
     pub retry_at: Option<Timestamp>,
+    /// What its attempts used; of a `forEach`, those of all its items.
+    pub usage: Usage,
 }
 
 /// An attempt.
@@ -187,6 +191,7 @@ impl Run {
         let (done, total) = self.work_counts();
         RunView {
             id: self.id,
+            defaults: accepted.and_then(|a| a.defaults),
             tenant: accepted.map(|a| a.tenant.0.clone()).unwrap_or_default(),
             workflow: self.plan.full_name(),
             workflow_version: self.plan.version.to_string(),
@@ -242,6 +247,9 @@ impl Run {
         work.status = state.word();
         if let Phase::Failed(failure) = &state.phase {
             work.error = Some((**failure).clone());
+        }
+        if let Some(map) = &state.map {
+            work.usage = map.items.iter().map(used).fold(Usage::default(), Usage::and);
         }
         Some(StepView {
             index,
@@ -341,6 +349,10 @@ fn value(payload: &Payload) -> Option<ValueView> {
     }
 }
 
+fn used(work: &NodeState) -> Usage {
+    work.attempts.iter().map(|attempt| attempt.usage).fold(Usage::default(), Usage::and)
+}
+
 fn is_hit(work: &NodeState) -> bool {
     matches!(work.attempts.last().map(|a| &a.end), Some(AttemptNote::Succeeded(CacheVerdict::Hit { .. })))
 }
@@ -379,5 +391,5 @@ fn work_view(work: &NodeState) -> WorkView {
         Some(AttemptNote::Succeeded(verdict)) => verdict.clone(),
         _ => CacheVerdict::Off,
     };
-    WorkView { status, output, error, cache, attempts, retry_at }
+    WorkView { status, output, error, cache, attempts, retry_at, usage: used(work) }
 }

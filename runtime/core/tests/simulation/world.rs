@@ -138,6 +138,7 @@ impl<'a> World<'a> {
             max_parallel_from: "node".into(),
             labels: Vec::new(),
             traceparent: None,
+            defaults: None,
         };
         let first = Batch { at: Timestamp(1_000), events: vec![Event::RunAccepted(Arc::new(accepted))] };
         let mut checker = Checker::new(case.plan.clone(), case.max_parallel);

@@ -50,6 +50,9 @@ impl Driver {
     pub(super) fn tell(&mut self, seq: u64, batch: &Batch) {
         for event in &batch.events {
             self.shared.meters.recorded(event);
+            if let Some(step) = event.ends_step() {
+                self.spans.remove(&step);
+            }
         }
         if self.shared.bus.is_heard(self.run.id) {
             let events = public_events(seq, batch, &self.snapshot.plan);

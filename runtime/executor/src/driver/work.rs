@@ -12,6 +12,7 @@ use heddle_core::run::event::{CacheVerdict, Node};
 use heddle_core::run::{Action, Change, Ended, Input};
 use heddle_store::StoreFault;
 use metrics::counter;
+use tracing::{Instrument as _, Span};
 
 impl Driver {
     /// An attempt's end as the core takes it; the output goes where its size says.
@@ -61,8 +62,9 @@ impl Driver {
         }
         let needs = self.run.needs_for(node, &self.values);
         self.fetch(&needs).await?;
+        let accepted = self.run.accepted().cloned();
         let (tenant, traceparent) =
-            self.run.accepted().map(|a| (a.tenant.clone(), a.traceparent.clone())).unwrap_or_default();
+            accepted.as_ref().map(|a| (a.tenant.clone(), a.traceparent.clone())).unwrap_or_default();
         let future: BoxFuture<'static, AttemptResult> = match self.run.input_of(node, &self.values) {
             Err(failure) => {
                 let result = AttemptResult {
@@ -84,6 +86,7 @@ impl Driver {
                     snapshot: self.snapshot.clone(),
                     input,
                     traceparent,
+                    default_timeout: accepted.and_then(|a| a.defaults?.attempt_timeout),
                     suspect: self.run.interruptions(node) > 0,
                     begin: if self.attempts.is_empty() { Begin::Here } else { Begin::Apart },
                 };
@@ -92,6 +95,10 @@ impl Driver {
                     None => attempt::run(self.shared.clone(), call).boxed(),
                 }
             }
+        };
+        let future = match tracing::enabled!(tracing::Level::DEBUG) {
+            true => future.instrument(self.attempt_span(node, attempt)).boxed(),
+            false => future,
         };
         let (handle, registration) = AbortHandle::new_pair();
         self.handles.insert((node, attempt), handle);
@@ -122,5 +129,14 @@ impl Driver {
             self.values.insert(*digest, Json::trusted(text));
         }
         Ok(())
+    }
+
+    /// The span of an attempt, in that of its step, which lasts for all its attempts and items.
+    fn attempt_span(&mut self, node: Node, attempt: u32) -> Span {
+        let step = &self.snapshot.plan.steps[node.step as usize];
+        let around =
+            self.spans.entry(node.step).or_insert_with(|| tracing::debug_span!("step", id = &*step.id));
+        let plugin = self.snapshot.plan.call_of(node.step).map(|(_, call)| call.to_string());
+        tracing::debug_span!(parent: &*around, "attempt", number = attempt, item = node.item, plugin)
     }
 }

@@ -31,6 +31,10 @@ impl Clock for PausedClock {
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) began: Mutex<Vec<String>>,
+    /// The wall time, in milliseconds, that each was given.
+    pub(crate) walls: Mutex<Vec<u64>>,
+    /// The component of each.
+    pub(crate) components: Mutex<Vec<Digest>>,
 }
 
 impl Script {
@@ -43,6 +47,8 @@ impl Invoker for Script {
     fn invoke(&self, i: Invocation) -> BoxFuture<'static, AttemptEnd> {
         let item = i.item.map(|n| format!("/{n}")).unwrap_or_default();
         self.began.lock().unwrap().push(format!("{}{item}#{}", i.step, i.attempt));
+        self.walls.lock().unwrap().push(i.limits.wall_ms);
+        self.components.lock().unwrap().push(i.plugin.digest);
         async move {
             let todo = i.input.value().get("do").and_then(Value::as_str).unwrap_or("ok").to_owned();
             let (verb, arg) = todo.split_once(':').unwrap_or((&todo, "0"));
@@ -119,22 +125,11 @@ async fn start(
         left_inside,
     };
     let executor = Executor::start(parts).await.unwrap();
+    let node = Node { executor, script, store };
     for (kind, name) in [(PluginKind::Tool, "e"), (PluginKind::Transform, "t"), (PluginKind::Agent, "a")] {
-        let metadata = Metadata {
-            name: name.into(),
-            version: semver::Version::new(1, 0, 0),
-            kind,
-            title: String::new(),
-            description: String::new(),
-            input_schema: Json::trusted("{}"),
-            output_schema: Json::trusted("{}"),
-            provides: vec![],
-            limits: AskedLimits::default(),
-            documentation: String::new(),
-        };
-        executor.add_plugin(&Tenant::default(), metadata, Digest::of(name.as_bytes()), 1).await.unwrap();
+        node.load(kind, name, (1, 0), name.as_bytes()).await;
     }
-    Node { executor, script, store }
+    node
 }
 pub(crate) async fn node() -> Node {
     node_on(memory(), |_, _| {}).await
@@ -156,6 +151,22 @@ pub(crate) fn wish(steps: &str, input: &str) -> Submit {
 }
 
 impl Node {
+    /// Loads a version of a plugin whose component has these bytes.
+    pub(crate) async fn load(&self, kind: PluginKind, name: &str, (major, minor): (u64, u64), bytes: &[u8]) {
+        let metadata = Metadata {
+            name: name.into(),
+            version: semver::Version::new(major, minor, 0),
+            kind,
+            title: String::new(),
+            description: String::new(),
+            input_schema: Json::trusted("{}"),
+            output_schema: Json::trusted("{}"),
+            provides: vec![],
+            limits: AskedLimits::default(),
+            documentation: String::new(),
+        };
+        self.executor.add_plugin(&Tenant::default(), metadata, Digest::of(bytes), 1).await.unwrap();
+    }
     pub(crate) async fn submit(&self, steps: &str, input: &str) -> RunId {
         self.executor.submit(wish(steps, input)).await.unwrap().run
     }

@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinHandle;
+use tracing::Instrument as _;
 use wasmtime::component::{Linker, Resource, ResourceType};
 
 const INTERFACE: &str = "heddle:host/tools@0.1.0";
@@ -89,6 +90,7 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
         return Err(Refusal::new(FailureKind::HostcallLimit, message).into());
     }
     guest.tools.started += 1;
+    let span = tracing::debug_span!("host_call", capability = "tools", name = request.name, index);
     let turnstile = guest.tools.turnstile();
     let opened_ms = guest.scope.clock_ms;
     let answer = Json::parse(request.input.as_bytes())
@@ -101,7 +103,7 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
         });
     let place = Arc::new(AtomicU64::new(0));
     let ends = place.clone();
-    let call = tokio::spawn(async move {
+    let call = async move {
         // Never closed, so the permit is always had in the end.
         let permit = turnstile.running.acquire().await;
         let answer = match answer {
@@ -112,7 +114,8 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
         ends.store(turnstile.ended.fetch_add(1, Relaxed) + 1, Relaxed);
         turnstile.news.notify_one();
         answer
-    });
+    };
+    let call = tokio::spawn(call.instrument(span));
     Ok(PendingCall { state: State::Running(call), place })
 }
 

@@ -143,6 +143,15 @@ fn executor(report: &Value, findings: &mut Vec<Finding>) {
         true => warn("sandboxes", format!("all {all} are in use"), "raise `workers.at_once`, or wait"),
         false => ok("sandboxes", format!("{used} of {all} are in use")),
     });
+    let stuck = executor["stuck"].as_object().cloned().unwrap_or_default();
+    findings.push(match stuck.iter().next() {
+        None => ok("stuck runs", "there are none"),
+        Some((run, why)) => bad(
+            "stuck runs",
+            format!("{} cannot go on; {run}: {}", stuck.len(), why.as_str().unwrap_or_default()),
+            format!("`heddle runs journal {run}` shows it; restore the data folder from a backup, then restart the node"),
+        ),
+    });
     let most = number(&limits["runsQueued"]);
     findings.push(match queued * 10 >= most * 9 {
         true => bad(

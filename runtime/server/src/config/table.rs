@@ -13,6 +13,8 @@ pub enum Kind {
     Count,
     /// Bytes, `16MiB`.
     Size,
+    /// `30s`; empty for none.
+    Duration,
     /// One of these words.
     Word(&'static [&'static str]),
     /// Directives of `tracing`'s filter.
@@ -63,6 +65,24 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Count,
         default: "16",
         why: "Attempts of one run at once, where its workflow does not say `maxParallel`.",
+    },
+    Setting {
+        key: "runs.retry_attempts",
+        kind: Kind::Count,
+        default: "",
+        why: "Attempts of a step that fails with something retryable, the first included, where its workflow does not say `retry`; empty for one.",
+    },
+    Setting {
+        key: "runs.retry_delay",
+        kind: Kind::Duration,
+        default: "1s",
+        why: "The wait before the second attempt of such a step; it doubles up to a minute, and is spread.",
+    },
+    Setting {
+        key: "runs.attempt_timeout",
+        kind: Kind::Duration,
+        default: "",
+        why: "How long one attempt may take where its workflow does not say `timeout`; empty for what its kind may take (`limits`).",
     },
     Setting {
         key: "workers.at_once",

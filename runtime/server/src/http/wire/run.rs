@@ -2,7 +2,7 @@
 
 use super::{FailureDoc, ValueRef, value};
 use heddle_core::json::Json;
-use heddle_core::limits::{AskedLimits, AttemptLimits, Limits};
+use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::Usage;
 use heddle_core::plugin::Pinned;
 use heddle_core::run::event::CacheVerdict;
@@ -441,17 +441,8 @@ pub(crate) fn step(view: &StepView, around: Around<'_>) -> StepDoc {
 /// The limits under which the attempts of a step run: the node's, lowered by the plugin and by the step.
 pub(crate) fn limits_of(step: u32, plugin: Option<&Pinned>, around: Around<'_>) -> Option<AttemptLimits> {
     let plugin = plugin?;
-    let asked = around.detail.plan().steps.get(step as usize).map(|s| s.limits).unwrap_or_default();
-    let least = |a: Option<u64>, b: Option<u64>| match (a, b) {
-        (Some(a), Some(b)) => Some(a.min(b)),
-        (a, b) => a.or(b),
-    };
-    let asked = AskedLimits {
-        fuel: least(asked.fuel, plugin.limits.fuel),
-        memory_bytes: least(asked.memory_bytes, plugin.limits.memory_bytes),
-        output_bytes: least(asked.output_bytes, plugin.limits.output_bytes),
-        wall_ms: least(asked.wall_ms, plugin.limits.wall_ms),
-    };
+    let defaults = around.detail.view.defaults.unwrap_or_default();
+    let asked = around.detail.plan().steps.get(step as usize)?.asked(plugin, defaults.attempt_timeout);
     Some(around.limits.attempt(plugin.kind, &asked))
 }
 
@@ -464,8 +455,8 @@ pub(crate) fn work(view: &WorkView, limits: Option<AttemptLimits>) -> WorkDoc {
         output_ref,
         error: view.error.clone().map(FailureDoc::from),
         cache: cache(&view.cache),
-        fuel_used: view.attempts.iter().map(|a| a.usage.fuel).sum(),
-        memory_peak_bytes: view.attempts.iter().map(|a| a.usage.memory_peak_bytes).max().unwrap_or(0),
+        fuel_used: view.usage.fuel,
+        memory_peak_bytes: view.usage.memory_peak_bytes,
         retry_at: view.retry_at.map(Timestamp::rfc3339),
         attempts: view.attempts.iter().map(|a| attempt(a, limits)).collect(),
     }

@@ -1,0 +1,108 @@
+//! What a node keeps to: the plugins that a run was accepted with, spans around what it does, and the name of what
+//! cannot go on.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+#![allow(dead_code, reason = "the support is shared with other tests")]
+
+mod support;
+
+use heddle_core::id::Digest;
+use heddle_core::outcome::PluginKind;
+use heddle_store::memory::Damage;
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use support::{node, node_after};
+use tracing::span::{Attributes, Id, Record};
+use tracing::{Event, Metadata, Subscriber};
+
+async fn begun(node: &support::Node, count: usize) {
+    while node.script.count() < count {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_run_keeps_the_plugins_that_it_was_accepted_with() {
+    let first = node().await;
+    let steps = "steps: {a: {call: \"tool:e@^1.0\", with: {do: hang}}}";
+    let run = first.submit(steps, "{}").await;
+    begun(&first, 1).await;
+    first.load(PluginKind::Tool, "e", (1, 1), b"newer").await;
+    let newer = first.submit(steps, "{}").await;
+    begun(&first, 2).await;
+    assert_eq!(*first.script.components.lock().unwrap(), [Digest::of(b"e"), Digest::of(b"newer")]);
+    // The next process knows of the newer one from the beginning.
+    let second = node_after(first, Vec::new()).await;
+    begun(&second, 2).await;
+    let (began, components) = (second.script.began.lock().unwrap(), second.script.components.lock().unwrap());
+    assert_eq!((began.len(), components.len()), (2, 2), "{run} and {newer} go on");
+    assert!(
+        components.contains(&Digest::of(b"e")) && components.contains(&Digest::of(b"newer")),
+        "{components:?}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_cannot_go_on_is_named() {
+    let first = node().await;
+    let run = first.submit("steps: {a: {call: \"tool:e\", with: {do: hang}}}", "{}").await;
+    begun(&first, 1).await;
+    first.store.damage(&Damage::Journal(run, 1));
+    let second = node_after(first, Vec::new()).await;
+    while second.executor.report().stuck.is_empty() {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let stuck = second.executor.report().stuck;
+    assert!(stuck[&run.to_string()].contains("damaged"), "{stuck:?}");
+    // Others go on.
+    assert_eq!(second.run("steps: {a: {call: \"tool:e\"}}", "{}").await.view.status, "succeeded");
+}
+
+/// Writes down each span with the one around it.
+#[derive(Clone, Default)]
+struct Spans(Arc<Mutex<Seen>>);
+
+#[derive(Default)]
+struct Seen {
+    names: HashMap<u64, String>,
+    entered: Vec<u64>,
+    paths: Vec<String>,
+}
+
+impl Subscriber for Spans {
+    fn enabled(&self, _: &Metadata<'_>) -> bool {
+        true
+    }
+    fn new_span(&self, span: &Attributes<'_>) -> Id {
+        let mut seen = self.0.lock().unwrap();
+        let around = span.parent().map(Id::into_u64).or_else(|| seen.entered.last().copied());
+        let around = around.and_then(|id| seen.names.get(&id).cloned());
+        let path = around.map_or_else(String::new, |around| format!("{around} > ")) + span.metadata().name();
+        let id = seen.names.len() as u64 + 1;
+        seen.names.insert(id, path.clone());
+        seen.paths.push(path);
+        Id::from_u64(id)
+    }
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &Event<'_>) {}
+    fn enter(&self, id: &Id) {
+        self.0.lock().unwrap().entered.push(id.into_u64());
+    }
+    fn exit(&self, _: &Id) {
+        self.0.lock().unwrap().entered.pop();
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn runs_steps_and_attempts_are_spans() {
+    let spans = Spans::default();
+    let _guard = tracing::subscriber::set_default(spans.clone());
+    let node = node().await;
+    let steps =
+        "steps: {a: {call: \"tool:e\", with: {do: \"flaky:2\"}, retry: {delay: 1ms, limit: {attempts: 2}}}}";
+    assert_eq!(node.run(steps, "{}").await.view.status, "succeeded");
+    let seen = spans.0.lock().unwrap();
+    assert_eq!(seen.paths, ["run", "run > step", "run > step > attempt", "run > step > attempt"]);
+}
