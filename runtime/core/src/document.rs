@@ -50,8 +50,18 @@ pub struct Key {
     pub place: Place,
 }
 
+/// What sort of fault it is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultClass {
+    /// What is said.
+    #[default]
+    Content,
+    /// How much there is of it: a limit on documents was passed, and the rest was not read.
+    Budget,
+}
+
 /// What is wrong with a document, and where.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Fault {
     /// Where in the text; zero where there is none.
     pub place: Place,
@@ -59,6 +69,8 @@ pub struct Fault {
     pub path: String,
     /// What is wrong and what to do.
     pub message: String,
+    /// What sort of fault it is.
+    pub class: FaultClass,
 }
 
 impl fmt::Display for Fault {
@@ -76,13 +88,13 @@ impl fmt::Display for Fault {
 impl Doc {
     /// Reads one YAML or JSON document.
     pub fn parse(text: &str, limits: &Limits) -> Result<Doc, Fault> {
-        let whole = |message: String| Fault { place: Place::default(), path: String::new(), message };
         if text.len() as u64 > limits.document_bytes {
-            return Err(whole(format!(
+            let message = format!(
                 "the document has {} bytes; the limit document_bytes is {}",
                 text.len(),
                 limits.document_bytes
-            )));
+            );
+            return Err(too_much(Place::default(), message));
         }
         Reader { limits, nodes: 0, aliases: 0, anchors: HashMap::new(), parser: Parser::new_from_str(text) }
             .document()
@@ -179,7 +191,7 @@ impl<'a> Reader<'a> {
     fn count(&mut self, place: Place, nodes: u64) -> Result<(), Fault> {
         self.nodes += nodes;
         match self.nodes > self.limits.document_nodes {
-            true => Err(at(
+            true => Err(too_much(
                 place,
                 format!(
                     "more than {} nodes, aliases counted where they are used (limit document_nodes)",
@@ -192,7 +204,7 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, event: Event<'a>, place: Place, depth: usize) -> Result<Doc, Fault> {
         if depth > json::MAX_DEPTH {
-            return Err(at(place, format!("nested deeper than {} levels", json::MAX_DEPTH)));
+            return Err(too_much(place, format!("nested deeper than {} levels", json::MAX_DEPTH)));
         }
         self.count(place, 1)?;
         let before = self.nodes;
@@ -228,7 +240,7 @@ impl<'a> Reader<'a> {
     fn alias(&mut self, id: usize, place: Place) -> Result<Doc, Fault> {
         self.aliases += 1;
         if self.aliases > self.limits.document_aliases {
-            return Err(at(
+            return Err(too_much(
                 place,
                 format!("more than {} aliases (limit document_aliases)", self.limits.document_aliases),
             ));
@@ -276,7 +288,10 @@ impl<'a> Reader<'a> {
 }
 
 fn at(place: Place, message: String) -> Fault {
-    Fault { place, path: String::new(), message }
+    Fault { place, message, ..Fault::default() }
+}
+fn too_much(place: Place, message: String) -> Fault {
+    Fault { class: FaultClass::Budget, ..at(place, message) }
 }
 
 fn place(span: &Span) -> Place {

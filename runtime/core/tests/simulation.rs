@@ -4,6 +4,8 @@
 //!
 //! The same test finds planted faults: a simulation that never goes red proves nothing.
 
+#![allow(clippy::print_stdout, reason = "the figures of the report")]
+
 #[path = "simulation/checker.rs"]
 mod checker;
 #[path = "simulation/plans.rs"]

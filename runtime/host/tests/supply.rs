@@ -53,7 +53,7 @@ async fn mutations_and_truncations_never_panic() {
         state ^= state << 17;
         state as usize % below
     };
-    for _ in 0..20_000 {
+    for _ in 0..100_000 {
         let mut bad = good.clone();
         for _ in 0..=next(3) {
             let at = next(bad.len());

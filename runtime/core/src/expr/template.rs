@@ -162,7 +162,7 @@ impl Compiler<'_> {
     }
 
     fn fault(&mut self, doc: &Doc, path: &str, message: String) {
-        self.faults.push(Fault { place: doc.place, path: path.to_owned(), message });
+        self.faults.push(Fault { place: doc.place, path: path.to_owned(), message, ..Fault::default() });
     }
 }
 

@@ -72,10 +72,15 @@ pub(super) struct Faults(pub(super) Vec<Fault>);
 
 impl Faults {
     pub(super) fn at(&mut self, doc: &Doc, path: &str, message: impl Into<String>) {
-        self.0.push(Fault { place: doc.place, path: path.to_owned(), message: message.into() });
+        self.0.push(Fault {
+            place: doc.place,
+            path: path.to_owned(),
+            message: message.into(),
+            ..Fault::default()
+        });
     }
     fn at_key(&mut self, key: &Key, path: &str, message: String) {
-        self.0.push(Fault { place: key.place, path: pointer(path, &key.text), message });
+        self.0.push(Fault { place: key.place, path: pointer(path, &key.text), message, ..Fault::default() });
     }
 }
 

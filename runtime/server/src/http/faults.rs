@@ -4,7 +4,7 @@
 use super::codes::Code;
 use super::problem::{Place, Problem};
 use crate::app::loader::AcceptFault;
-use heddle_core::document::Fault;
+use heddle_core::document::{Fault, FaultClass};
 use heddle_core::outcome::FailureKind;
 use heddle_core::schema::Mismatch;
 use heddle_executor::{PublishFault, ReadFault, SnapshotFault, SubmitFault};
@@ -94,11 +94,10 @@ pub(crate) fn invalid_workflow(faults: Vec<Fault>) -> Problem {
 
 /// A document that could not be read as a workflow at all.
 pub(crate) fn unreadable_document(fault: Fault) -> Problem {
-    // The budget's messages name the limit that was passed.
-    let budget = ["document_bytes", "document_nodes", "document_aliases", "nested deeper"]
-        .iter()
-        .any(|word| fault.message.contains(word));
-    let code = if budget { Code::YamlBudget } else { Code::YamlInvalid };
+    let code = match fault.class {
+        FaultClass::Budget => Code::YamlBudget,
+        FaultClass::Content => Code::YamlInvalid,
+    };
     Problem::new(code, fault.to_string()).at([Place::from(fault)])
 }
 

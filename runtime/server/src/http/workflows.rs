@@ -12,7 +12,7 @@ use axum::Json as Answer;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
-use heddle_core::document::{Doc, Fault, Place as TextPlace};
+use heddle_core::document::{Doc, Fault};
 use heddle_core::id::Tenant;
 use heddle_core::plan::Plan;
 use heddle_executor::{Novelty, WorkflowEntry};
@@ -33,9 +33,7 @@ pub(super) fn document(api: &Api, headers: &HeaderMap, bytes: &Bytes) -> Result<
     want_type(headers, TYPES)?;
     match media_type(headers) {
         Some(said) if YAML.contains(&&*said) => {
-            let unreadable = |message: String| {
-                unreadable_document(Fault { place: TextPlace::default(), path: String::new(), message })
-            };
+            let unreadable = |message: String| unreadable_document(Fault { message, ..Fault::default() });
             let text = std::str::from_utf8(bytes).map_err(|_| unreadable("not UTF-8 text".to_owned()))?;
             Doc::parse(text, &api.app.limits).map_err(unreadable_document)
         }
