@@ -5,8 +5,9 @@
 #![allow(clippy::print_stdout, reason = "the figures of the report")]
 
 use heddle_tests::{Server, workflow};
-use serde_json::json;
+use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::Duration;
@@ -111,17 +112,38 @@ fn a_hundred_kills_lose_nothing() {
     println!(
         "kills: {CYCLES}, with {IN_FLIGHT} or more runs in flight: {loaded}, with an append in flight besides: {appending}"
     );
-    check(&server, &told);
+    let ends = check(&server, &told);
+    // What has ended has ended as it was told, also for the next process; and nothing on the disk is damaged.
+    server.terminate();
+    let look = Command::new(heddle_tests::binary())
+        .args(["doctor", "--json", "--data"])
+        .arg(folder.path())
+        .current_dir(folder.path())
+        .output()
+        .unwrap();
+    let found: Value = serde_json::from_slice(&look.stdout).unwrap();
+    let store = found.as_array().unwrap().iter().find(|f| f["name"] == "store").unwrap();
+    assert_eq!(store["health"], "ok", "{store}");
+    let again = Server::start(folder.path(), &[]);
+    for (id, (status, output)) in &ends {
+        let run = again.ended(id);
+        assert_eq!((&run["status"], &run["output"]), (status, output), "run {id} changed its end");
+    }
     assert!(appending >= 90, "only {appending} kills landed under load with an append under way");
 }
 
-fn check(server: &Server, told: &Told) {
+/// How each run ended, by its id: status and output.
+type Ends = BTreeMap<String, (Value, Value)>;
+
+fn check(server: &Server, told: &Told) -> Ends {
+    let mut ends = Ends::new();
     let accepted = told.accepted.lock().unwrap();
     let mut counts: BTreeMap<String, u64> = BTreeMap::new();
     for (id, (n, key)) in accepted.iter() {
         // lost_ack, not_terminal
         let run = server.ended(id);
         let status = run["status"].as_str().unwrap().to_owned();
+        ends.insert(id.clone(), (run["status"].clone(), run["output"].clone()));
         *counts.entry(status.clone()).or_default() += 1;
         match status.as_str() {
             "succeeded" => assert_eq!(run["output"]["n"], *n, "run {id} has another run's output"),
@@ -151,9 +173,10 @@ fn check(server: &Server, told: &Told) {
         one_outcome_each(server, id);
     }
     println!("acknowledged: {}, {counts:?}, lost 0, doubled 0, gaps 0", accepted.len());
+    ends
 }
 
-/// seq_gap, seq_dup, outcome_missing, outcome_dup, terminal_changed
+/// seq_gap, seq_dup, outcome_missing, outcome_dup, timer_early
 fn one_outcome_each(server: &Server, id: &str) {
     let journal = server.get(&format!("/v1/runs/{id}/journal?limit=200"));
     let rows = journal.body["items"].as_array().unwrap_or_else(|| panic!("{journal:?}"));
@@ -161,6 +184,17 @@ fn one_outcome_each(server: &Server, id: &str) {
         assert_eq!(row["seq"].as_u64(), Some(index as u64 + 1), "the journal of {id} has a gap");
     }
     let events = server.events(id, None);
+    let ids: Vec<(u64, u64)> = events
+        .iter()
+        .map(|(event, _, _)| {
+            let (row, ordinal) = event.split_once('.').unwrap();
+            (row.parse().unwrap(), ordinal.parse().unwrap())
+        })
+        .collect();
+    for pair in ids.windows(2) {
+        let follows = pair[1] == (pair[0].0, pair[0].1 + 1) || (pair[1].0 > pair[0].0 && pair[1].1 == 0);
+        assert!(follows, "the events of {id} have a gap: {pair:?}");
+    }
     let mut ended: BTreeSet<String> = BTreeSet::new();
     for (_, kind, data) in &events {
         if matches!(kind.as_str(), "step.succeeded" | "step.failed" | "step.skipped" | "step.cancelled") {
@@ -177,5 +211,21 @@ fn one_outcome_each(server: &Server, id: &str) {
     );
     for step in ["first", "slow", "many", "flaky", "last"] {
         assert!(ended.contains(&format!("\"{step}\"/null")), "{step} of {id} has no outcome");
+    }
+    let succeeded = events.iter().any(|(_, kind, _)| kind == "run.succeeded");
+    for item in (0..4).filter(|_| succeeded) {
+        assert!(ended.contains(&format!("\"many\"/{item}")), "item {item} of {id} has no outcome");
+    }
+    // A retry is never early: 20 ms after the failure that it follows.
+    let time = |data: &Value| data["time"].as_str().unwrap().to_owned();
+    let failed = events
+        .iter()
+        .filter(|(_, kind, data)| kind == "attempt.failed" && data["data"]["retryAt"].is_string());
+    for (_, _, data) in failed {
+        let (step, due) = (&data["data"]["step"], data["data"]["retryAt"].as_str().unwrap());
+        let next = events.iter().find(|(_, kind, later)| {
+            kind == "attempt.started" && later["data"]["step"] == *step && time(later) > time(data)
+        });
+        assert!(next.is_none_or(|(_, _, next)| time(next).as_str() >= due), "a retry of {id} came early");
     }
 }

@@ -1,6 +1,6 @@
-//! The two rules that hold a journal together, as pure functions: which append is let in, and what may be done before
-//! an append is on disk. The executor's drivers hold their effects back with [`Gate`]; [`admit`] is the rule that the
-//! conformance suite holds every store to. The simulation runs against both.
+//! The two rules that hold a journal together, as pure functions: which append is let in ([`admit`], asked by every
+//! store), and what may be done and told before an append is on disk ([`Gate`], asked by every driver). The simulation
+//! runs against both.
 
 use crate::planted::{self, Bug};
 use std::collections::VecDeque;
@@ -14,10 +14,21 @@ pub enum Refusal {
     Fenced,
 }
 
-/// Whether an append decided at version `expected` under `epoch` may be written to a journal at version `found` whose
-/// owner's epoch is `current`.
-pub fn admit(expected: u64, found: u64, epoch: u64, current: u64) -> Result<(), Refusal> {
-    if epoch != current && !planted::is(Bug::EpochPredicateRemoved) {
+/// How the lease stands under which something was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeaseStanding {
+    /// Its epoch is the one in force.
+    Living,
+    /// It has ended, or its epoch has been taken.
+    Ended,
+}
+
+/// Whether an append decided at version `expected` under this lease may be written to a journal at version `found`.
+///
+/// # Errors
+/// Why not. Nothing may be written then.
+pub fn admit(expected: u64, found: u64, lease: LeaseStanding) -> Result<(), Refusal> {
+    if lease == LeaseStanding::Ended && !planted::is(Bug::EpochPredicateRemoved) {
         return Err(Refusal::Fenced);
     }
     if expected != found && !planted::is(Bug::VersionPredicateRemoved) {
@@ -81,9 +92,9 @@ impl<T> Gate<T> {
         let free = self.held.iter().take_while(|(at, _)| *at <= self.durable).count();
         self.held.drain(..free).map(|(_, what)| what).collect()
     }
-    /// Whether everything decided so far may be told to a caller.
-    pub fn may_answer(&self) -> bool {
-        self.durable >= self.decided || planted::is(Bug::AcknowledgeBeforeCommit)
+    /// Whether what was decided in this row may be told to a caller or a subscriber.
+    pub fn may_tell(&self, row: u64) -> bool {
+        self.durable >= row || planted::is(Bug::AcknowledgeBeforeCommit)
     }
     /// Drops what is held and no longer wanted.
     pub fn retain(&mut self, wanted: impl Fn(&T) -> bool) {
@@ -103,16 +114,16 @@ mod tests {
         assert_eq!(gate.ask(Nature::Effect, "first"), None);
         gate.handed_over();
         assert_eq!(gate.ask(Nature::Effect, "second"), None);
-        assert!(!gate.may_answer());
+        assert!(!gate.may_tell(1));
         assert_eq!(gate.committed(1), vec!["first"]);
         assert_eq!(gate.committed(2), vec!["second"]);
-        assert!(gate.may_answer());
+        assert!(gate.may_tell(2));
         assert_eq!(gate.ask(Nature::Effect, "third"), Some("third"));
     }
     #[test]
     fn admission() {
-        assert_eq!(admit(3, 3, 7, 7), Ok(()));
-        assert_eq!(admit(3, 4, 7, 7), Err(Refusal::Conflict));
-        assert_eq!(admit(3, 3, 7, 8), Err(Refusal::Fenced));
+        assert_eq!(admit(3, 3, LeaseStanding::Living), Ok(()));
+        assert_eq!(admit(3, 4, LeaseStanding::Living), Err(Refusal::Conflict));
+        assert_eq!(admit(3, 3, LeaseStanding::Ended), Err(Refusal::Fenced));
     }
 }

@@ -98,6 +98,7 @@ limits! {
     interruptions: Count = 3, max 10, "Times in a row that the host may go away under a step before the step fails.";
     run_wall_ms: Millis = HOUR, max 30 * DAY, "A whole run, from its start.";
     run_unsynced_events: Count = 256, max 4_096, "Events of one run that may be ahead of the disk.";
+    signals: Count = 1_000, max 100_000, "Signals of one run; further ones are refused.";
     inline_bytes: Bytes = 64 * KIB, max 256 * KIB, "An output kept in the journal; a larger one is kept by digest.";
     run_inline_bytes: Bytes = 16 * MIB, max 256 * MIB, "Outputs of one run kept in memory; past it, smaller outputs go by digest too.";
     labels: Count = 16, max 64, "Labels of one run.";

@@ -2,12 +2,13 @@
 //! this could have found.
 //!
 //! [`Plan::read`] walks the author's document once and reports every fault with its path, line and column:
-//! [`walk`] is how a map is read, [`step`] and [`policy`] what stands in a step, [`graph`] who waits for whom.
+//! [`walk`] is how a map is read, [`step`], [`wait`] and [`policy`] what stands in a step, [`graph`] who waits for whom.
 
 mod check;
 mod graph;
 mod policy;
 mod step;
+pub(crate) mod wait;
 mod walk;
 
 use crate::document::{Doc, Fault};
@@ -119,6 +120,26 @@ pub enum Verb {
     },
     /// Computes its output and nothing else.
     Set(Template),
+    /// Waits.
+    Wait(Wait),
+}
+
+/// What a step waits for.
+#[derive(Clone, Debug)]
+pub enum Wait {
+    /// So long, from when the step may begin.
+    For(Template),
+    /// This point in time.
+    Until(Template),
+    /// A signal.
+    Signal {
+        /// Its name.
+        name: Arc<str>,
+        /// Whether it is the one: sees the signal as `event`.
+        matches: Option<Expr>,
+        /// How long, at most.
+        timeout: Option<Span>,
+    },
 }
 
 /// `forEach`.
@@ -204,7 +225,7 @@ impl Plan {
     pub fn call_of(&self, step: u32) -> Option<(usize, &PluginRef)> {
         match self.steps.get(step as usize)?.verb {
             Verb::Call { call, .. } => Some((call, &self.calls[call])),
-            Verb::Set(_) => None,
+            Verb::Set(_) | Verb::Wait(_) => None,
         }
     }
     /// The input with the defaults of its schema filled in, checked against it.

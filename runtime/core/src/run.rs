@@ -11,7 +11,7 @@
 //! from it until nothing more does.
 //!
 //! One concern, one file: [`event`] the facts, [`state`] what is remembered, `apply` and `decide` the machine,
-//! `advance` what becomes ready, `retry` what becomes of a failure, `finish` the end, [`scope`] what an expression
+//! `advance` what becomes ready, `retry` what becomes of a failure, `wait` times and signals, `finish` the end, [`scope`] what an expression
 //! sees, [`view`] what people are shown.
 
 mod advance;
@@ -24,6 +24,7 @@ mod retry;
 pub mod scope;
 pub mod state;
 pub mod view;
+mod wait;
 
 use crate::id::{Digest, RunId};
 use crate::limits::Limits;
@@ -32,7 +33,7 @@ use crate::plan::Plan;
 use crate::time::Timestamp;
 use event::{Accepted, CacheVerdict, Event, Node, Payload, RunError};
 use scope::Values;
-use state::StepState;
+use state::{Signal, StepState};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -60,6 +61,15 @@ pub enum Input {
         by: Arc<str>,
         /// Why.
         reason: Arc<str>,
+    },
+    /// Somebody signals the run.
+    Signal {
+        /// The signal's name.
+        name: Arc<str>,
+        /// What it says, as it is kept.
+        data: Payload,
+        /// Who.
+        by: Arc<str>,
     },
     /// Nothing new: go on with what follows from the state.
     Advance,
@@ -132,6 +142,11 @@ pub enum Timer {
         /// The step.
         step: u32,
     },
+    /// A step's wait is over.
+    Wait {
+        /// The step.
+        step: u32,
+    },
     /// The run's time is up.
     RunTotal,
 }
@@ -188,6 +203,12 @@ pub struct Run {
     to_start: BTreeSet<Node>,
     /// Maps that have items not yet started, and room of their own for one.
     open_maps: BTreeSet<u32>,
+    /// Every signal so far.
+    signals: Vec<Signal>,
+    /// Steps that wait for a time or a signal.
+    waiting: BTreeSet<u32>,
+    /// Steps that wait for a signal, of which there is one that they have not seen.
+    to_match: BTreeSet<u32>,
     /// Attempts under way.
     running: u32,
     /// Steps that have not ended.
@@ -224,6 +245,9 @@ impl Run {
             to_decide: BTreeSet::new(),
             to_start: BTreeSet::new(),
             open_maps: BTreeSet::new(),
+            signals: Vec::new(),
+            waiting: BTreeSet::new(),
+            to_match: BTreeSet::new(),
             running: 0,
             open_steps: steps.len() as u32,
             known_work: steps.len() as u64,
@@ -316,6 +340,10 @@ impl Run {
     /// Attempts under way.
     pub fn running(&self) -> u32 {
         self.running
+    }
+    /// Signals that have come.
+    pub fn signals(&self) -> u64 {
+        self.signals.len() as u64
     }
     /// How often in a row the host has gone away while this was in its sandbox.
     pub fn interruptions(&self, node: Node) -> u32 {

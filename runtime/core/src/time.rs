@@ -40,6 +40,65 @@ impl Timestamp {
     }
 }
 
+/// The text is not a point in time.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is not a point in time; write `2026-11-21T06:00:00Z` or `2026-11-21T07:00:00+01:00`")]
+pub struct TimestampFault(pub String);
+
+impl std::str::FromStr for Timestamp {
+    type Err = TimestampFault;
+    /// RFC 3339, with `Z` or an offset; fractions of a second down to milliseconds. Leap seconds have no place.
+    fn from_str(text: &str) -> Result<Timestamp, TimestampFault> {
+        read_rfc3339(text).ok_or_else(|| TimestampFault(text.chars().take(64).collect()))
+    }
+}
+
+fn read_rfc3339(text: &str) -> Option<Timestamp> {
+    let number = |from: usize, digits: usize, most: i64| {
+        let part = text.get(from..from + digits)?;
+        let number: i64 = part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok())??;
+        (number <= most).then_some(number)
+    };
+    let is = |at: usize, wanted: &[u8]| text.as_bytes().get(at).is_some_and(|b| wanted.contains(b));
+    let (year, month, day) = (number(0, 4, 9999)?, number(5, 2, 12)?, number(8, 2, 31)?);
+    let (hour, minute, second) = (number(11, 2, 23)?, number(14, 2, 59)?, number(17, 2, 59)?);
+    if !(is(4, b"-") && is(7, b"-") && is(10, b"Tt ") && is(13, b":") && is(16, b":")) {
+        return None;
+    }
+    let rest = text.get(19..)?;
+    let digits = rest.strip_prefix('.').map_or(0, |f| f.bytes().take_while(u8::is_ascii_digit).count());
+    let fraction: i64 = match digits {
+        0 if rest.starts_with('.') => return None,
+        0 => 0,
+        n => format!("{:0<3}", &rest[1..=n])[..3].parse().ok()?,
+    };
+    let zone = if digits == 0 { rest } else { &rest[digits + 1..] };
+    let at = text.len() - zone.len();
+    let offset_minutes = match zone.as_bytes() {
+        b"Z" | b"z" => 0,
+        [sign @ (b'+' | b'-'), _, _, b':', _, _] => {
+            let minutes = number(at + 1, 2, 23)? * 60 + number(at + 4, 2, 59)?;
+            if *sign == b'+' { minutes } else { -minutes }
+        }
+        _ => return None,
+    };
+    let days = days_of(year, month, day);
+    if civil(days) != (year, month, day) {
+        return None;
+    }
+    let seconds = ((days * 24 + hour) * 60 + minute - offset_minutes) * 60 + second;
+    u64::try_from(seconds * 1000 + fraction).ok().map(Timestamp)
+}
+
+/// A date to days since the epoch; the other way round from [`civil`].
+fn days_of(year: i64, month: i64, day: i64) -> i64 {
+    let year = year - i64::from(month <= 2);
+    let era = year.div_euclid(400);
+    let year_of_era = year.rem_euclid(400);
+    let day_of_year = (153 * (month + if month > 2 { -3 } else { 9 }) + 2) / 5 + day - 1;
+    era * 146_097 + year_of_era * 365 + year_of_era / 4 - year_of_era / 100 + day_of_year - 719_468
+}
+
 /// Days since the epoch to a date of the proleptic Gregorian calendar (years of 400-year eras that start in March).
 fn civil(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
@@ -179,6 +238,27 @@ mod tests {
         }
         assert!(matches!(Span::parse("4000d"), Err(SpanFault::TooLong(_))));
         assert_eq!(Span(5_400_500).to_string(), "1h30m500ms");
+    }
+    #[test]
+    fn timestamps_are_read_as_they_are_printed() {
+        for ms in (0..4_102_444_800_000).step_by(86_400_000 * 13 + 7_654_321) {
+            assert_eq!(Timestamp(ms).rfc3339().parse(), Ok(Timestamp(ms)));
+        }
+        let same = ["2026-11-21T06:00:00Z", "2026-11-21t07:00:00.000+01:00", "2026-11-21 00:30:00-05:30"];
+        assert!(same.iter().all(|text| text.parse() == Ok(Timestamp(1_795_240_800_000))));
+        for bad in [
+            "",
+            "2026-11-21",
+            "2026-02-30T00:00:00Z",
+            "2026-11-21T06:00:00",
+            "2026-11-21T24:00:00Z",
+            "2026-11-21T06:00:00.Z",
+            "+026-11-21T06:00:00Z",
+            "1969-12-31T23:59:59Z",
+            "2026-11-21T06:00:00+1:00",
+        ] {
+            assert!(bad.parse::<Timestamp>().is_err(), "{bad}");
+        }
     }
     #[test]
     fn timestamps_print_rfc3339() {

@@ -2,6 +2,7 @@
 
 use heddle_core::json::Json;
 use heddle_core::run::Input;
+use heddle_core::run::event::Payload;
 use heddle_core::value::Value;
 use std::sync::Arc;
 
@@ -13,11 +14,25 @@ pub(crate) fn cancel(by: &str, reason: &str) -> Json {
     )]))
 }
 
+/// The message that signals a run.
+pub(crate) fn signal(name: &str, data: &Json, by: &str) -> Json {
+    let said = [("name", Value::text(name)), ("by", Value::text(by)), ("data", data.value().clone())];
+    Json::from_value(Value::map([("signal", Value::map(said))]))
+}
+
 /// What a message means to the core.
 pub(crate) fn input_of(body: &Json) -> Option<Input> {
-    let cancel = body.value().get("cancel")?;
-    let text = |key: &str| cancel.get(key).and_then(Value::as_str).map(Arc::<str>::from).unwrap_or_default();
-    Some(Input::Cancel { by: text("by"), reason: text("reason") })
+    let text = |of: &Value, key: &str| of.get(key).and_then(Value::as_str).map(Arc::<str>::from);
+    if let Some(cancel) = body.value().get("cancel") {
+        let (by, reason) = (text(cancel, "by"), text(cancel, "reason"));
+        return Some(Input::Cancel { by: by.unwrap_or_default(), reason: reason.unwrap_or_default() });
+    }
+    let signal = body.value().get("signal")?;
+    Some(Input::Signal {
+        name: text(signal, "name")?,
+        data: Payload::Inline(Json::from_value(signal.get("data").cloned().unwrap_or_default())),
+        by: text(signal, "by").unwrap_or_default(),
+    })
 }
 
 #[cfg(test)]
@@ -28,6 +43,10 @@ mod tests {
     fn a_message_means_what_was_sent() {
         let input = input_of(&cancel("ana", "wrong file"));
         assert_eq!(input, Some(Input::Cancel { by: "ana".into(), reason: "wrong file".into() }));
+        let data = Json::trusted(r#"{"id":7}"#);
+        let sent = input_of(&signal("paid", &data, "ana"));
+        let wanted = Input::Signal { name: "paid".into(), data: Payload::Inline(data), by: "ana".into() };
+        assert_eq!(sent, Some(wanted));
         assert_eq!(input_of(&Json::null()), None);
     }
 }

@@ -76,15 +76,20 @@ pub enum Readiness {
     LeaseLost,
 }
 
-/// What became of the wish to cancel a run.
+/// What became of a message for a run.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum CancelAnswer {
-    /// It is recorded; the run will end.
+pub enum Delivery {
+    /// It is recorded; the run will take it.
     Accepted,
     /// There is no such run.
     Unknown,
     /// The run has ended already.
     Ended,
+    /// The run has as many signals as it may have.
+    Full {
+        /// How many that is.
+        most: u64,
+    },
 }
 
 /// How a node is.
@@ -231,17 +236,36 @@ impl Executor {
         run: RunId,
         by: &str,
         reason: &str,
-    ) -> Result<CancelAnswer, ReadFault> {
+    ) -> Result<Delivery, ReadFault> {
         if read::row(&self.shared, tenant, run).await?.is_none() {
-            return Ok(CancelAnswer::Unknown);
+            return Ok(Delivery::Unknown);
         }
-        let sent = self.shared.store.send(run, "cancel".into(), inbox::cancel(by, reason)).await?;
+        self.send(run, "cancel".into(), inbox::cancel(by, reason)).await
+    }
+    /// Signals a run. What is answered is on disk; a step that waits for the signal gets it, now or later.
+    pub async fn signal(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        (name, data): (&str, &Json),
+        by: &str,
+    ) -> Result<Delivery, ReadFault> {
+        let Some(row) = read::row(&self.shared, tenant, run).await? else { return Ok(Delivery::Unknown) };
+        let (most, waiting) = (self.shared.limits.signals, self.shared.store.inbox(run).await?.len() as u64);
+        if read::replay(&self.shared, &row).await?.run.signals() + waiting >= most {
+            return Ok(Delivery::Full { most });
+        }
+        let unique = format!("signal/{}", uuid::Uuid::now_v7());
+        self.send(run, unique.into(), inbox::signal(name, data, by)).await
+    }
+    async fn send(&self, run: RunId, unique: Arc<str>, body: Json) -> Result<Delivery, ReadFault> {
+        let sent = self.shared.store.send(run, unique, body).await?;
         match self.shared.active(run) {
             // Full means that it will look anyway.
             Some(active) => drop(active.nudge.try_send(Nudge::Inbox)),
             None => self.shared.wake_claim.notify_one(),
         }
-        Ok(if sent { CancelAnswer::Accepted } else { CancelAnswer::Ended })
+        Ok(if sent { Delivery::Accepted } else { Delivery::Ended })
     }
 
     /// Checks a workflow without keeping it.

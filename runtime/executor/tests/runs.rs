@@ -8,7 +8,7 @@ use heddle_core::id::{RunId, Tenant};
 use heddle_core::outcome::FailureKind;
 use heddle_core::run::event::{CacheVerdict, Defaults, Node as Place};
 use heddle_core::time::{Span, Timestamp};
-use heddle_executor::{CancelAnswer, LeftInside, Repeated, RunDetail, StreamItem, SubmitFault};
+use heddle_executor::{Delivery, LeftInside, Repeated, RunDetail, StreamItem, SubmitFault};
 use heddle_store::{MemoryStore, ReportDepth, RunStore, StoreClock};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -155,14 +155,14 @@ async fn a_cancel_ends_what_hangs() {
     }
     assert_eq!(
         node.executor.cancel(&Tenant::default(), run, "ana", "wrong file").await.unwrap(),
-        CancelAnswer::Accepted
+        Delivery::Accepted
     );
     let detail = node.ended(run).await;
     assert_eq!(detail.view.status, "cancelled");
-    assert_eq!(node.executor.cancel(&Tenant::default(), run, "ana", "").await.unwrap(), CancelAnswer::Ended);
+    assert_eq!(node.executor.cancel(&Tenant::default(), run, "ana", "").await.unwrap(), Delivery::Ended);
     assert_eq!(
         node.executor.cancel(&Tenant("other".into()), run, "ana", "").await.unwrap(),
-        CancelAnswer::Unknown
+        Delivery::Unknown
     );
     assert!(node.executor.run(&Tenant("other".into()), run).await.unwrap().is_none());
 }

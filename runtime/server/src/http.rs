@@ -20,6 +20,7 @@ mod plugins;
 pub mod problem;
 mod runs;
 pub mod server;
+mod signal;
 mod submit;
 mod why;
 mod wire;
@@ -55,6 +56,7 @@ fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::head())
         .merge(submit::routes())
         .merge(runs::routes())
+        .merge(signal::routes())
         .merge(events::routes())
         .merge(workflows::routes())
         .merge(plugins::routes())

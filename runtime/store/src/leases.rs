@@ -2,6 +2,7 @@
 //! outlive the process. A backend that many processes share keeps the same facts in a table.
 
 use crate::model::Lease;
+use heddle_core::journal::LeaseStanding;
 use heddle_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -49,6 +50,10 @@ impl Leases {
     /// Ends all leases, as opening the store anew does.
     pub(crate) fn release_all(&mut self) {
         self.held.clear();
+    }
+    /// How the lease with this epoch stands.
+    pub(crate) fn standing(&self, epoch: u64, now: Timestamp) -> LeaseStanding {
+        if self.lives(epoch, now) { LeaseStanding::Living } else { LeaseStanding::Ended }
     }
     /// Whether a lease with this epoch is in force.
     pub(crate) fn lives(&self, epoch: u64, now: Timestamp) -> bool {

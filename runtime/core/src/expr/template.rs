@@ -58,6 +58,13 @@ impl Template {
     pub fn eval(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalFault> {
         eval(&self.form, scope, budget)
     }
+    /// The value, where no expression is in it.
+    pub fn constant(&self) -> Option<&Value> {
+        match &*self.form {
+            Form::Literal(value) => Some(value),
+            _ => None,
+        }
+    }
 }
 
 fn eval(form: &Form, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalFault> {

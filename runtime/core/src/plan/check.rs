@@ -3,7 +3,7 @@
 use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
-use super::{Catalog, OnStepFailure, Plan, Step, Verb, graph};
+use super::{Catalog, OnStepFailure, Plan, Step, Verb, graph, wait};
 use crate::document::{Doc, Fault, Key, Part, pointer};
 use crate::expr::types::{Type, TypeNames};
 use crate::expr::{Names, Template};
@@ -39,6 +39,10 @@ pub(super) fn plan(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) ->
         read.push(step);
     }
     let (max_parallel, total, on_step_failure) = run_policy(&mut fields, limits, &mut faults);
+    let most = total.unwrap_or(Span(limits.run_wall_ms));
+    for ((key, doc), step) in entries.iter().zip(&read) {
+        wait::fits(doc, &pointer("/steps", &key.text), step, most, &mut faults);
+    }
     let output =
         fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
     fields.finish(&mut faults);

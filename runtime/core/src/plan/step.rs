@@ -2,7 +2,7 @@
 
 use super::policy::{self, CachePolicy, Retry, Timeouts, Tolerance};
 use super::walk::{Faults, Fields};
-use super::{Catalog, Dependency, MapOver, Step, Verb, graph};
+use super::{Catalog, Dependency, MapOver, Step, Verb, graph, wait};
 use crate::document::{Doc, Part, pointer};
 use crate::expr::types::Type;
 use crate::expr::{Names, Template};
@@ -88,6 +88,23 @@ pub(super) fn read(
     step
 }
 
+/// Reports a second verb.
+fn one_verb(given: [(&str, bool); 3], (doc, path): (&Doc, &str), faults: &mut Faults) {
+    let verbs: Vec<&str> = given.iter().filter_map(|(verb, given)| given.then_some(*verb)).collect();
+    if let [first, .., last] = verbs.as_slice() {
+        let message =
+            format!("a step has one verb, and this one has both `{first}` and `{last}`; make it two steps");
+        faults.at(doc, path, message);
+    }
+}
+
+fn compile(doc: &Doc, path: &str, names: &Names, shared: &Shared<'_>, faults: &mut Faults) -> Template {
+    let mut found = Vec::new();
+    let template = Template::compile(doc, path, names, shared.limits, &mut found);
+    faults.0.extend(found);
+    template
+}
+
 /// Exactly one verb.
 fn verb(
     fields: &mut Fields<'_>,
@@ -97,34 +114,50 @@ fn verb(
 ) -> (Verb, PluginKind, BTreeSet<u32>) {
     let (doc, path) = (fields.doc, fields.path.clone());
     let (call, set, with) = (fields.get("call"), fields.get("set"), fields.get("with"));
-    if call.is_some() && set.is_some() {
-        faults.at(
-            doc,
-            &path,
-            "a step has one verb, and this one has both `call` and `set`; make it two steps",
-        );
+    let wait = fields.get("wait");
+    one_verb(
+        [("call", call.is_some()), ("set", set.is_some()), ("wait", wait.is_some())],
+        (doc, &path),
+        faults,
+    );
+    if let Some((wait, path)) = wait {
+        let (wait, reads) = wait::read(fields, (wait, &path), names, shared, faults);
+        return (Verb::Wait(wait), PluginKind::Transform, reads);
     }
-    let mut compile = |doc: &Doc, path: &str| {
-        let mut found = Vec::new();
-        let template = Template::compile(doc, path, names, shared.limits, &mut found);
-        faults.0.extend(found);
-        template
-    };
     if let Some((doc, path)) = set {
-        let template = compile(doc, &path);
+        let template = compile(doc, &path, names, shared, faults);
         let reads = template.reads.clone();
         return (Verb::Set(template), PluginKind::Transform, reads);
     }
+    called(call, with, (doc, &path), names, shared, faults)
+}
+
+/// A part of the document with its path.
+type At<'a> = (&'a Doc, String);
+
+/// The verb `call`, or what stands for it where there is none.
+fn called(
+    call: Option<At<'_>>,
+    with: Option<At<'_>>,
+    (doc, path): (&Doc, &str),
+    names: &Names,
+    shared: &mut Shared<'_>,
+    faults: &mut Faults,
+) -> (Verb, PluginKind, BTreeSet<u32>) {
     let with_template = match &with {
-        Some((doc, path)) => compile(doc, path),
-        None => compile(&Doc::of_value(&Value::map::<Arc<str>>([])), ""),
+        Some((doc, path)) => compile(doc, path, names, shared, faults),
+        None => compile(&Doc::of_value(&Value::map::<Arc<str>>([])), "", names, shared, faults),
     };
     let reads = with_template.reads.clone();
     let Some((call_doc, call_path)) = call else {
         // A verb of the language that this version lacks is reported as such; this would only be noise beside it.
-        let named_other = matches!(&doc.part, Part::Map(entries) if entries.iter().any(|(k, _)| ["agent", "workflow", "approval", "wait", "emit", "parallel"].contains(&&*k.text)));
+        let named_other = matches!(&doc.part, Part::Map(entries) if entries.iter().any(|(k, _)| ["agent", "workflow", "approval", "emit", "parallel"].contains(&&*k.text)));
         if !named_other {
-            faults.at(doc, &path, "the step has no verb: give it `call: kind:name@range` or `set: ...`");
+            faults.at(
+                doc,
+                path,
+                "the step has no verb: give it `call: kind:name@range`, `set: ...` or `wait: ...`",
+            );
         }
         return (Verb::Set(Template::literal(Value::Null)), PluginKind::Transform, reads);
     };

@@ -40,7 +40,6 @@ const NOT_YET: &[&str] = &[
     "agent",
     "workflow",
     "approval",
-    "wait",
     "emit",
     "parallel",
     "compensate",

@@ -11,7 +11,7 @@ use crate::plan::Verb;
 use crate::time::Timestamp;
 
 impl Run {
-    pub(super) fn decide_advance(&self, _now: Timestamp, values: &Values) -> Vec<Event> {
+    pub(super) fn decide_advance(&self, now: Timestamp, values: &Values) -> Vec<Event> {
         if self.started.is_none() {
             return Vec::new();
         }
@@ -19,7 +19,10 @@ impl Run {
             return self.decide_end();
         }
         if let Some(&step) = self.to_decide.first() {
-            return self.decide_step(step, values);
+            return self.decide_step(step, now, values);
+        }
+        if let Some(&step) = self.to_match.first() {
+            return self.decide_match(step, values);
         }
         if let Some(&step) = self.open_maps.first()
             && matches!(self.plan.steps[step as usize].verb, Verb::Set(_))
@@ -60,7 +63,7 @@ impl Run {
     }
 
     /// A step of which it is open whether and how it runs.
-    fn decide_step(&self, index: u32, values: &Values) -> Vec<Event> {
+    fn decide_step(&self, index: u32, now: Timestamp, values: &Values) -> Vec<Event> {
         let (step, state) = (&self.plan.steps[index as usize], &self.steps[index as usize]);
         if let Some(blocker) = self.unaccepted(index) {
             return vec![Event::StepSkipped { step: index, reason: SkipReason::Dependency(blocker) }];
@@ -83,6 +86,7 @@ impl Run {
                 Ok(value) => vec![succeeded(Node::step(index), Payload::Inline(Json::from_value(value)))],
                 Err(fault) => fail(self.expression_failure(&fault, index, "set")),
             },
+            Verb::Wait(wait) => self.begin_wait(index, wait, now, values),
             Verb::Call { .. } => self.start(Node::step(index)),
         }
     }
@@ -145,6 +149,6 @@ impl Run {
     }
 }
 
-fn succeeded(node: Node, output: Payload) -> Event {
+pub(super) fn succeeded(node: Node, output: Payload) -> Event {
     Event::StepSucceeded { node, attempt: 0, output, usage: Usage::default(), cache: CacheVerdict::Off }
 }

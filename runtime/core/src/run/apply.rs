@@ -55,6 +55,10 @@ impl Run {
                 self.attempt_failed(*node, *attempt, retry)
             }
             Event::RetryDue { node, attempt } => self.retry_due(*node, *attempt),
+            Event::WaitStarted { .. }
+            | Event::SignalReceived { .. }
+            | Event::SignalTaken { .. }
+            | Event::SignalPassed { .. } => self.apply_wait(event, at),
             Event::StepSucceeded { node, attempt, output, usage, cache } => {
                 if *attempt > 0 {
                     self.close(*node, *attempt, AttemptNote::Succeeded(cache.clone()), *usage, at)?;
@@ -79,7 +83,7 @@ impl Run {
         .map_err(|e: IllegalEvent| IllegalEvent { kind: event.kind(), ..e })
     }
 
-    fn owe(&mut self, action: Action) {
+    pub(super) fn owe(&mut self, action: Action) {
         if self.pending.insert(action) {
             self.changes.push(Change::Owed(action));
         }
@@ -359,11 +363,13 @@ impl Run {
         let invoke = |node, attempt| Action::Invoke { node, attempt };
         let retry = |node, attempt, at| Action::Wake { timer: Timer::Retry { node, attempt }, at };
         let total = |at| Action::Wake { timer: Timer::StepTotal { step }, at };
+        let wait = |at| Action::Wake { timer: Timer::Wait { step }, at };
         let (early, late) = (Timestamp(0), Timestamp(u64::MAX));
         let mut owed: Vec<Action> =
             self.pending.range(invoke(first, 0)..=invoke(last, u32::MAX)).copied().collect();
         owed.extend(self.pending.range(retry(first, 0, early)..=retry(last, u32::MAX, late)));
         owed.extend(self.pending.range(total(early)..=total(late)));
+        owed.extend(self.pending.range(wait(early)..=wait(late)));
         owed
     }
 
@@ -381,6 +387,8 @@ impl Run {
         self.to_decide.remove(&step);
         self.open_maps.remove(&step);
         self.to_start.remove(&Node::step(step));
+        self.waiting.remove(&step);
+        self.to_match.remove(&step);
         let state: &mut StepState = &mut self.steps[step as usize];
         state.phase = phase;
         state.finished_at = Some(at);
@@ -397,7 +405,7 @@ impl Run {
     }
 }
 
-fn wrong(why: &str) -> IllegalEvent {
+pub(super) fn wrong(why: &str) -> IllegalEvent {
     IllegalEvent { kind: "", why: why.to_owned() }
 }
 
@@ -406,7 +414,10 @@ fn step_of(event: &Event) -> Option<u32> {
         Event::ConditionHeld { step }
         | Event::MapStarted { step, .. }
         | Event::StepSkipped { step, .. }
-        | Event::StepCancelled { step, .. } => Some(*step),
+        | Event::StepCancelled { step, .. }
+        | Event::WaitStarted { step, .. }
+        | Event::SignalTaken { step, .. }
+        | Event::SignalPassed { step, .. } => Some(*step),
         Event::AttemptStarted { node, .. }
         | Event::AttemptInterrupted { node, .. }
         | Event::AttemptFailed { node, .. }
@@ -416,6 +427,7 @@ fn step_of(event: &Event) -> Option<u32> {
         Event::RunAccepted(_)
         | Event::RunStarted {}
         | Event::CancelRequested { .. }
+        | Event::SignalReceived { .. }
         | Event::RunFinished { .. } => None,
     }
 }

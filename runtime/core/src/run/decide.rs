@@ -24,6 +24,7 @@ impl Run {
                 Some(_) => Vec::new(),
                 None => vec![Event::CancelRequested { by: by.clone(), reason: reason.clone() }],
             },
+            Input::Signal { name, data, by } => self.decide_signal(name, data, by),
             Input::Advance => self.decide_advance(now, values),
         }
     }
@@ -145,6 +146,7 @@ impl Run {
                 }
                 _ => Vec::new(),
             },
+            Timer::Wait { step } => self.decide_wait_over(step, now),
             Timer::RunTotal => match self.started {
                 Some(started) if due(started.plus_ms(self.total_ms())) => self.decide_deadline(),
                 _ => Vec::new(),

@@ -243,6 +243,37 @@ pub enum Event {
         /// How many items the list has.
         count: u32,
     },
+    /// The step waits.
+    WaitStarted {
+        /// The step.
+        step: u32,
+        /// Until when, at most.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        until: Option<Timestamp>,
+    },
+    /// A signal has come. Signals are numbered in their order, from 0.
+    SignalReceived {
+        /// Its name.
+        name: Arc<str>,
+        /// What it says.
+        data: Payload,
+        /// Who sent it.
+        by: Arc<str>,
+    },
+    /// The signal is what the step waited for; nobody else gets it.
+    SignalTaken {
+        /// The step.
+        step: u32,
+        /// The signal.
+        signal: u32,
+    },
+    /// The signal is not what the step waits for: its `match` is false.
+    SignalPassed {
+        /// The step.
+        step: u32,
+        /// The signal.
+        signal: u32,
+    },
     /// The wait before a further attempt is over.
     RetryDue {
         /// Of what.
@@ -360,6 +391,10 @@ impl Event {
         "StepCancelled",
         "RunFinished",
         "RetryDue",
+        "WaitStarted",
+        "SignalReceived",
+        "SignalTaken",
+        "SignalPassed",
     ];
     /// The name of this kind.
     pub fn kind(&self) -> &'static str {
@@ -378,6 +413,10 @@ impl Event {
             Event::StepCancelled { .. } => 11,
             Event::RunFinished { .. } => 12,
             Event::RetryDue { .. } => 13,
+            Event::WaitStarted { .. } => 14,
+            Event::SignalReceived { .. } => 15,
+            Event::SignalTaken { .. } => 16,
+            Event::SignalPassed { .. } => 17,
         }]
     }
 }

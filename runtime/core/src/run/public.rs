@@ -6,7 +6,7 @@ use super::event::{
 };
 use crate::json::Json;
 use crate::outcome::{Failure, Usage};
-use crate::plan::{Plan, Verb};
+use crate::plan::{Plan, Verb, Wait};
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -35,9 +35,9 @@ pub struct EventType {
 }
 
 const STEP: &str = r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"reason":{"type":"string"}}}"##;
-const ATTEMPT: &str = r##"{"type":"object","required":["step","attempt"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"plugin":{"type":"string"},"cache":{"enum":["hit","miss","off"]},"error":{"$ref":"#/components/schemas/Failure"},"retryAt":{"type":"string","format":"date-time"},"usage":{"$ref":"#/components/schemas/Usage"}}}"##;
+const ATTEMPT: &str = r##"{"type":"object","required":["step","attempt"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"plugin":{"type":"string"},"entered":{"type":"boolean"},"cache":{"enum":["hit","miss","off"]},"error":{"$ref":"#/components/schemas/Failure"},"retryAt":{"type":"string","format":"date-time"},"usage":{"$ref":"#/components/schemas/Usage"}}}"##;
 const RUN: &str = r##"{"type":"object","properties":{"workflow":{"type":"string"},"version":{"type":"string"},"error":{"type":"object"},"by":{"type":"string"},"reason":{"type":"string"}}}"##;
-const DECISION: &str = r##"{"type":"object","required":["step","about","verdict"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"about":{"enum":["when","cache","provider","retry"]},"verdict":{"type":"string"},"reason":{"type":"string"}}}"##;
+const DECISION: &str = r##"{"type":"object","required":["step","about","verdict"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"about":{"enum":["when","cache","provider","retry","match"]},"verdict":{"type":"string"},"reason":{"type":"string"}}}"##;
 
 /// Every type of event that there is. Those of approvals and tokens are reserved for the verbs that bring them.
 pub const CATALOGUE: &[EventType] = &[
@@ -71,6 +71,16 @@ pub const CATALOGUE: &[EventType] = &[
         name: "attempt.interrupted",
         title: "The host went away while the attempt was open.",
         schema: ATTEMPT,
+    },
+    EventType {
+        name: "step.waiting",
+        title: "The step waits: until a time, or for a signal.",
+        schema: r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"signal":{"type":"string"},"until":{"type":"string","format":"date-time"}}}"##,
+    },
+    EventType {
+        name: "signal.received",
+        title: "Somebody signalled the run.",
+        schema: r##"{"type":"object","required":["name","by"],"properties":{"name":{"type":"string"},"by":{"type":"string"},"data":{}}}"##,
     },
     EventType { name: "decision", title: "Something was decided, and why.", schema: DECISION },
     EventType {
@@ -133,6 +143,10 @@ fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
         Event::MapStarted { step, count } => {
             emit("step.running", vec![named(plan, *step), ("items", Value::Int(i64::from(*count)))]);
         }
+        Event::WaitStarted { .. }
+        | Event::SignalReceived { .. }
+        | Event::SignalTaken { .. }
+        | Event::SignalPassed { .. } => of_a_wait(event, plan, emit),
         Event::StepSkipped { step, reason } => {
             if matches!(reason, SkipReason::Condition) {
                 condition(plan, *step, "false", emit);
@@ -150,6 +164,35 @@ fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
             };
             emit("step.cancelled", vec![named(plan, *step), ("reason", Value::text(why))]);
         }
+    }
+}
+
+fn of_a_wait(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
+    let matched = |step: u32, verdict: &'static str, signal: u32| {
+        let reason = ("reason", Value::text(format!("signal {signal}")));
+        vec![named(plan, step), ("about", Value::text("match")), ("verdict", Value::text(verdict)), reason]
+    };
+    match event {
+        Event::WaitStarted { step, until } => {
+            let mut data = vec![named(plan, *step)];
+            if let Some(Verb::Wait(Wait::Signal { name, .. })) =
+                plan.steps.get(*step as usize).map(|s| &s.verb)
+            {
+                data.push(("signal", Value::text(name.clone())));
+            }
+            data.extend(until.map(|until| ("until", Value::text(until.rfc3339()))));
+            emit("step.waiting", data);
+        }
+        Event::SignalReceived { name, data, by } => {
+            let mut said = vec![("name", Value::text(name.clone())), ("by", Value::text(by.clone()))];
+            if let Payload::Inline(json) = data {
+                said.push(("data", json.value().clone()));
+            }
+            emit("signal.received", said);
+        }
+        Event::SignalTaken { step, signal } => emit("decision", matched(*step, "taken", *signal)),
+        Event::SignalPassed { step, signal } => emit("decision", matched(*step, "passed", *signal)),
+        _ => {}
     }
 }
 

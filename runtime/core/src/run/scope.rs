@@ -35,7 +35,7 @@ impl Values {
     pub fn clear(&mut self) {
         self.by_digest.clear();
     }
-    fn get(&self, payload: &Payload) -> Option<Json> {
+    pub(super) fn get(&self, payload: &Payload) -> Option<Json> {
         match payload {
             Payload::Inline(json) => Some(json.clone()),
             Payload::Stored { digest, .. } => self.by_digest.get(digest).cloned(),
@@ -48,6 +48,7 @@ impl Values {
 pub(super) struct RunScope<'a> {
     pub(super) run: &'a Run,
     pub(super) values: &'a Values,
+    /// What the step binds: an item and its index, or a signal and its number.
     pub(super) item: Option<(Value, u32)>,
     pub(super) error: Value,
 }
@@ -71,10 +72,17 @@ impl Run {
                 None => self.missing(&self.final_steps(), values),
             };
         }
-        match self.to_decide.first() {
-            Some(&step) => self.missing(&self.plan.steps[step as usize].reads, values),
-            None => Vec::new(),
+        if let Some(&step) = self.to_decide.first() {
+            return self.missing(&self.plan.steps[step as usize].reads, values);
         }
+        let Some(&step) = self.to_match.first() else { return Vec::new() };
+        let mut missing = self.missing(&self.plan.steps[step as usize].reads, values);
+        if let Some(Payload::Stored { digest, .. }) = self.signal_payload(step)
+            && !values.contains(digest)
+        {
+            missing.push(*digest);
+        }
+        missing
     }
     /// The values that a step's input reads and that have not been fetched.
     pub fn needs_for(&self, node: Node, values: &Values) -> Vec<Digest> {
@@ -284,6 +292,7 @@ impl StepState {
             Phase::Failed(_) => "failed",
             Phase::Skipped(_) => "skipped",
             Phase::Cancelled(_) => "cancelled",
+            Phase::Active if self.waiting.is_some() => "waiting",
             Phase::Active => match &self.work.stage {
                 Stage::Waiting(..) => "retrying",
                 Stage::Queued(_) if self.work.interruptions > 0 => "interrupted",

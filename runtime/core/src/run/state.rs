@@ -21,12 +21,36 @@ pub struct StepState {
     pub work: NodeState,
     /// Its items, where it is one.
     pub map: Option<Box<MapState>>,
+    /// What it waits for, where it is a `wait` that has begun.
+    pub waiting: Option<Waiting>,
     /// When its dependencies had ended.
     pub ready_at: Option<Timestamp>,
     /// When its first attempt began.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+/// A wait under way.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Waiting {
+    /// Until when, at most.
+    pub until: Option<Timestamp>,
+    /// The first signal that it has not seen.
+    pub next: u32,
+}
+
+/// A signal that has come.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Signal {
+    /// Its name.
+    pub name: Arc<str>,
+    /// What it says.
+    pub data: Payload,
+    /// Who sent it.
+    pub by: Arc<str>,
+    /// Whether a step has taken it.
+    pub taken: bool,
 }
 
 /// Where a step stands.
@@ -171,6 +195,7 @@ impl StepState {
             phase: Phase::Blocked,
             work: NodeState::default(),
             map: None,
+            waiting: None,
             ready_at: None,
             started_at: None,
             finished_at: None,

@@ -1,12 +1,12 @@
 //! What people are shown of a run: a bounded document of plain data, made from the state.
 
-use super::event::{CacheVerdict, CancelReason, Defaults, Finish, Node, Payload, SkipReason};
+use super::event::{CacheVerdict, CancelReason, Defaults, Finish, Payload, SkipReason};
 use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
 use super::{Action, Run, Timer};
 use crate::id::{Digest, RunId};
 use crate::json::Json;
 use crate::outcome::{Failure, Usage};
-use crate::plan::Verb;
+use crate::plan::{Verb, Wait};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -84,7 +84,7 @@ pub struct StepView {
     pub index: u32,
     /// Its id.
     pub id: Arc<str>,
-    /// `pending`, `running`, `retrying`, `interrupted`, `succeeded`, `failed`, `skipped` or `cancelled`.
+    /// `pending`, `running`, `waiting`, `retrying`, `interrupted`, `succeeded`, `failed`, `skipped` or `cancelled`.
     pub status: &'static str,
     /// `kind:name@range` as the workflow says, where it calls a plugin.
     pub calls: Option<String>,
@@ -96,6 +96,8 @@ pub struct StepView {
     pub reason: Option<String>,
     /// Counts of its items, where it is a `forEach`.
     pub items: Option<ItemCounts>,
+    /// What it waits for, where it is a `wait` that has begun and not ended.
+    pub waits: Option<WaitView>,
     /// Its own work.
     pub work: WorkView,
     /// When its dependencies had ended.
@@ -104,6 +106,15 @@ pub struct StepView {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+/// A wait under way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitView {
+    /// The signal, where it waits for one.
+    pub signal: Option<Arc<str>>,
+    /// Until when, at most.
+    pub until: Option<Timestamp>,
 }
 
 /// Counts of a `forEach`'s items.
@@ -182,7 +193,9 @@ impl Run {
             && self.to_decide.is_empty()
             && self.to_start.is_empty()
             && self.open_maps.is_empty()
-            && self.pending.iter().any(|a| matches!(a, Action::Wake { timer: Timer::Retry { .. }, .. }))
+            && self.to_match.is_empty()
+            && (!self.waiting.is_empty()
+                || self.pending.iter().any(|a| matches!(a, Action::Wake { timer: Timer::Retry { .. }, .. })))
     }
 
     /// The document of the run.
@@ -241,7 +254,7 @@ impl Run {
         let (step, state) = (self.plan.steps.get(index as usize)?, self.steps.get(index as usize)?);
         let call = match &step.verb {
             Verb::Call { call, .. } => Some(*call),
-            Verb::Set(_) => None,
+            Verb::Set(_) | Verb::Wait(_) => None,
         };
         let mut work = work_view(&state.work);
         work.status = state.word();
@@ -265,6 +278,13 @@ impl Run {
                 succeeded: map.succeeded,
                 failed: map.failed,
                 cached: map.items.iter().filter(|i| is_hit(i)).count() as u32,
+            }),
+            waits: state.waiting.filter(|_| state.phase == Phase::Active).map(|waiting| WaitView {
+                signal: match &step.verb {
+                    Verb::Wait(Wait::Signal { name, .. }) => Some(name.clone()),
+                    _ => None,
+                },
+                until: waiting.until,
             }),
             work,
             ready_at: state.ready_at,
@@ -299,45 +319,6 @@ impl Run {
     /// The output of the run, where it has one at hand.
     pub fn output(&self) -> Option<&Payload> {
         self.finished.as_ref().and_then(|f| f.output.as_ref())
-    }
-
-    /// Why the run stands where it stands, in one sentence.
-    pub fn why(&self, now: Timestamp) -> String {
-        match self.status() {
-            "queued" => "it waits for a node to take it".to_owned(),
-            "waiting" => {
-                let next = self.next_wake().map(|at| at.since_ms(now)).unwrap_or(0);
-                format!("it waits {} for a further attempt", crate::time::Span(next))
-            }
-            "running" => {
-                let names: Vec<String> = self.current().iter().map(|id| format!("`{id}`")).collect();
-                format!(
-                    "{} of at most {} attempts are under way, in {}",
-                    self.running,
-                    self.max_parallel(),
-                    names.join(", ")
-                )
-            }
-            "failed" => {
-                let error = self.finished.as_ref().and_then(|f| f.error.as_ref());
-                match error {
-                    Some(e) => {
-                        let place = e
-                            .node
-                            .map(|n: Node| format!(" in `{}`", self.step_id(n.step)))
-                            .unwrap_or_default();
-                        format!("it failed{place} with {}: {}", e.failure.kind.word(), e.failure.message)
-                    }
-                    None => "it failed".to_owned(),
-                }
-            }
-            "cancelled" => match &self.cancel {
-                Some((by, reason)) if !reason.is_empty() => format!("it was cancelled by {by}: {reason}"),
-                Some((by, _)) => format!("it was cancelled by {by}"),
-                None => "it was cancelled".to_owned(),
-            },
-            _ => "it succeeded".to_owned(),
-        }
     }
 }
 

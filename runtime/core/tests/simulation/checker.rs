@@ -1,7 +1,7 @@
 //! What must hold of a run's events, worked out from the plan and the events alone: nothing here asks the machine
 //! that is being checked.
 
-use heddle_core::plan::{Ending, Plan, Verb};
+use heddle_core::plan::{Ending, Plan, Verb, Wait};
 use heddle_core::run::event::{Event, Finish, Node, RetryVerdict};
 use heddle_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +19,10 @@ pub(crate) struct Checker {
     open: BTreeMap<Node, u32>,
     failures: BTreeMap<Node, u32>,
     interruptions: BTreeMap<Node, u32>,
+    /// Steps that wait: until when, and the last signal that they have looked at.
+    waiting: BTreeMap<u32, (Option<Timestamp>, Option<u32>)>,
+    /// Signals by name, and whether they are taken.
+    signals: Vec<(Arc<str>, bool)>,
     due: BTreeMap<Node, Timestamp>,
     items: BTreeMap<u32, u32>,
     cancelled: bool,
@@ -35,6 +39,8 @@ impl Checker {
             open: BTreeMap::new(),
             failures: BTreeMap::new(),
             interruptions: BTreeMap::new(),
+            waiting: BTreeMap::new(),
+            signals: Vec::new(),
             due: BTreeMap::new(),
             items: BTreeMap::new(),
             cancelled: false,
@@ -83,16 +89,80 @@ impl Checker {
                 Some(at) => Err(format!("{node:?} is retried {} ms early", at.0 - now.0)),
                 None => Err(format!("{node:?} is retried and waits for nothing")),
             },
+            Event::WaitStarted { .. }
+            | Event::SignalReceived { .. }
+            | Event::SignalPassed { .. }
+            | Event::SignalTaken { .. } => self.waits(event),
             Event::StepSucceeded { node, attempt, .. } => {
                 if *attempt > 0 {
                     self.closes(*node, *attempt)?;
                 }
+                self.wait_ends(*node, now)?;
                 self.ends(*node, Ending::Succeeded)
             }
             Event::StepFailed { node, .. } => self.ends(*node, Ending::Failed),
             Event::StepSkipped { step, .. } => self.ends(Node::step(*step), Ending::Skipped),
             Event::StepCancelled { step, .. } => self.ends(Node::step(*step), Ending::Cancelled),
             Event::RunFinished { finish, .. } => self.run_finished(*finish),
+        }
+    }
+
+    fn waits(&mut self, event: &Event) -> Result<(), String> {
+        match event {
+            Event::WaitStarted { step, until } => {
+                self.may_begin(*step)?;
+                match self.waiting.insert(*step, (*until, None)) {
+                    None => Ok(()),
+                    Some(_) => Err(format!("step {step} begins to wait twice")),
+                }
+            }
+            Event::SignalReceived { name, .. } => {
+                self.signals.push((name.clone(), false));
+                Ok(())
+            }
+            Event::SignalPassed { step, signal } => self.looks(*step, *signal).map(drop),
+            Event::SignalTaken { step, signal } => {
+                let taken = self.looks(*step, *signal)?;
+                match std::mem::replace(taken, true) {
+                    false => Ok(()),
+                    true => Err(format!("signal {signal} is taken twice")),
+                }
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// A waiting step looks at a signal: one of its name, and never at one before the last.
+    fn looks(&mut self, step: u32, signal: u32) -> Result<&mut bool, String> {
+        let Verb::Wait(Wait::Signal { name, .. }) = &self.plan.steps[step as usize].verb else {
+            return Err(format!("step {step} waits for no signal"));
+        };
+        let Some((_, last)) = self.waiting.get_mut(&step) else {
+            return Err(format!("step {step} does not wait"));
+        };
+        if last.is_some_and(|last| signal <= last) {
+            return Err(format!("step {step} looks at signal {signal} again"));
+        }
+        *last = Some(signal);
+        let Some((of, taken)) = self.signals.get_mut(signal as usize) else {
+            return Err(format!("there is no signal {signal}"));
+        };
+        if of != name {
+            return Err(format!("step {step} waits for `{name}` and looks at `{of}`"));
+        }
+        Ok(taken)
+    }
+
+    /// A wait for a time ends no earlier; one for a signal ends with one.
+    fn wait_ends(&mut self, node: Node, now: Timestamp) -> Result<(), String> {
+        let Some((until, last)) = self.waiting.get(&node.step) else { return Ok(()) };
+        match &self.plan.steps[node.step as usize].verb {
+            Verb::Wait(Wait::Signal { .. }) if !last.is_some_and(|l| self.signals[l as usize].1) => {
+                Err(format!("{node:?} has waited for a signal and took none"))
+            }
+            Verb::Wait(Wait::Signal { .. }) => Ok(()),
+            _ if until.is_some_and(|until| until <= now) => Ok(()),
+            _ => Err(format!("{node:?} waits until {until:?} and ends at {now:?}")),
         }
     }
 

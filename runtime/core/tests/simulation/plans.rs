@@ -80,6 +80,10 @@ fn step(index: u64, rng: &mut Rng) -> String {
         };
         parts.push(format!("forEach: {{in: \"${{ input.list }}\"{cap}{tolerance}}}"));
     }
+    if !mapped && rng.once_in(6) {
+        parts.push(wait(rng).to_owned());
+        return format!("{{ {} }}", parts.join(", "));
+    }
     match rng.below(6) {
         0 if mapped => parts.push("set: { n: \"${ item + 1 }\" }".to_owned()),
         0 => parts.push("set: { n: \"${ input.x + 1 }\" }".to_owned()),
@@ -99,6 +103,16 @@ fn step(index: u64, rng: &mut Rng) -> String {
         parts.push("timeout: {total: 5s}".to_owned());
     }
     format!("{{ {} }}", parts.join(", "))
+}
+
+fn wait(rng: &mut Rng) -> &'static str {
+    match rng.below(5) {
+        0 => "wait: 2s",
+        1 => "wait: { for: \"${ input.x > 1 ? '3s' : '40s' }\" }",
+        2 => "wait: { until: \"${ input.x > 1 ? '1970-01-01T00:00:05Z' : 'soon' }\" }",
+        3 => "wait: { signal: go, timeout: 30s }",
+        _ => "wait: { signal: go, match: \"${ event.data.n == input.x }\", timeout: 35s }",
+    }
 }
 
 fn depends(index: u64, rng: &mut Rng) -> String {

@@ -3,7 +3,7 @@
 use super::checker::Checker;
 use super::plans::{Case, Rng};
 use heddle_core::id::{Digest, RunId, Tenant};
-use heddle_core::journal::{Gate, Nature, Refusal, admit};
+use heddle_core::journal::{Gate, LeaseStanding, Nature, Refusal, admit};
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind, Usage};
@@ -77,7 +77,8 @@ struct Store {
 
 impl Store {
     fn append(&mut self, expected: u64, epoch: u64, batch: Batch) -> Result<Result<(), Refusal>, String> {
-        if let Err(refusal) = admit(expected, self.rows.len() as u64, epoch, self.epoch) {
+        let lease = if epoch == self.epoch { LeaseStanding::Living } else { LeaseStanding::Ended };
+        if let Err(refusal) = admit(expected, self.rows.len() as u64, lease) {
             return Ok(Err(refusal));
         }
         if epoch != self.epoch {
@@ -199,6 +200,12 @@ impl<'a> World<'a> {
         if self.rng.once_in(400) {
             return self.settle(Input::Cancel { by: "sim".into(), reason: "".into() });
         }
+        if self.rng.once_in(12) {
+            let name = if self.rng.once_in(5) { "other" } else { "go" };
+            let data = Json::parse(format!("{{\"n\":{}}}", self.rng.below(4)).as_bytes());
+            let data = Payload::Inline(data.unwrap_or_else(|_| Json::null()));
+            return self.settle(Input::Signal { name: name.into(), data, by: "sim".into() });
+        }
         if let Some(mut zombie) = self.zombie.take() {
             if self.rng.once_in(3) {
                 self.zombie_acts(&mut zombie)?;
@@ -220,6 +227,14 @@ impl<'a> World<'a> {
 
     fn invariants(&self) -> Checked {
         let run = &self.process.run;
+        // What is kept up to date event by event is what the journal gives afresh.
+        if self.process.queued.is_empty() {
+            let again = Process::take(self.case, run.id.0 as u64, &self.store, self.now)?;
+            if again.run.pending() != run.pending() || again.run.status() != run.status() {
+                let (live, replayed) = (run.pending(), again.run.pending());
+                return Err(format!("the live run owes {live:?}, its replay {replayed:?}"));
+            }
+        }
         let owed = run.pending().iter().filter(|a| matches!(a, Action::Invoke { .. })).count();
         if run.running() as usize != owed {
             return Err(format!("{} attempts are counted, {owed} are owed", run.running()));
@@ -307,7 +322,7 @@ impl<'a> World<'a> {
 
     /// What a caller may be told now must be durable.
     fn answer(&mut self) -> Checked {
-        if self.process.gate.may_answer() {
+        if self.process.gate.may_tell(self.process.gate.decided()) {
             if !self.process.told_accepted && !self.store.is_durable(|e| matches!(e, Event::RunStarted {})) {
                 return Err("the start was told before it was durable".into());
             }

@@ -33,10 +33,12 @@ impl Driver {
             return Err(Exit::Lost(fault));
         }
         let free = self.gate.committed(seq);
-        if let Some(accepted) = self.accepted.take() {
+        if self.gate.may_tell(1)
+            && let Some(accepted) = self.accepted.take()
+        {
             let _ = accepted.send(Ok(()));
         }
-        while self.untold.front().is_some_and(|(s, _)| *s <= seq) {
+        while self.untold.front().is_some_and(|(row, _)| self.gate.may_tell(*row)) {
             if let Some((seq, batch)) = self.untold.pop_front() {
                 self.tell(seq, &batch);
             }

@@ -171,7 +171,7 @@ impl Node {
         self.executor.submit(wish(steps, input)).await.unwrap().run
     }
     pub(crate) async fn ended(&self, run: RunId) -> RunDetail {
-        self.executor.wait(&Tenant::default(), run, Duration::from_secs(7_200)).await.unwrap().unwrap()
+        self.executor.wait(&Tenant::default(), run, Duration::from_secs(100_000)).await.unwrap().unwrap()
     }
     pub(crate) async fn run(&self, steps: &str, input: &str) -> RunDetail {
         let run = self.submit(steps, input).await;

@@ -57,6 +57,16 @@ pub(super) enum RunsCommand {
         /// The run.
         id: String,
     },
+    /// Signal a run: what a step with `wait: {signal: NAME}` waits for.
+    Signal {
+        /// The run.
+        id: String,
+        /// The signal.
+        name: String,
+        /// What it says: JSON.
+        #[arg(long, default_value = "null")]
+        data: String,
+    },
     /// Cancel a run.
     Cancel {
         /// The run.
@@ -106,6 +116,20 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
             Ok(Exit::Ok)
         }
         RunsCommand::Journal { id } => journal(&client, id, context).await,
+        RunsCommand::Signal { id, name, data } => {
+            let data: serde_json::Value = serde_json::from_str(data).map_err(|error| {
+                Fault::usage(format!("`--data` is no JSON: {error}; text is written `--data '\"text\"'`"))
+            })?;
+            let body = serde_json::json!({ "name": name, "data": data }).to_string();
+            let answer = client.json(Ask::post(&path(id, "/signal"), "application/json", body)).await?;
+            match context.json {
+                true => out::json(&answer),
+                false => out::note(&format!(
+                    "run {id} has the signal `{name}`; `heddle runs watch {id}` follows it"
+                )),
+            }
+            Ok(Exit::Ok)
+        }
         RunsCommand::Cancel { id, reason } => {
             let body = serde_json::json!({ "reason": reason }).to_string();
             let answer = client.json(Ask::post(&path(id, "/cancel"), "application/json", body)).await?;

@@ -15,7 +15,7 @@ use axum::response::{IntoResponse, Response};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::time::Timestamp;
-use heddle_executor::{CancelAnswer, Clock as _, RunDetail, SystemClock};
+use heddle_executor::{Clock as _, Delivery, RunDetail, SystemClock};
 use heddle_store::{RunQuery, RunRow, RunStatus};
 use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
@@ -41,7 +41,7 @@ pub(super) fn document(api: &Api, detail: &RunDetail) -> RunDoc {
     run(Around { detail, limits: &api.app.limits, now: SystemClock.now() })
 }
 
-fn no_run(id: &str) -> Problem {
+pub(super) fn no_run(id: &str) -> Problem {
     let id: String = id.chars().take(64).collect();
     Problem::new(Code::RunNotFound, format!("there is no run `{id}`; `GET /v1/runs` lists them"))
 }
@@ -329,12 +329,13 @@ async fn cancel(
     .await?;
     let reason = if bytes.is_empty() { String::new() } else { cancel_reason(&parts.headers, &bytes)? };
     match api.app.executor.cancel(&Tenant::default(), run, "api", &reason).await? {
-        CancelAnswer::Accepted => {
+        Delivery::Accepted => {
             let body = Accepted { id: run.to_string(), status: "cancelling".to_owned() };
             Ok((StatusCode::ACCEPTED, Answer(body)).into_response())
         }
-        CancelAnswer::Unknown => Err(no_run(&id)),
-        CancelAnswer::Ended => Err(Problem::new(
+        Delivery::Unknown => Err(no_run(&id)),
+        // Only signals are counted.
+        Delivery::Ended | Delivery::Full { .. } => Err(Problem::new(
             Code::RunEnded,
             format!("run {run} has ended already; `GET /v1/runs/{run}` tells how"),
         )),

@@ -9,8 +9,11 @@ const STEPS: usize = 50;
 
 /// What holds a run and its steps.
 pub(crate) fn why(view: &RunView, now: Timestamp) -> Why {
+    // What waits for nothing but the outside says most, so it comes first.
+    let (first, others): (Vec<&StepView>, Vec<&StepView>) =
+        view.steps.iter().partition(|step| step.waits.is_some() || step.work.retry_at.is_some());
     let steps: Vec<WhyStep> =
-        view.steps.iter().filter_map(|step| why_step(view, step, now)).take(STEPS).collect();
+        first.into_iter().chain(others).filter_map(|step| why_step(view, step, now)).take(STEPS).collect();
     Why { status: view.status.to_owned(), why: whole(view, &steps), steps }
 }
 
@@ -28,6 +31,9 @@ fn whole(view: &RunView, steps: &[WhyStep]) -> String {
     }
     if view.started_at.is_none() {
         return "it waits for a node to take it".to_owned();
+    }
+    if let ("waiting", [first, ..]) = (view.status, steps) {
+        return format!("`{}`: {}", first.step, first.why);
     }
     let current: Vec<String> = view.current.iter().map(|id| format!("`{id}`")).collect();
     match (current.as_slice(), steps) {
@@ -49,6 +55,19 @@ fn why_step(view: &RunView, step: &StepView, now: Timestamp) -> Option<WhyStep> 
         let after =
             last.map(|e| format!(", because the last one failed with {}", e.kind.word())).unwrap_or_default();
         return say(format!("its next attempt is due in {}{after}", Span(at.since_ms(now))));
+    }
+    if let Some(waits) = &step.waits {
+        let left = waits.until.map(|until| Span(until.since_ms(now)));
+        return say(match (&waits.signal, left) {
+            (Some(signal), Some(left)) => format!(
+                "it waits for the signal `{signal}`, {left} at most: `heddle runs signal {} {signal}`",
+                view.id
+            ),
+            (Some(signal), None) => {
+                format!("it waits for the signal `{signal}`: `heddle runs signal {} {signal}`", view.id)
+            }
+            (None, left) => format!("it waits {}", left.unwrap_or_default()),
+        });
     }
     if let Some(items) = step.items {
         return say(format!(

@@ -62,6 +62,9 @@ steps:
     cache: { mode: read-write, scope: step, ttl: 1h }
     retry: none
     timeout: 30s
+  pause: { wait: 30s, dependsOn: [list] }
+  dawn: { wait: { until: 2126-11-21T06:00:00Z } }
+  paid: { wait: { signal: paid, match: "${ event.data.id == steps.list.output[0] }", timeout: 2m } }
   ask:
     dependsOn: { each: [succeeded, failed] }
     when: ${ steps.list.output.size() > 0 }
@@ -84,6 +87,9 @@ output: { as: "${ steps.list.output }" }
         ("as: x,", "az: x,"),
         ("set: [1, 2]", "sett: [1, 2]"),
         ("call: agent:helper", "call: helper"),
+        ("wait: 30s", "wait: 30"),
+        ("signal: paid, match", "signal: paid, mach"),
+        ("signal: paid,", "until: paid, signal: paid,"),
     ] {
         let doc = Doc::parse(&whole.replace(from, to), &limits).unwrap();
         assert!(Plan::read(&doc, None, &limits).is_err(), "{to}");

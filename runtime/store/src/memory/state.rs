@@ -8,6 +8,7 @@ use crate::row::{self, Coded};
 use crate::rules::{in_turn, wake};
 use crate::run_store::ReportDepth;
 use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::journal::{Refusal, admit};
 use heddle_core::json::Json;
 use heddle_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -72,8 +73,11 @@ impl State {
 
     pub(super) fn append(&mut self, append: Append) -> Result<u64, AppendFault> {
         let (run, expected) = (append.run, append.expected);
-        if !self.leases.lives(append.epoch, self.clock.steady()) {
-            return Err(AppendFault::Fenced { epoch: append.epoch });
+        let found = self.journals.get(&run).map_or(0, |rows| rows.len() as u64);
+        match admit(expected, found, self.leases.standing(append.epoch, self.clock.steady())) {
+            Ok(()) => {}
+            Err(Refusal::Fenced) => return Err(AppendFault::Fenced { epoch: append.epoch }),
+            Err(Refusal::Conflict) => return Err(AppendFault::Conflict { run, expected, found }),
         }
         if let (Some(claim), IndexChange::Create(row)) = (&append.idempotency, &append.index)
             && let Some((owner, held)) = self.keys.get(&(row.tenant.clone(), claim.key.clone()))
@@ -82,10 +86,6 @@ impl State {
         {
             let same_request = if held.request == claim.request { SameRequest::Yes } else { SameRequest::No };
             return Err(AppendFault::Duplicate { run: *owner, same_request });
-        }
-        let found = self.journals.get(&run).map_or(0, |rows| rows.len() as u64);
-        if found != expected {
-            return Err(AppendFault::Conflict { run, expected, found });
         }
         let seq = expected + 1;
         let coded = row::encode(run, seq, &append.batch)

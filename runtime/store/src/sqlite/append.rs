@@ -7,6 +7,7 @@ use crate::model::*;
 use crate::row::{self, Coded};
 use crate::rules::{is_active, wake};
 use heddle_core::id::{Digest, RunId};
+use heddle_core::journal::{Refusal, admit};
 use heddle_core::time::Timestamp;
 use rusqlite::OptionalExtension;
 use std::sync::Arc;
@@ -108,20 +109,18 @@ pub(super) fn append(writer: &mut Writer, append: Prepared) -> rusqlite::Result<
 }
 
 fn refusal(writer: &Writer, append: &Prepared) -> rusqlite::Result<Option<AppendFault>> {
-    if !writer.leases.lives(append.epoch, writer.clock.steady()) {
-        return Ok(Some(AppendFault::Fenced { epoch: append.epoch }));
+    // A first row that is there already is not written again, so the row itself tells whether it fits.
+    let found = if append.expected == 0 { 0 } else { writer.version(append.run)? };
+    let lease = writer.leases.standing(append.epoch, writer.clock.steady());
+    match admit(append.expected, found, lease) {
+        Ok(()) => {}
+        Err(Refusal::Fenced) => return Ok(Some(AppendFault::Fenced { epoch: append.epoch })),
+        Err(Refusal::Conflict) => return Ok(Some(conflict(append, found))),
     }
-    if let (Some(claim), IndexChange::Create(row)) = (&append.idempotency, &append.index)
-        && let Some(duplicate) = duplicate(writer, row, claim, append.at)?
-    {
-        return Ok(Some(duplicate));
+    match (&append.idempotency, &append.index) {
+        (Some(claim), IndexChange::Create(row)) => duplicate(writer, row, claim, append.at),
+        _ => Ok(None),
     }
-    if append.expected == 0 {
-        // The row itself tells: a first row that is there already is not written again.
-        return Ok(None);
-    }
-    let found = writer.version(append.run)?;
-    Ok((found != append.expected).then(|| conflict(append, found)))
 }
 
 fn conflict(append: &Prepared, found: u64) -> AppendFault {
