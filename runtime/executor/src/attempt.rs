@@ -190,7 +190,7 @@ pub(crate) async fn sandbox(
     let step = call.step();
     let queue = step.timeouts.queue.map(|s| Duration::from_millis(s.0));
     let depth = if call.suspect && depth == Depth::Attempt { Depth::Suspect } else { depth };
-    let Ok(_slot) = shared.slots.take(depth, queue).await else {
+    let Ok(_slot) = shared.slots.take((call.run, call.node), depth, queue).await else {
         return AttemptEnd::failed(
             FailureKind::DeadlineExceeded,
             "no sandbox was free within `timeout.queue`",

@@ -106,6 +106,8 @@ pub struct ExecutorReport {
     pub runs_queued: u64,
     /// Sandboxes in use and in all.
     pub slots: (usize, usize),
+    /// Attempts that wait for a sandbox.
+    pub attempts_queued: usize,
     /// Sandboxes in use by calls of agents.
     pub nested_slots: usize,
     /// Entries and bytes of the memory cache.
@@ -154,6 +156,7 @@ impl Executor {
             runs_active: shared.active_count(),
             runs_queued: shared.queued.load(Ordering::Relaxed),
             slots: shared.slots.used(),
+            attempts_queued: shared.slots.queued(),
             nested_slots: shared.slots.nested_used(),
             cache: shared.cache.size(),
             subscribers: shared.bus.listeners(),

@@ -13,7 +13,7 @@ use heddle_core::run::public::{PublicEvent, public_events};
 use heddle_core::run::view::{RunView, WorkView};
 use heddle_core::run::{IllegalEvent, Run};
 use heddle_store::{JournalRow, RunRow, StoreFault};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +26,8 @@ pub struct RunDetail {
     /// Its document.
     pub view: RunView,
     snapshot: Arc<Snapshot>,
+    /// Steps of which an attempt waits for a sandbox of this node.
+    pub queued_steps: BTreeSet<u32>,
     /// How long such a run is likely to take in all, from past ones.
     pub estimate_ms: Option<u64>,
 }
@@ -38,7 +40,7 @@ impl fmt::Debug for RunDetail {
 
 impl RunDetail {
     pub(crate) fn new(view: RunView, snapshot: Arc<Snapshot>, estimate_ms: Option<u64>) -> RunDetail {
-        RunDetail { view, snapshot, estimate_ms }
+        RunDetail { view, snapshot, queued_steps: BTreeSet::new(), estimate_ms }
     }
     /// The plan.
     pub fn plan(&self) -> &Arc<Plan> {
@@ -113,7 +115,8 @@ pub(crate) async fn detail(
     let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
     let replayed = replay(shared, &row).await?;
     let estimate = shared.pace(replayed.snapshot.plan.digest);
-    Ok(Some(RunDetail::new(replayed.run.view(), replayed.snapshot, estimate)))
+    let detail = RunDetail::new(replayed.run.view(), replayed.snapshot, estimate);
+    Ok(Some(RunDetail { queued_steps: shared.slots.queued_steps(run), ..detail }))
 }
 
 /// Waits until the run has ended, at most so long.

@@ -9,8 +9,11 @@
 //! the calls that they wait for.
 
 use crate::meters::Meters;
+use heddle_core::id::RunId;
+use heddle_core::run::event::Node;
 use metrics::Gauge;
-use std::sync::Arc;
+use std::collections::BTreeSet;
+use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
 
@@ -23,6 +26,8 @@ pub(crate) struct Slots {
     most: usize,
     rate: Option<Mutex<Pace>>,
     meters: Meters,
+    /// Who waits now.
+    waiting: std::sync::Mutex<BTreeSet<(RunId, Node)>>,
 }
 
 #[derive(Debug)]
@@ -72,21 +77,27 @@ impl Slots {
             most,
             rate: start_rate_per_s.map(|r| Mutex::new(pace(r))),
             meters,
+            waiting: std::sync::Mutex::default(),
         }
     }
 
     /// Waits for a slot, at most so long.
-    pub(crate) async fn take(&self, depth: Depth, at_most: Option<Duration>) -> Result<Slot, QueueTimeout> {
+    pub(crate) async fn take(
+        &self,
+        who: (RunId, Node),
+        depth: Depth,
+        at_most: Option<Duration>,
+    ) -> Result<Slot, QueueTimeout> {
         let from = match depth {
             Depth::Attempt | Depth::Suspect => &self.ordinary,
             Depth::Nested => &self.nested,
         };
         let until = at_most.map(|most| Instant::now() + most);
         let alone = match depth {
-            Depth::Suspect => Some(self.permit(&self.suspects, until).await?),
+            Depth::Suspect => Some(self.permit(who, &self.suspects, until).await?),
             Depth::Attempt | Depth::Nested => None,
         };
-        let permit = self.permit(from, until).await?;
+        let permit = self.permit(who, from, until).await?;
         self.keep_pace().await;
         let used = self.meters.slots_used.clone();
         used.increment(1.0);
@@ -95,6 +106,7 @@ impl Slots {
 
     async fn permit(
         &self,
+        who: (RunId, Node),
         from: &Arc<Semaphore>,
         until: Option<Instant>,
     ) -> Result<OwnedSemaphorePermit, QueueTimeout> {
@@ -103,7 +115,7 @@ impl Slots {
             return Ok(permit);
         }
         let since = Instant::now();
-        let _waiting = Waiting::new(&self.meters.attempts_queued);
+        let _waiting = Waiting::new(self, who);
         let got = match until {
             None => from.clone().acquire_owned().await.map_err(|_| QueueTimeout),
             Some(until) => tokio::time::timeout_at(until.into(), from.clone().acquire_owned())
@@ -131,23 +143,37 @@ impl Slots {
     pub(crate) fn used(&self) -> (usize, usize) {
         (self.most - self.ordinary.available_permits(), self.most)
     }
+    fn waiting(&self) -> MutexGuard<'_, BTreeSet<(RunId, Node)>> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    /// Attempts that wait.
+    pub(crate) fn queued(&self) -> usize {
+        self.waiting().len()
+    }
+    /// The steps of a run of which an attempt waits.
+    pub(crate) fn queued_steps(&self, run: RunId) -> BTreeSet<u32> {
+        let (first, last) = ((run, Node::step(0)), (run, Node::item(u32::MAX, u32::MAX)));
+        self.waiting().range(first..=last).map(|(_, node)| node.step).collect()
+    }
     /// Nested slots in use.
     pub(crate) fn nested_used(&self) -> usize {
         self.most - self.nested.available_permits()
     }
 }
 
-/// Counts who waits, however the waiting ends.
-struct Waiting<'a>(&'a Gauge);
+/// Who waits is known, however the waiting ends.
+struct Waiting<'a>(&'a Slots, (RunId, Node));
 
 impl Waiting<'_> {
-    fn new(queued: &Gauge) -> Waiting<'_> {
-        queued.increment(1.0);
-        Waiting(queued)
+    fn new(slots: &Slots, who: (RunId, Node)) -> Waiting<'_> {
+        slots.meters.attempts_queued.increment(1.0);
+        slots.waiting().insert(who);
+        Waiting(slots, who)
     }
 }
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        self.0.decrement(1.0);
+        self.0.meters.attempts_queued.decrement(1.0);
+        self.0.waiting().remove(&self.1);
     }
 }

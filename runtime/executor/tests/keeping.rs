@@ -6,13 +6,13 @@
 
 mod support;
 
-use heddle_core::id::Digest;
+use heddle_core::id::{Digest, Tenant};
 use heddle_core::outcome::PluginKind;
 use heddle_store::memory::Damage;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use support::{node, node_after};
+use support::{node, node_after, node_on};
 use tracing::span::{Attributes, Id, Record};
 use tracing::{Event, Metadata, Subscriber};
 
@@ -105,4 +105,29 @@ async fn runs_steps_and_attempts_are_spans() {
     assert_eq!(node.run(steps, "{}").await.view.status, "succeeded");
     let seen = spans.0.lock().unwrap();
     assert_eq!(seen.paths, ["run", "run > step", "run > step > attempt", "run > step > attempt"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_waits_for_a_sandbox_is_known() {
+    let node = node_on(support::memory(), |settings, _| settings.workers = 1).await;
+    let steps = "steps: {a: {call: \"tool:e\", with: {do: \"sleep:1000\"}}}";
+    let first = node.submit(steps, "{}").await;
+    begun(&node, 1).await;
+    let second = node.submit(steps, "{}").await;
+    let queued = async |run| {
+        node.executor
+            .run(&Tenant::default(), run)
+            .await
+            .unwrap()
+            .unwrap()
+            .queued_steps
+            .into_iter()
+            .collect::<Vec<_>>()
+    };
+    while node.executor.report().attempts_queued == 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    assert_eq!((queued(first).await, queued(second).await), (vec![], vec![0]));
+    assert_eq!(node.ended(second).await.view.status, "succeeded");
+    assert_eq!((node.executor.report().attempts_queued, queued(second).await), (0, vec![]));
 }

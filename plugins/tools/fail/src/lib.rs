@@ -49,7 +49,7 @@ enum Kind {
     Memory,
     /// Calls itself until the stack is full.
     Stack,
-    /// Answers with 64 MiB of output.
+    /// Answers with 8 MiB of output.
     Output,
 }
 
@@ -85,7 +85,7 @@ fn fail(input: Input, ctx: &Context) -> Result<Output, Failure> {
         Kind::Memory => hoard(),
         Kind::Stack => Ok(Output { attempt: dig(ctx.attempt), value: None }),
         Kind::Output => {
-            let text = "x".repeat(64 * 1024 * 1024);
+            let text = "x".repeat(8 * 1024 * 1024);
             Ok(Output { attempt: ctx.attempt, value: Some(Json::write(&text)?) })
         }
     }

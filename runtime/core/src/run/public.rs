@@ -36,7 +36,7 @@ pub struct EventType {
 
 const STEP: &str = r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"reason":{"type":"string"}}}"##;
 const ATTEMPT: &str = r##"{"type":"object","required":["step","attempt"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"plugin":{"type":"string"},"entered":{"type":"boolean"},"cache":{"enum":["hit","miss","off"]},"error":{"$ref":"#/components/schemas/Failure"},"retryAt":{"type":"string","format":"date-time"},"usage":{"$ref":"#/components/schemas/Usage"}}}"##;
-const RUN: &str = r##"{"type":"object","properties":{"workflow":{"type":"string"},"version":{"type":"string"},"error":{"type":"object"},"by":{"type":"string"},"reason":{"type":"string"}}}"##;
+const RUN: &str = r##"{"type":"object","properties":{"workflow":{"type":"string"},"version":{"type":"string"},"error":{"type":"object"},"step":{"type":"string"},"output":{},"by":{"type":"string"},"reason":{"type":"string"}}}"##;
 const DECISION: &str = r##"{"type":"object","required":["step","about","verdict"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"about":{"enum":["when","cache","provider","retry","match"]},"verdict":{"type":"string"},"reason":{"type":"string"}}}"##;
 
 /// Every type of event that there is. Those of approvals and tokens are reserved for the verbs that bring them.

@@ -139,8 +139,13 @@ fn executor(report: &Value, findings: &mut Vec<Finding>) {
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let (used, all) = (number(&executor["slots"][0]), number(&executor["slots"][1]));
     let (active, queued) = (number(&executor["runsActive"]), number(&executor["runsQueued"]));
-    findings.push(match used >= all && queued > 0 {
-        true => warn("sandboxes", format!("all {all} are in use"), "raise `workers.at_once`, or wait"),
+    let waiting = number(&executor["attemptsQueued"]);
+    findings.push(match used >= all && waiting > 0 {
+        true => warn(
+            "sandboxes",
+            format!("all {all} are in use, and {waiting} attempts wait for one"),
+            "raise `workers.at_once`, or wait",
+        ),
         false => ok("sandboxes", format!("{used} of {all} are in use")),
     });
     let stuck = executor["stuck"].as_object().cloned().unwrap_or_default();

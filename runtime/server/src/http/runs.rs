@@ -268,7 +268,7 @@ async fn get_why(
 ) -> Result<Answer<Why>, Problem> {
     Query::of(query.as_deref()).finish()?;
     let detail = detail(&api, &id).await?;
-    Ok(Answer(why::why(&detail.view, SystemClock.now())))
+    Ok(Answer(why::why(&detail, SystemClock.now())))
 }
 
 /// Read a value that a run's document names by its digest.

@@ -24,7 +24,8 @@ use tower::ServiceExt as _;
 const STREAMS: u32 = 128;
 /// Streams that a client opened and reset before anybody looked at them.
 const PENDING_RESETS: usize = 20;
-/// How long an open connection may stay silent between requests, and how often an HTTP/2 peer is asked for life.
+/// How often an HTTP/2 peer is asked for life. An HTTP/1 connection that is silent between requests is closed when the
+/// head of the next one does not come within `limits.header_read_ms`.
 const KEEP_ALIVE: Duration = Duration::from_secs(75);
 /// How long answers that are under way may take at the end.
 const LAST_ANSWERS: Duration = Duration::from_secs(10);

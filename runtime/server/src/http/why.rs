@@ -3,17 +3,22 @@
 use super::wire::catalog::{Why, WhyStep};
 use heddle_core::run::view::{RunView, StepView};
 use heddle_core::time::{Span, Timestamp};
+use heddle_executor::RunDetail;
 
 /// Steps of which the reasons are told.
 const STEPS: usize = 50;
 
+/// An attempt may begin, and has no sandbox yet.
+const QUEUED: &str = "its attempt waits for a sandbox: as many are in use as this node has (`workers.at_once`), or another attempt that the host died under runs alone";
+
 /// What holds a run and its steps.
-pub(crate) fn why(view: &RunView, now: Timestamp) -> Why {
+pub(crate) fn why(detail: &RunDetail, now: Timestamp) -> Why {
+    let view = &detail.view;
     // What waits for nothing but the outside says most, so it comes first.
     let (first, others): (Vec<&StepView>, Vec<&StepView>) =
         view.steps.iter().partition(|step| step.waits.is_some() || step.work.retry_at.is_some());
     let steps: Vec<WhyStep> =
-        first.into_iter().chain(others).filter_map(|step| why_step(view, step, now)).take(STEPS).collect();
+        first.into_iter().chain(others).filter_map(|step| why_step(detail, step, now)).take(STEPS).collect();
     Why { status: view.status.to_owned(), why: whole(view, &steps), steps }
 }
 
@@ -45,7 +50,8 @@ fn whole(view: &RunView, steps: &[WhyStep]) -> String {
     }
 }
 
-fn why_step(view: &RunView, step: &StepView, now: Timestamp) -> Option<WhyStep> {
+fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhyStep> {
+    let view = &detail.view;
     if step.finished_at.is_some() {
         return None;
     }
@@ -68,6 +74,10 @@ fn why_step(view: &RunView, step: &StepView, now: Timestamp) -> Option<WhyStep> 
             }
             (None, left) => format!("it waits {}", left.unwrap_or_default()),
         });
+    }
+    let queued = detail.queued_steps.contains(&step.index);
+    if queued && step.items.is_none() {
+        return say(QUEUED.to_owned());
     }
     if let Some(items) = step.items {
         return say(format!(
