@@ -27,6 +27,7 @@ pub mod view;
 mod wait;
 
 use crate::id::{Digest, RunId};
+use crate::json::Json;
 use crate::limits::Limits;
 use crate::outcome::{Failure, Usage};
 use crate::plan::Plan;
@@ -182,6 +183,11 @@ pub enum Settled {
     Needs(Vec<Digest>),
 }
 
+/// Bytes of computed values after which enough has been decided for one append.
+const MADE_BYTES: u64 = 16 * 1024 * 1024;
+/// What stays in the journal when a run has many values there already.
+const SMALL_BYTES: u64 = 1024;
+
 /// One run.
 #[derive(Debug)]
 pub struct Run {
@@ -216,6 +222,11 @@ pub struct Run {
     /// Steps, and items of every list so far.
     known_work: u64,
     pending: BTreeSet<Action>,
+    /// Large values that were computed here, until the shell takes them, and their bytes.
+    made: Vec<(Digest, Json)>,
+    made_bytes: u64,
+    /// Bytes of computed values that were kept in the journal itself.
+    made_inline: u64,
     changes: Vec<Change>,
     events: u64,
 }
@@ -253,6 +264,9 @@ impl Run {
             known_work: steps.len() as u64,
             steps,
             pending: BTreeSet::new(),
+            made: Vec::new(),
+            made_bytes: 0,
+            made_inline: 0,
             changes: Vec::new(),
             events: 0,
             plan,
@@ -293,7 +307,7 @@ impl Run {
     ) -> Result<Settled, IllegalEvent> {
         self.take(input, now, values, out)?;
         loop {
-            if out.len() >= most {
+            if out.len() >= most || self.made_bytes >= MADE_BYTES {
                 return Ok(Settled::More);
             }
             let needs = self.needs(values);
@@ -312,13 +326,44 @@ impl Run {
         values: &Values,
         out: &mut Vec<Event>,
     ) -> Result<bool, IllegalEvent> {
-        let events = self.decide(input, now, values);
+        let mut events = self.decide(input, now, values);
+        for event in &mut events {
+            self.keep_large(event);
+        }
         for event in &events {
             self.apply(event, now)?;
         }
         let any = !events.is_empty();
         out.extend(events);
         Ok(any)
+    }
+
+    /// What was computed here and is too large for the journal is kept by its digest, like what a plugin gives.
+    fn keep_large(&mut self, event: &mut Event) {
+        let payload = match event {
+            Event::StepSucceeded { output, attempt: 0, .. } => output,
+            Event::RunFinished { output: Some(output), .. } => output,
+            _ => return,
+        };
+        let Payload::Inline(json) = payload else { return };
+        let most = match self.made_inline < self.limits.run_inline_bytes {
+            true => self.limits.inline_bytes,
+            false => self.limits.inline_bytes.min(SMALL_BYTES),
+        };
+        let size = json.size() as u64;
+        if size <= most {
+            self.made_inline += size;
+            return;
+        }
+        let digest = json.digest();
+        self.made.push((digest, json.clone()));
+        self.made_bytes += size;
+        *payload = Payload::Stored { digest, size };
+    }
+    /// The large values that were computed since this was asked last: they belong into the append that names them.
+    pub fn take_made(&mut self) -> Vec<(Digest, Json)> {
+        self.made_bytes = 0;
+        std::mem::take(&mut self.made)
     }
 
     /// What the shell owes the run now.

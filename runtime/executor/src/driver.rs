@@ -300,12 +300,14 @@ impl Driver {
                 let settled =
                     self.run.settle(&input, now, &self.values, most, &mut events).map_err(Exit::Illegal)?;
                 input = Input::Advance;
+                self.take_made();
                 match settled {
                     Settled::Quiet => break,
                     Settled::Needs(digests) => self.fetch(&digests).await?,
                     Settled::More => {
                         let full = std::mem::take(&mut events);
                         self.hand_over(now, full, index.take());
+                        self.breathe().await?;
                     }
                 }
             }

@@ -8,6 +8,7 @@ mod support;
 
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::outcome::PluginKind;
+use heddle_core::run::view::ValueView;
 use heddle_store::memory::Damage;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -130,4 +131,39 @@ async fn what_waits_for_a_sandbox_is_known() {
     assert_eq!((queued(first).await, queued(second).await), (vec![], vec![0]));
     assert_eq!(node.ended(second).await.view.status, "succeeded");
     assert_eq!((node.executor.report().attempts_queued, queued(second).await), (0, vec![]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn large_computed_values_are_kept_by_digest() {
+    let node = node().await;
+    // 600 bytes become 600 KB, and forty items of it 24 MB: none of it belongs into a row of the journal.
+    let steps = "steps:\n  big: {set: \"${ [input.x, input.x, input.x, input.x, input.x, input.x, input.x, input.x, input.x, input.x].join('') }\"}\n  many: {forEach: {in: \"${ input.l }\"}, set: \"${ steps.big.output + string(item) }\"}\noutput: {as: \"${ steps.big.output }\"}";
+    let input = format!("{{\"x\":\"{}\",\"l\":{:?}}}", "y".repeat(60_000), (0..40).collect::<Vec<_>>());
+    let detail = node.run(steps, &input).await;
+    assert_eq!(detail.view.status, "succeeded");
+    let Some(ValueView::Stored(digest, size)) = detail.view.output else { panic!() };
+    assert_eq!(size, 600_002);
+    let tenant = Tenant::default();
+    let value = node.executor.value(&tenant, detail.view.id, digest).await.unwrap().unwrap();
+    assert_eq!(value.size(), 600_002);
+    let rows = node.executor.journal(&tenant, detail.view.id, 0, 1_000).await.unwrap().unwrap();
+    let largest = rows.iter().map(|row| format!("{:?}", row.batch).len()).max().unwrap();
+    assert!(largest < 400_000, "a row of {largest} bytes");
+    let items = node.executor.items(&tenant, detail.view.id, "many", 0, 200).await.unwrap().unwrap();
+    assert!(items.iter().all(|(_, item)| matches!(item.output, Some(ValueView::Stored(..)))));
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_under_way_ends_with_its_step() {
+    let node = node().await;
+    let steps = "steps:\n  a: {forEach: {in: \"${ [1, 2, 3] }\", maxParallel: 2}, call: \"tool:e\", with: {do: hang}}\n  b: {call: \"tool:e\", with: {do: hang}}\n  c: {call: \"tool:e\", with: {do: fail}}";
+    let detail = node.run(steps, "{}").await;
+    assert_eq!(detail.view.status, "failed");
+    let counts = detail.view.steps[0].items.unwrap();
+    assert_eq!((counts.running, counts.cancelled, counts.total), (0, 3, 3));
+    let attempt = &detail.view.steps[1].work.attempts[0];
+    assert_eq!((attempt.status, attempt.ended_at.is_some()), ("cancelled", true));
+    let items = node.executor.items(&Tenant::default(), detail.view.id, "a", 0, 10).await.unwrap().unwrap();
+    assert!(items.iter().all(|(_, item)| item.status == "cancelled"), "{items:?}");
+    assert!(items.iter().flat_map(|(_, item)| &item.attempts).all(|attempt| attempt.status == "cancelled"));
 }

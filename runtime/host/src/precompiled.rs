@@ -168,6 +168,11 @@ impl CodeCache {
 }
 
 fn read_or_make_key(path: &Path) -> io::Result<[u8; 32]> {
+    if fs::metadata(path).is_ok_and(|key| key.len() != 32) {
+        // Code that it authenticated is compiled again; nothing else is lost.
+        tracing::warn!(path = %path.display(), "the key of the compiled components is damaged; a new one is made");
+        fs::remove_file(path)?;
+    }
     let mut key = [0; 32];
     getrandom::fill(&mut key).map_err(io::Error::other)?;
     // Written beside and linked into place, so that two hosts on one folder cannot see half a key.

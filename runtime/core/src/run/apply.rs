@@ -357,6 +357,20 @@ impl Run {
         Ok(())
     }
 
+    /// What is under way ends with its step.
+    fn stop(&mut self, node: Node, at: Timestamp) {
+        let Some(work) = self.steps[node.step as usize].node_mut(node.item) else { return };
+        if matches!(work.stage, Stage::Running(_)) {
+            work.stage = Stage::Cancelled;
+        }
+        if let Some(last) = work.attempts.last_mut().filter(|last| last.ended.is_none()) {
+            (last.ended, last.end) = (Some(at), AttemptNote::Cancelled);
+        }
+        if let (Some(_), Some(map)) = (node.item, &mut self.steps[node.step as usize].map) {
+            map.active -= 1;
+        }
+    }
+
     /// What is owed for this step. The actions are ordered by step, so nothing else is looked at.
     fn owed_by(&self, step: u32) -> Vec<Action> {
         let (first, last) = (Node::step(step), Node::item(step, u32::MAX));
@@ -379,8 +393,9 @@ impl Run {
             return Err(wrong("the step has ended"));
         }
         for action in self.owed_by(step) {
-            if matches!(action, Action::Invoke { .. }) {
+            if let Action::Invoke { node, .. } = action {
                 self.running -= 1;
+                self.stop(node, at);
             }
             self.drop_action(action);
         }

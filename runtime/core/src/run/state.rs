@@ -114,6 +114,8 @@ pub enum Stage {
     Succeeded(Payload),
     /// It failed for good.
     Failed(Box<Failure>),
+    /// Its step ended first.
+    Cancelled,
 }
 
 /// One attempt.
@@ -142,6 +144,8 @@ pub enum AttemptNote {
     Failed(Box<Failure>),
     /// The host went away.
     Interrupted,
+    /// Its step ended first.
+    Cancelled,
 }
 
 /// The items of a `forEach`.

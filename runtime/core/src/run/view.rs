@@ -128,6 +128,8 @@ pub struct ItemCounts {
     pub succeeded: u32,
     /// Ended badly.
     pub failed: u32,
+    /// Not ended when their step did.
+    pub cancelled: u32,
     /// Of those that ended well, from the cache.
     pub cached: u32,
 }
@@ -277,6 +279,10 @@ impl Run {
                 running: map.active,
                 succeeded: map.succeeded,
                 failed: map.failed,
+                cancelled: match state.has_ended() {
+                    true => map.items.len() as u32 - map.ended(),
+                    false => 0,
+                },
                 cached: map.items.iter().filter(|i| is_hit(i)).count() as u32,
             }),
             waits: state.waiting.filter(|_| state.phase == Phase::Active).map(|waiting| WaitView {
@@ -313,7 +319,16 @@ impl Run {
     pub fn item_views(&self, step: u32, from: u32, limit: u32) -> Vec<(u32, WorkView)> {
         let Some(map) = self.steps.get(step as usize).and_then(|s| s.map.as_ref()) else { return Vec::new() };
         let items = map.items.iter().enumerate().skip(from as usize).take(limit as usize);
-        items.map(|(i, item)| (i as u32, work_view(item))).collect()
+        let ended = self.steps.get(step as usize).is_some_and(StepState::has_ended);
+        let shown = items.map(|(i, item)| {
+            let mut view = work_view(item);
+            // What had not ended when its step did never will.
+            if ended && !matches!(view.status, "succeeded" | "failed") {
+                (view.status, view.retry_at) = ("cancelled", None);
+            }
+            (i as u32, view)
+        });
+        shown.collect()
     }
 
     /// The output of the run, where it has one at hand.
@@ -347,6 +362,7 @@ fn work_view(work: &NodeState) -> WorkView {
         Stage::Waiting(_, at) => ("retrying", None, None, Some(*at)),
         Stage::Succeeded(payload) => ("succeeded", value(payload), None, None),
         Stage::Failed(failure) => ("failed", None, Some((**failure).clone()), None),
+        Stage::Cancelled => ("cancelled", None, None, None),
     };
     let attempts: Vec<AttemptView> = work
         .attempts
@@ -357,6 +373,7 @@ fn work_view(work: &NodeState) -> WorkView {
                 AttemptNote::Succeeded(_) => ("succeeded", None),
                 AttemptNote::Failed(failure) => ("failed", Some((**failure).clone())),
                 AttemptNote::Interrupted => ("interrupted", None),
+                AttemptNote::Cancelled => ("cancelled", None),
             };
             AttemptView {
                 attempt: a.attempt,

@@ -408,6 +408,10 @@ impl<'a> World<'a> {
                 .settle(&input, self.now, &self.process.values, MOST, &mut events)
                 .map_err(|e| e.to_string())?;
             input = Input::Advance;
+            for (digest, json) in self.process.run.take_made() {
+                self.blobs.insert(digest, json.clone());
+                self.process.values.insert(digest, json);
+            }
             for event in &events {
                 if let Event::StepSucceeded { node, attempt, .. } | Event::AttemptFailed { node, attempt, .. } =
                     event

@@ -4,13 +4,13 @@ use super::{Driver, Exit};
 use crate::attempt::{self, AttemptCall, AttemptResult};
 use crate::parts::Begin;
 use crate::telemetry as t;
-use futures_util::FutureExt;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
+use futures_util::{FutureExt, StreamExt};
 use heddle_core::id::Digest;
 use heddle_core::json::Json;
 use heddle_core::run::event::{CacheVerdict, Node};
 use heddle_core::run::{Action, Change, Ended, Input};
-use heddle_store::StoreFault;
+use heddle_store::{Blob, StoreFault};
 use metrics::counter;
 use tracing::{Instrument as _, Span};
 
@@ -109,12 +109,35 @@ impl Driver {
         Ok(())
     }
 
+    /// Takes over the large values that the run computed by itself.
+    pub(super) fn take_made(&mut self) {
+        for (digest, json) in self.run.take_made() {
+            self.blobs.push(Blob { digest, bytes: json.text().as_bytes().into() });
+            self.values.insert(digest, json);
+        }
+    }
+
+    /// Waits for the disk where the values at hand have become too many: they can be read again then.
+    pub(super) async fn breathe(&mut self) -> Result<(), Exit> {
+        if self.values.size() <= super::VALUES_BYTES {
+            return Ok(());
+        }
+        while let Some((seq, result)) = self.appends.next().await {
+            self.committed(seq, result).await?;
+        }
+        self.values.clear();
+        Ok(())
+    }
+
     pub(super) async fn fetch(&mut self, digests: &[Digest]) -> Result<(), Exit> {
         // What is not committed yet cannot be fetched again.
         if !digests.is_empty() && self.appends.is_empty() && self.values.size() > super::VALUES_BYTES {
             self.values.clear();
         }
-        for digest in digests {
+        for digest in
+            digests.iter().filter(|digest| !self.values.contains(digest)).copied().collect::<Vec<_>>()
+        {
+            let digest = &digest;
             let damaged = |why: &str| {
                 Exit::Unreadable(StoreFault::Damaged { what: format!("value {digest}"), why: why.to_owned() })
             };

@@ -54,7 +54,7 @@ pub(super) async fn plugin(command: &PluginCommand, context: &Context) -> Result
             let mut all = Vec::new();
             for file in files {
                 match file.is_dir() {
-                    true => all.extend(components(file)?),
+                    true => all.extend(some_components(file)?),
                     false => all.push(file.clone()),
                 }
             }
@@ -79,6 +79,17 @@ pub(super) fn components(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
     }
     files.sort();
     Ok(files)
+}
+
+/// The components of a folder that was named for them.
+fn some_components(folder: &Path) -> Result<Vec<PathBuf>, Fault> {
+    let files = components(folder)?;
+    match files.is_empty() {
+        false => Ok(files),
+        true => Err(Fault::usage(format!("the folder `{}` has no `*.wasm` file", folder.display())).with_hint(
+            "`cargo build --release --target wasm32-wasip2` puts them under `target/wasm32-wasip2/release`",
+        )),
+    }
 }
 
 /// Loads components and waits until each is ready or has failed.

@@ -77,8 +77,27 @@ pub(super) enum RunsCommand {
     },
 }
 
+impl RunsCommand {
+    /// Whether a run is wanted and its id is empty, as when a variable of a script is.
+    fn names_no_run(&self) -> bool {
+        match self {
+            RunsCommand::Ls { .. } => false,
+            RunsCommand::Get { id, .. }
+            | RunsCommand::Watch { id }
+            | RunsCommand::Why { id }
+            | RunsCommand::Graph { id, .. }
+            | RunsCommand::Journal { id }
+            | RunsCommand::Signal { id, .. }
+            | RunsCommand::Cancel { id, .. } => id.trim().is_empty(),
+        }
+    }
+}
+
 pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exit, Fault> {
     let client = context.client()?;
+    if command.names_no_run() {
+        return Err(Fault::usage("the id of a run is missing; `heddle runs ls` lists them"));
+    }
     match command {
         RunsCommand::Ls { status, workflow, label, limit } => {
             let asked = [("status", status), ("workflow", workflow), ("label", label)];

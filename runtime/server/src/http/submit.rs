@@ -19,7 +19,7 @@ use heddle_core::document::Doc;
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::value::Value;
-use heddle_executor::{Submit, WorkflowChoice};
+use heddle_executor::{Repeated, Submit, WorkflowChoice};
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue, LOCATION};
 use std::collections::BTreeMap;
@@ -96,7 +96,12 @@ async fn submit(
     let submitted = api.app.executor.submit(wish).await?;
     match wait {
         Some(wait) => wait_for(&api, &tenant, submitted.run, wait).await,
-        None => Ok(accepted(submitted.run)),
+        // One that was there before may have gone on since.
+        None if submitted.repeated == Repeated::Yes => {
+            let detail = api.app.executor.run(&tenant, submitted.run).await?;
+            Ok(accepted(submitted.run, detail.map_or("queued", |detail| detail.view.status)))
+        }
+        None => Ok(accepted(submitted.run, "queued")),
     }
 }
 
@@ -132,8 +137,8 @@ fn read(api: &Api, wish: &Json) -> Result<Asked, Problem> {
     Ok((workflow, input, labels))
 }
 
-fn accepted(run: RunId) -> Response {
-    let body = Accepted { id: run.to_string(), status: "queued".to_owned() };
+fn accepted(run: RunId, status: &str) -> Response {
+    let body = Accepted { id: run.to_string(), status: status.to_owned() };
     let mut response = (StatusCode::ACCEPTED, Answer(body)).into_response();
     locate(&mut response, &format!("/v1/runs/{run}"));
     response
@@ -153,7 +158,7 @@ async fn wait_for(api: &Api, tenant: &Tenant, run: RunId, wait: Duration) -> Res
         () = over(api.ending.clone()) => None,
     };
     let ended = detail.filter(|detail| detail.view.finished_at.is_some());
-    let Some(detail) = ended else { return Ok(accepted(run)) };
+    let Some(detail) = ended else { return Ok(accepted(run, "queued")) };
     let mut response = Answer(document(api, &detail)).into_response();
     locate(&mut response, &format!("/v1/runs/{run}"));
     if let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs())) {

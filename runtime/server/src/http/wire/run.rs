@@ -212,6 +212,8 @@ pub(crate) struct ItemCountsDoc {
     pub failed: u32,
     /// Of those that ended well, from the cache.
     pub cached: u32,
+    /// Not ended when their step did.
+    pub cancelled: u32,
 }
 
 /// The attempts and the result of a step or an item.
@@ -429,6 +431,7 @@ pub(crate) fn step(view: &StepView, around: Around<'_>) -> StepDoc {
             succeeded: i.succeeded,
             failed: i.failed,
             cached: i.cached,
+            cancelled: i.cancelled,
         }),
         ready_at: view.ready_at.map(Timestamp::rfc3339),
         started_at: view.started_at.map(Timestamp::rfc3339),
