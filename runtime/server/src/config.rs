@@ -213,6 +213,17 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
     }
 }
 
+/// Whether this is a filter of log lines. The library takes a word that is no level for the name of a module, and
+/// logs nothing else.
+fn is_filter(text: &str) -> bool {
+    const LEVELS: [&str; 6] = ["off", "error", "warn", "info", "debug", "trace"];
+    let plain_is_level = text
+        .split(',')
+        .filter(|part| !part.contains('='))
+        .all(|part| LEVELS.contains(&part.trim().to_ascii_lowercase().as_str()));
+    plain_is_level && text.parse::<tracing_subscriber::EnvFilter>().is_ok()
+}
+
 /// Settings that bound each other.
 fn check_together(
     (run_parallel, workers, defaults): (u32, usize, Defaults),
@@ -284,7 +295,7 @@ impl Reader<'_> {
                     format!("`{key}` is a name (`[a-z][a-z0-9_-]*`, at most 64 bytes), not `{value}`"),
                 );
             }
-            Some(Kind::Level) if value.parse::<tracing_subscriber::EnvFilter>().is_err() => {
+            Some(Kind::Level) if !is_filter(&value) => {
                 self.fault(origin, format!("`{key}` is `info` or `info,heddle_host=debug`, not `{value}`"));
             }
             _ => {}
@@ -376,5 +387,17 @@ impl Reader<'_> {
             self.shown.push(Shown { key, value, origin });
         }
         limits
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_filter;
+
+    #[test]
+    fn a_filter_of_log_lines_has_levels() {
+        let good = ["info", "WARN", "info,heddle_host=debug", "heddle::guest=trace", "off"];
+        assert!(good.into_iter().all(is_filter));
+        assert!(!["", "loud", "info,loud", "info,heddle_host=loud"].into_iter().any(is_filter));
     }
 }

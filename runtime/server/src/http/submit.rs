@@ -178,11 +178,33 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
     }
 }
 
-/// `wait=30` among the preferences. What is not understood is ignored, as RFC 7240 wants.
+/// `wait=30` among the preferences. What is not understood is ignored, as RFC 7240 wants; so are parameters.
 fn wait_of(headers: &HeaderMap) -> Option<Duration> {
     let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
     let mut parts = preferences.flat_map(|text| text.split(','));
-    let seconds =
-        parts.find_map(|part| part.trim().strip_prefix("wait=")?.trim_matches('"').parse::<u32>().ok())?;
+    let seconds = parts.find_map(|part| {
+        let (name, value) = part.split(';').next()?.split_once('=')?;
+        let digits =
+            Some(value.trim().trim_matches('"')).filter(|v| v.bytes().all(|b| b.is_ascii_digit()))?;
+        // More than a number can hold is as long as there may be.
+        let seconds = if digits.is_empty() { return None } else { digits.parse::<u32>().unwrap_or(u32::MAX) };
+        name.trim().eq_ignore_ascii_case("wait").then_some(seconds)
+    })?;
     Some(Duration::from_secs(u64::from(seconds)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_preference_is_read_as_it_may_be_written() {
+        let wait = |text: &'static str| {
+            let headers = HeaderMap::from_iter([("prefer".parse().unwrap(), HeaderValue::from_static(text))]);
+            wait_of(&headers).map(|wait| wait.as_secs())
+        };
+        assert_eq!([wait("wait=3"), wait("respond-async, WAIT = \"4\"; foo")], [Some(3), Some(4)]);
+        assert_eq!(wait("wait=99999999999999999999"), Some(u64::from(u32::MAX)));
+        assert_eq!([wait("wait=-1"), wait("wait="), wait("wait"), wait("waits=3")], [None; 4]);
+    }
 }
