@@ -407,16 +407,6 @@ impl Run {
     pub fn finish(&self) -> Option<event::Finish> {
         self.finished.as_ref().map(|f| f.finish)
     }
-    /// The earliest time at which it wants to be woken.
-    pub fn next_wake(&self) -> Option<Timestamp> {
-        self.pending
-            .iter()
-            .filter_map(|a| match a {
-                Action::Wake { at, .. } => Some(*at),
-                Action::Invoke { .. } => None,
-            })
-            .min()
-    }
     fn max_parallel(&self) -> u32 {
         self.accepted.as_ref().map_or(1, |a| a.max_parallel)
     }

@@ -55,22 +55,18 @@ pub(crate) enum First {
     Open(Attempt),
 }
 
-/// Polls the attempt once, here. A panic ends the attempt and nothing else.
-pub(crate) async fn first_slice(attempt: Attempt) -> First {
-    let mut attempt = Some(attempt);
-    let polled = poll_fn(|cx| {
-        let polled = catch_unwind(AssertUnwindSafe(|| {
-            let mut going = attempt.take()?;
-            Some(match going.as_mut().poll(cx) {
-                Poll::Ready(end) => First::Ended(end),
-                Poll::Pending => First::Open(going),
-            })
-        }));
-        Poll::Ready(polled)
-    });
-    match polled.await {
-        Ok(Some(first)) => first,
-        _ => First::Ended(panicked()),
+/// Polls the attempt once, here. A panic ends the attempt and nothing else; so does one while what is left of it is
+/// dropped, which therefore happens by itself and not while the first panic unwinds.
+pub(crate) async fn first_slice(mut attempt: Attempt) -> First {
+    let polled =
+        poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))))).await;
+    match polled {
+        Ok(Poll::Ready(end)) => First::Ended(end),
+        Ok(Poll::Pending) => First::Open(attempt),
+        Err(_) => {
+            let _ = catch_unwind(AssertUnwindSafe(|| drop(attempt)));
+            First::Ended(panicked())
+        }
     }
 }
 
@@ -111,6 +107,22 @@ mod tests {
         let First::Open(rest) = first_slice(two_slices).await else { panic!("it cannot be over") };
         let end = tokio::spawn(rest).await.unwrap();
         assert!(matches!(end.outcome, Outcome::Done(_)));
+    }
+    struct Bomb;
+    impl Drop for Bomb {
+        fn drop(&mut self) {
+            panic!("planted, too");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_panic_while_the_rest_is_dropped_is_no_more_than_one() {
+        let mut bomb = Some(Bomb);
+        let attempt: Attempt = Box::pin(std::future::poll_fn(move |_| match &mut bomb {
+            Some(_) => panic!("planted"),
+            None => Poll::Pending,
+        }));
+        assert!(matches!(first_slice(attempt).await, First::Ended(_)));
     }
     #[tokio::test]
     async fn a_panic_is_an_end() {

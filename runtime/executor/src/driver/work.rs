@@ -130,14 +130,15 @@ impl Driver {
     }
 
     pub(super) async fn fetch(&mut self, digests: &[Digest]) -> Result<(), Exit> {
-        // What is not committed yet cannot be fetched again.
-        if !digests.is_empty() && self.appends.is_empty() && self.values.size() > super::VALUES_BYTES {
+        // What is not handed over and committed yet cannot be fetched again.
+        let all_kept = self.appends.is_empty() && self.blobs.is_empty();
+        if !digests.is_empty() && all_kept && self.values.size() > super::VALUES_BYTES {
             self.values.clear();
         }
-        for digest in
-            digests.iter().filter(|digest| !self.values.contains(digest)).copied().collect::<Vec<_>>()
-        {
-            let digest = &digest;
+        for digest in digests {
+            if self.values.contains(digest) {
+                continue;
+            }
             let damaged = |why: &str| {
                 Exit::Unreadable(StoreFault::Damaged { what: format!("value {digest}"), why: why.to_owned() })
             };
