@@ -11,6 +11,7 @@ use heddle_core::id::{Digest, Tenant};
 use heddle_core::json::Json;
 use heddle_core::limits::{AskedLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Outcome, PluginKind, Usage};
+use heddle_core::plan::WorkflowRef;
 use heddle_core::plugin::Metadata;
 use heddle_executor::{Executor, Invocation, Invoker, Parts, Settings, Submit, SystemClock, WorkflowChoice};
 use heddle_store::MemoryStore;
@@ -98,7 +99,7 @@ async fn one_run(executor: &Executor) -> anyhow::Result<Duration> {
     let items: Vec<String> = (0..ITEMS).map(|item| item.to_string()).collect();
     let wish = Submit {
         tenant: Tenant::default(),
-        workflow: WorkflowChoice::Named("bench/cached".into()),
+        workflow: WorkflowChoice::Named(WorkflowRef::parse("bench/cached")?),
         input: Json::trusted(format!("{{\"items\":[{}]}}", items.join(","))),
         labels: Vec::new(),
         idempotency: None,

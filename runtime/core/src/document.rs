@@ -119,6 +119,11 @@ impl Doc {
             Part::Map(entries) => Value::map(entries.iter().map(|(k, v)| (k.text.clone(), v.value()))),
         }
     }
+    /// The value under this key, where this is a map that has it.
+    pub fn get(&self, key: &str) -> Option<&Doc> {
+        let Part::Map(entries) = &self.part else { return None };
+        entries.iter().find(|(k, _)| &*k.text == key).map(|(_, doc)| doc)
+    }
     /// The text, where this is text.
     pub fn as_str(&self) -> Option<&str> {
         match &self.part {

@@ -102,6 +102,8 @@ limits! {
     inline_bytes: Bytes = 64 * KIB, max 256 * KIB, "An output kept in the journal; a larger one is kept by digest.";
     run_inline_bytes: Bytes = 16 * MIB, max 256 * MIB, "Outputs of one run kept in memory; past it, smaller outputs go by digest too.";
     labels: Count = 16, max 64, "Labels of one run.";
+    label_bytes: Bytes = 256, max 4 * KIB, "The name or the value of one label.";
+    run_stored_bytes: Bytes = 1024 * MIB, max 65_536 * MIB, "Outputs of one run kept by digest, in sum.";
 
     // One node.
     runs_active: Count = 1_000, max 100_000, "Runs that a node drives at the same time; others wait in the store.";

@@ -4,9 +4,13 @@
 //! [`Plan::read`] walks the author's document once and reports every fault with its path, line and column:
 //! [`walk`] is how a map is read, [`step`], [`wait`] and [`policy`] what stands in a step, [`graph`] who waits for whom.
 
+mod call;
 mod check;
+mod fit;
 mod graph;
+mod map;
 mod policy;
+mod reference;
 mod step;
 pub(crate) mod wait;
 mod walk;
@@ -24,6 +28,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use policy::{Backoff, CacheMode, CachePolicy, CacheScope, Jitter, Retry, Timeouts, Tolerance};
+pub use reference::{WorkflowRef, WorkflowRefFault};
 
 /// A checked workflow.
 #[derive(Clone, Debug)]

@@ -135,6 +135,12 @@ pub struct Pinned {
     pub limits: AskedLimits,
 }
 
+impl fmt::Display for Pinned {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}:{}@{}", self.kind.word(), self.name, self.version)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -29,7 +29,7 @@ mod wait;
 use crate::id::{Digest, RunId};
 use crate::json::Json;
 use crate::limits::Limits;
-use crate::outcome::{Failure, Usage};
+use crate::outcome::{Failure, FailureKind, Usage};
 use crate::plan::Plan;
 use crate::time::Timestamp;
 use event::{Accepted, CacheVerdict, Event, Node, Payload, RunError};
@@ -51,6 +51,8 @@ pub enum Input {
         attempt: u32,
         /// How, with the output as it is kept.
         end: Ended,
+        /// What the cache had to say.
+        cache: CacheVerdict,
         /// What it used.
         usage: Usage,
     },
@@ -98,13 +100,8 @@ impl Entered {
 /// How an attempt ended, as the core needs it.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Ended {
-    /// With an output, kept here or under its digest.
-    Done {
-        /// The output.
-        output: Payload,
-        /// What the cache had to say.
-        cache: CacheVerdict,
-    },
+    /// With this output, kept here or under its digest.
+    Done(Payload),
     /// With a failure.
     Failed(Failure),
 }
@@ -225,6 +222,8 @@ pub struct Run {
     /// Large values that were computed here, until the shell takes them, and their bytes.
     made: Vec<(Digest, Json)>,
     made_bytes: u64,
+    /// Bytes of the values that are kept by digest.
+    stored: u64,
     /// Bytes of computed values that were kept in the journal itself.
     made_inline: u64,
     changes: Vec<Change>,
@@ -266,6 +265,7 @@ impl Run {
             pending: BTreeSet::new(),
             made: Vec::new(),
             made_bytes: 0,
+            stored: 0,
             made_inline: 0,
             changes: Vec::new(),
             events: 0,
@@ -360,6 +360,17 @@ impl Run {
         self.made_bytes += size;
         *payload = Payload::Stored { digest, size };
     }
+    /// What is wrong with keeping a value of so many bytes, where the run has kept enough.
+    fn no_room_for(&self, size: u64) -> Option<Failure> {
+        let most = self.limits.run_stored_bytes;
+        (size > self.limits.inline_bytes && self.stored + size > most).then(|| {
+            let message = format!(
+                "with these {size} bytes the outputs of the run have {}; the limit run_stored_bytes is {most}",
+                self.stored + size
+            );
+            Failure::new(FailureKind::QuotaExceeded, message)
+        })
+    }
     /// The large values that were computed since this was asked last: they belong into the append that names them.
     pub fn take_made(&mut self) -> Vec<(Digest, Json)> {
         self.made_bytes = 0;
@@ -389,6 +400,10 @@ impl Run {
     /// Signals that have come.
     pub fn signals(&self) -> u64 {
         self.signals.len() as u64
+    }
+    /// When the first attempt of this began.
+    pub fn began(&self, node: Node) -> Option<Timestamp> {
+        self.steps.get(node.step as usize)?.node(node.item)?.attempts.first().map(|first| first.started)
     }
     /// How often in a row the host has gone away while this was in its sandbox.
     pub fn interruptions(&self, node: Node) -> u32 {

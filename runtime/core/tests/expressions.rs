@@ -130,7 +130,7 @@ fn refusals_say_what_to_write() {
 #[test]
 fn a_skipped_step_is_read_with_has_or_a_default() {
     let scope = Fixed {
-        output: Err(EvalFault::Missing("steps.fetch.output` (the step was skipped".into())),
+        output: Err(EvalFault::NoOutput { step: "fetch".into(), why: "the step was skipped" }),
         ..scope()
     };
     assert_eq!(eval_with("has(steps.fetch)", &scope).as_deref(), Ok("false"));

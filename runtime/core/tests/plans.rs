@@ -107,14 +107,42 @@ fn every_fault_comes_at_once_with_its_line() {
 }
 
 #[test]
+fn a_cycle_hides_nothing_and_no_other_cycle() {
+    let all = faults(
+        "steps: {a: {set: 1, dependsOn: [b]}, b: {set: 1, dependsOn: [a]}, c: {set: 1, dependsOn: [d]}, d: {set: 1, dependsOn: [c, a]}, e: {call: \"tool:nope\"}, f: {set: 1, dependsOn: [f]}}",
+    );
+    for part in ["a -> b -> a", "c -> d -> c", "/steps/e/call: no plugin", "`f` waits for itself"] {
+        assert!(all.contains(part), "missing: {part}\nin:\n{all}");
+    }
+}
+
+/// Each of these documents has a fault that says this.
+fn answers(rows: &[(&str, &str)]) {
+    for (text, part) in rows {
+        let found = faults(text);
+        assert!(found.contains(part), "{text}\nexpected: {part}\nfound: {found}");
+    }
+}
+
+#[test]
 fn each_mistake_has_its_answer() {
-    for (text, part) in [
+    answers(&[
         (
             "steps: {a: {set: 1, dependsOn: [b]}, b: {set: 1, dependsOn: [c]}, c: {set: 1, dependsOn: [a]}}",
             "wait for each other: a -> b -> c -> a",
         ),
-        ("steps: {a: {set: 1, dependsOn: [a]}}", "wait for each other: a -> a"),
-        ("steps: {a: {set: \"${ steps.a.output }\"}}", "wait for each other"),
+        ("steps: {a: {set: 1, dependsOn: [a]}}", "/steps/a/dependsOn: `a` waits for itself"),
+        ("steps: {a: {set: \"${ steps.a.output }\"}}", "/steps/a: `a` waits for itself"),
+        (
+            "steps: {a: {call: \"tool:http-fetch\", with: {url: 5}}}",
+            "/steps/a/with/url: `tool:http-fetch`: 5 is not of type \"string\", by its schema",
+        ),
+        (
+            "steps: {a: {call: \"tool:http-fetch\", with: {url: \"${ 1 + 1 }\"}}}",
+            "/steps/a/with/url: `tool:http-fetch` wants string here, by its schema, and this is int",
+        ),
+        ("steps: {a: {forEach: {in: \"${ [1] }\", as: x, at: x}, set: 1}}", "`x` is the item already"),
+        ("steps: {a: {call: \"agent:x\", tools: [\"tool:http-fetsh\"]}}", "did you mean `tool:http-fetch`?"),
         ("steps: {a: {set: 1, condition: true}}", "here it is `when`"),
         ("steps: {a: {set: 1, needs: [b]}}", "here it is `dependsOn`"),
         ("steps: {a: {set: 1, if: true}}", "here it is `when`"),
@@ -153,6 +181,16 @@ fn each_mistake_has_its_answer() {
         ("steps: {a: {set: \"${ 1 \"}}", "is not closed"),
         ("input: {schema: {type: strin}}\nsteps: {a: {set: 1}}", "not a usable JSON Schema"),
         ("maxParallel: 0\nsteps: {a: {set: 1}}", "from 1 to"),
+        ("foo: 1\nsteps: {a: {set: 1}}", "unknown key `foo`"),
+        ("output: {as: \"${ steps.b.output }\"}\nsteps: {a: {set: 1}}", "nothing is called `steps.b`"),
+    ]);
+    assert!(read("steps: {a: {set: 1}}").unwrap_err()[0].message.contains("`document` is missing"));
+    assert!(read("[1]").unwrap_err()[0].message.contains("wants a map"));
+}
+
+#[test]
+fn each_mistake_in_a_wait_has_its_answer() {
+    answers(&[
         ("steps: {a: {wait: 30}}", "has no unit"),
         ("steps: {a: {wait: {for: 1s, signal: go}}}", "exactly one of `for`, `until` and `signal`"),
         ("steps: {a: {wait: {until: tomorrow}}}", "is not a point in time"),
@@ -167,14 +205,7 @@ fn each_mistake_has_its_answer() {
         ("steps: {a: {wait: 1s, forEach: {in: \"${ [1] }\"}}}", "a `forEach` cannot wait"),
         ("steps: {a: {wait: 1s, with: {}}}", "a `wait` calls nothing"),
         ("steps: {a: {wait: 1s, set: 1}}", "both `set` and `wait`"),
-        ("foo: 1\nsteps: {a: {set: 1}}", "unknown key `foo`"),
-        ("output: {as: \"${ steps.b.output }\"}\nsteps: {a: {set: 1}}", "nothing is called `steps.b`"),
-    ] {
-        let found = faults(text);
-        assert!(found.contains(part), "{text}\nexpected: {part}\nfound: {found}");
-    }
-    assert!(read("steps: {a: {set: 1}}").unwrap_err()[0].message.contains("`document` is missing"));
-    assert!(read("[1]").unwrap_err()[0].message.contains("wants a map"));
+    ]);
 }
 
 #[test]

@@ -10,6 +10,8 @@
 mod checker;
 #[path = "simulation/plans.rs"]
 mod plans;
+#[path = "simulation/told.rs"]
+mod told;
 #[path = "simulation/world.rs"]
 mod world;
 

@@ -25,7 +25,7 @@ mod workflows;
 pub use parts::{
     Begin, Clock, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
 };
-pub use read::{EventId, ReadFault, RunDetail, StreamItem};
+pub use read::{EventId, Followed, ReadFault, RunDetail, StreamItem};
 pub use registry::{PluginEntry, PluginFault};
 pub use snapshot::{SnapshotFault, Unresolved};
 pub use submit::{Repeated, Submit, SubmitFault, Submitted, WorkflowChoice};
@@ -33,10 +33,10 @@ pub use workflows::{Novelty, PublishFault, Published, WorkflowEntry};
 
 use driver::Nudge;
 use futures_util::Stream;
-use heddle_core::document::{Doc, Fault};
+use heddle_core::document::Doc;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
-use heddle_core::plan::Plan;
+use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::plugin::Metadata;
 use heddle_core::run::view::WorkView;
 use heddle_store::{Blob, JournalRow, ReportDepth, RunQuery, RunRow, StoreFault, StoreReport};
@@ -229,7 +229,7 @@ impl Executor {
         tenant: &Tenant,
         run: RunId,
         after: Option<EventId>,
-    ) -> Result<Option<impl Stream<Item = StreamItem> + Send + use<>>, ReadFault> {
+    ) -> Result<Option<Followed<impl Stream<Item = StreamItem> + Send + use<>>>, ReadFault> {
         read::follow(&self.shared, tenant, run, after).await
     }
     /// Asks for a run to be cancelled. What is answered is on disk.
@@ -262,6 +262,9 @@ impl Executor {
         self.send(run, unique.into(), inbox::signal(name, data, by)).await
     }
     async fn send(&self, run: RunId, unique: Arc<str>, body: Json) -> Result<Delivery, ReadFault> {
+        if let Some(why) = self.shared.why_stuck(run) {
+            return Err(ReadFault::Stuck { run, why });
+        }
         let sent = self.shared.store.send(run, unique, body).await?;
         match self.shared.active(run) {
             // Full means that it will look anyway.
@@ -271,16 +274,24 @@ impl Executor {
         Ok(if sent { Delivery::Accepted } else { Delivery::Ended })
     }
 
-    /// Checks a workflow without keeping it.
+    /// Checks a workflow as publishing would, without keeping it.
     ///
     /// # Errors
-    /// Every fault, in the order of their places.
-    pub fn check_workflow(&self, tenant: &Tenant, doc: &Doc) -> Result<Arc<Plan>, Vec<Fault>> {
-        workflows::check(&self.shared, tenant, doc)
+    /// Every fault, in the order of their places, or that the version is taken.
+    pub async fn check_workflow(&self, tenant: &Tenant, doc: &Doc) -> Result<Arc<Plan>, PublishFault> {
+        let plan = workflows::check(&self.shared, tenant, doc).map_err(PublishFault::Invalid)?;
+        match workflows::conflict(&self.shared, tenant, &plan).await? {
+            Some(conflict) => Err(conflict),
+            None => Ok(plan),
+        }
     }
     /// Publishes a version of a workflow. The same content again is not a new version.
     pub async fn publish(&self, tenant: &Tenant, doc: &Doc) -> Result<Published, PublishFault> {
         workflows::publish(&self.shared, tenant, doc).await
+    }
+    /// Whether this can be a key of [`Executor::workflows`].
+    pub fn is_workflow_key(text: &str) -> bool {
+        workflows::is_key(text)
     }
     /// A page of published versions after this key, with their keys.
     pub async fn workflows(
@@ -303,7 +314,7 @@ impl Executor {
     pub async fn workflow(
         &self,
         tenant: &Tenant,
-        reference: &str,
+        reference: &WorkflowRef,
     ) -> Result<Option<WorkflowEntry>, StoreFault> {
         workflows::entry(&self.shared, tenant, reference).await
     }

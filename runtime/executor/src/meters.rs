@@ -3,7 +3,9 @@
 
 use crate::telemetry as t;
 use heddle_core::outcome::{Outcome, PluginKind};
-use heddle_core::run::event::{Event, Finish, Payload};
+use heddle_core::run::Run;
+use heddle_core::run::event::{Event, Finish, Node, Payload};
+use heddle_core::time::Timestamp;
 use metrics::{Counter, Gauge, Histogram, counter, gauge, histogram};
 
 /// Handles, for as long as a node lives.
@@ -19,7 +21,7 @@ pub(crate) struct Meters {
     pub(crate) misses: Counter,
     pub(crate) cache_bytes: Gauge,
     attempts: [Attempts; 3],
-    steps: [Counter; 4],
+    steps: [(Counter, Histogram); 4],
     runs: [(Counter, Histogram); 3],
 }
 
@@ -37,7 +39,9 @@ impl Meters {
             failed: counter!(t::ATTEMPTS, "kind" => kind.word(), "result" => "failed"),
             seconds: histogram!(t::ATTEMPT_SECONDS, "kind" => kind.word()),
         };
-        let step = |status: &'static str| counter!(t::STEPS_FINISHED, "status" => status);
+        let step = |status: &'static str| {
+            (counter!(t::STEPS_FINISHED, "status" => status), histogram!(t::STEP_SECONDS, "status" => status))
+        };
         let run = |status: &'static str| {
             (counter!(t::RUNS_FINISHED, "status" => status), histogram!(t::RUN_SECONDS, "status" => status))
         };
@@ -70,16 +74,20 @@ impl Meters {
         of.seconds.record(wall_us as f64 / 1e6);
     }
     /// A fact is on disk: counts the step or the item that it ends, if it ends one.
-    pub(crate) fn recorded(&self, event: &Event) {
-        let status = match event {
+    pub(crate) fn recorded(&self, event: &Event, at: Timestamp, run: &Run) {
+        let (status, node) = match event {
             Event::StepSucceeded { output: Payload::Derived, .. } => return,
-            Event::StepSucceeded { .. } => 0,
-            Event::StepFailed { .. } => 1,
-            Event::StepSkipped { .. } => 2,
-            Event::StepCancelled { .. } => 3,
+            Event::StepSucceeded { node, .. } => (0, *node),
+            Event::StepFailed { node, .. } => (1, *node),
+            Event::StepSkipped { step, .. } => (2, Node::step(*step)),
+            Event::StepCancelled { step, .. } => (3, Node::step(*step)),
             _ => return,
         };
-        self.steps[status].increment(1);
+        let (ended, seconds) = &self.steps[status];
+        ended.increment(1);
+        if let Some(began) = run.began(node) {
+            seconds.record(at.since_ms(began) as f64 / 1000.0);
+        }
     }
     /// A run has ended.
     pub(crate) fn run_ended(&self, finish: Finish, took_ms: u64) {

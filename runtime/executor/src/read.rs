@@ -66,6 +66,22 @@ pub enum ReadFault {
         /// The contradiction.
         fault: IllegalEvent,
     },
+    /// The run cannot go on as it is.
+    #[error("run {run} cannot go on: {why}; `heddle doctor` tells more")]
+    Stuck {
+        /// The run.
+        run: RunId,
+        /// What the node met.
+        why: String,
+    },
+    /// An event that the run has not had.
+    #[error("run {run} has had no event `{}.{}`; begin without one", .event.0, .event.1)]
+    NoSuchEvent {
+        /// The run.
+        run: RunId,
+        /// What was asked for.
+        event: EventId,
+    },
     /// Too many streams are open.
     #[error("{most} event streams are open already (limit subscriptions); close one")]
     TooManySubscribers {
@@ -196,6 +212,15 @@ pub enum StreamItem {
     Broken(String),
 }
 
+/// A run's events, asked for.
+#[derive(Debug)]
+pub enum Followed<S> {
+    /// These are still to be told.
+    Events(S),
+    /// The reader has seen the last one, and there will be no more.
+    Over,
+}
+
 struct Following {
     shared: Arc<Shared>,
     run: RunId,
@@ -204,6 +229,8 @@ struct Following {
     seen: EventId,
     ready: VecDeque<PublicEvent>,
     stage: Stage,
+    /// Whether the event that the reader has seen last is one of the run's.
+    known: bool,
 }
 
 #[derive(PartialEq)]
@@ -219,15 +246,18 @@ pub(crate) async fn follow(
     tenant: &Tenant,
     run: RunId,
     after: Option<EventId>,
-) -> Result<Option<impl Stream<Item = StreamItem> + Send + use<>>, ReadFault> {
+) -> Result<Option<Followed<impl Stream<Item = StreamItem> + Send + use<>>>, ReadFault> {
     let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
+    if let Some(why) = shared.why_stuck(run) {
+        return Err(ReadFault::Stuck { run, why });
+    }
     // Listening begins before the past is read, so that nothing falls between the two.
     let live = shared
         .bus
         .listen(run)
         .map_err(|TooManySubscribers| ReadFault::TooManySubscribers { most: shared.limits.subscriptions })?;
     let snapshot = shared.snapshots.get(row.snapshot).await?;
-    let following = Following {
+    let mut following = Following {
         shared: shared.clone(),
         run,
         snapshot,
@@ -235,11 +265,19 @@ pub(crate) async fn follow(
         seen: after.unwrap_or((0, 0)),
         ready: VecDeque::new(),
         stage: Stage::Past,
+        known: after.is_none(),
     };
-    Ok(Some(futures_util::stream::unfold(following, |mut f| async move {
+    following.read_on().await?;
+    if let Some(event) = after.filter(|_| !following.known) {
+        return Err(ReadFault::NoSuchEvent { run, event });
+    }
+    if following.stage == Stage::Over && following.ready.is_empty() {
+        return Ok(Some(Followed::Over));
+    }
+    Ok(Some(Followed::Events(futures_util::stream::unfold(following, |mut f| async move {
         let item = f.next().await?;
         Some((item, f))
-    })))
+    }))))
 }
 
 impl Following {
@@ -284,7 +322,8 @@ impl Following {
         let rows = self.shared.store.journal(self.run, from, ROWS).await?;
         let full = rows.len() == ROWS as usize;
         for row in rows {
-            let events = public_events(row.seq, &row.batch, &self.snapshot.plan);
+            let events = public_events(row.seq, &row.batch, self.snapshot.told());
+            self.known |= events.iter().any(|event| event.id == Some(self.seen));
             self.queue(events.into_iter());
         }
         if !full {

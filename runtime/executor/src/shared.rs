@@ -13,7 +13,7 @@ use crate::workflows::WorkflowEntry;
 use heddle_core::document::Fault;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::limits::Limits;
-use heddle_core::plan::Plan;
+use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::run::Entered;
 use heddle_core::run::event::Node;
 use heddle_core::time::Timestamp;
@@ -64,7 +64,7 @@ pub(crate) struct Shared {
     /// Checked plans by the digest of their source.
     plans: moka::sync::Cache<Digest, Arc<Plan>>,
     /// What a reference means, for a second: another node may publish.
-    pub(crate) references: moka::sync::Cache<(Tenant, String), Arc<Plan>>,
+    pub(crate) references: moka::sync::Cache<(Tenant, WorkflowRef), Arc<Plan>>,
 }
 
 /// A run that this node drives.
@@ -187,6 +187,10 @@ impl Shared {
         if stuck.len() < STUCK_NAMED {
             stuck.insert(run, why);
         }
+    }
+    /// Why a run cannot go on, where it cannot.
+    pub(crate) fn why_stuck(&self, run: RunId) -> Option<String> {
+        self.stuck.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()
     }
     /// Runs that cannot go on, and why.
     pub(crate) fn stuck(&self) -> BTreeMap<RunId, String> {

@@ -6,6 +6,7 @@ use heddle_core::id::{Digest, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::Plan;
 use heddle_core::plugin::{Metadata, Pinned};
+use heddle_core::run::public::Told;
 use heddle_store::{Blob, RunStore, StoreFault};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -27,6 +28,10 @@ pub(crate) struct Snapshot {
 
 impl Snapshot {
     /// What a run's first append keeps of it; it goes with the last run that was accepted with it.
+    /// What its run's facts are told with.
+    pub(crate) fn told(&self) -> Told<'_> {
+        Told { plan: &self.plan, pins: &self.pins }
+    }
     pub(crate) fn blob(&self) -> Blob {
         Blob { digest: self.digest, bytes: self.stored.clone() }
     }

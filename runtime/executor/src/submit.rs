@@ -10,7 +10,7 @@ use crate::workflows;
 use heddle_core::document::{Doc, Fault};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
-use heddle_core::plan::Plan;
+use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::run::Run;
 use heddle_core::run::event::{Accepted, Batch, Event, Payload};
 use heddle_core::schema::Mismatch;
@@ -44,8 +44,8 @@ pub struct Submit {
 /// What to run.
 #[derive(Clone, Debug)]
 pub enum WorkflowChoice {
-    /// A published workflow: `namespace/name` or `namespace/name@range`.
-    Named(String),
+    /// A published workflow.
+    Named(WorkflowRef),
     /// A workflow that comes with the wish.
     Inline(Doc),
 }
@@ -159,8 +159,15 @@ fn check_size(shared: &Shared, wish: &Submit) -> Result<(), SubmitFault> {
         true => Err(SubmitFault::TooLarge { what, found: found as u64, limit, max }),
         false => Ok(()),
     };
-    check("the input", wish.input.size(), "input_bytes", shared.limits.input_bytes)?;
+    check("the size of the input, in bytes,", wish.input.size(), "input_bytes", shared.limits.input_bytes)?;
     check("the number of labels", wish.labels.len(), "labels", shared.limits.labels)?;
+    let longest = wish.labels.iter().map(|(name, value)| name.len().max(value.len())).max();
+    check(
+        "the longest part of a label, in bytes,",
+        longest.unwrap_or(0),
+        "label_bytes",
+        shared.limits.label_bytes,
+    )?;
     let key = wish.idempotency.as_ref().map_or(0, |k| k.len());
     check("the idempotency key", key, "idempotency_key_bytes", shared.limits.idempotency_key_bytes)
 }
@@ -171,8 +178,8 @@ async fn plan_of(shared: &Shared, wish: &Submit) -> Result<Arc<Plan>, SubmitFaul
             Some(plan) => Ok(plan),
             None => {
                 let known = workflows::names(shared, &wish.tenant).await?;
-                let hint = crate::registry::hint(reference.split('@').next().unwrap_or_default(), &known);
-                Err(SubmitFault::UnknownWorkflow { reference: reference.clone(), hint })
+                let hint = crate::registry::hint(&reference.name, &known);
+                Err(SubmitFault::UnknownWorkflow { reference: reference.to_string(), hint })
             }
         },
         WorkflowChoice::Inline(doc) => {

@@ -43,6 +43,7 @@ metrics_table! {
     ATTEMPTS_QUEUED = "heddle_attempts_queued" Gauge "Attempts that wait for a sandbox.";
     SLOTS_USED = "heddle_slots_used" Gauge "Sandboxes in use.";
     STEPS_FINISHED = "heddle_steps_finished_total" Counter "Steps ended, by `status`; items of a `forEach` are counted one by one.";
+    STEP_SECONDS = "heddle_step_duration_seconds" Histogram "Time from the first attempt of a step or an item to its end, by `status`.";
     RETRIES = "heddle_retries_total" Counter "Attempts that followed a failed one.";
     CACHE_HITS = "heddle_cache_hits_total" Counter "Steps served from the cache, by `layer`: memory or store.";
     CACHE_MISSES = "heddle_cache_misses_total" Counter "Steps that were looked up and not found.";

@@ -2,9 +2,9 @@
 
 use crate::shared::Shared;
 use heddle_core::document::{Doc, Fault};
-use heddle_core::id::{Digest, Tenant};
+use heddle_core::id::{Digest, Tenant, is_name};
 use heddle_core::json::Json;
-use heddle_core::plan::Plan;
+use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::time::Timestamp;
 use heddle_store::{StoreFault, shelf::collection};
 use serde::{Deserialize, Serialize};
@@ -83,6 +83,28 @@ fn key(namespace: &str, name: &str, version: &semver::Version) -> String {
     format!("{namespace}/{name}@{:010}.{:010}.{:010}-{release}", version.major, version.minor, version.patch)
 }
 
+/// Whether the version is taken by other content.
+pub(crate) async fn conflict(
+    shared: &Shared,
+    tenant: &Tenant,
+    plan: &Plan,
+) -> Result<Option<PublishFault>, StoreFault> {
+    let present = read(shared, tenant, &key(&plan.namespace, &plan.name, &plan.version)).await?;
+    Ok(present.filter(|present| present.digest != plan.digest).map(|present| PublishFault::Conflict {
+        name: plan.full_name(),
+        version: plan.version.to_string(),
+        digest: present.digest,
+    }))
+}
+
+/// Whether this is a place in the list of workflows.
+pub(crate) fn is_key(text: &str) -> bool {
+    let parts = text.split_once('@').and_then(|(name, version)| Some((name.split_once('/')?, version)));
+    parts.is_some_and(|((namespace, name), version)| {
+        is_name(namespace) && is_name(name) && version.starts_with(|c: char| c.is_ascii_digit())
+    })
+}
+
 pub(crate) async fn publish(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Result<Published, PublishFault> {
     let plan = check(shared, tenant, doc).map_err(PublishFault::Invalid)?;
     let entry = WorkflowEntry {
@@ -96,6 +118,9 @@ pub(crate) async fn publish(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Resu
     };
     let key = key(&entry.namespace, &entry.name, &entry.version);
     let body = Json::trusted(serde_json::to_string(&entry).unwrap_or_default());
+    if let Some(conflict) = conflict(shared, tenant, &plan).await? {
+        return Err(conflict);
+    }
     match shared.shelf.put(&collection(WORKFLOWS, tenant), &key, 0, body).await {
         Ok(_) => {
             shared.references.invalidate_all();
@@ -105,15 +130,10 @@ pub(crate) async fn publish(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Resu
             Some(present) if present.digest == entry.digest => {
                 Ok(Published { entry: present, novelty: Novelty::Known })
             }
-            Some(present) => {
-                let name = format!("{}/{}", entry.namespace, entry.name);
-                Err(PublishFault::Conflict {
-                    name,
-                    version: entry.version.to_string(),
-                    digest: present.digest,
-                })
-            }
-            None => Err(StoreFault::Conflict(key).into()),
+            // Somebody else was quicker.
+            _ => Err(conflict(shared, tenant, &plan)
+                .await?
+                .unwrap_or_else(|| StoreFault::Conflict(key).into())),
         },
         Err(fault) => Err(fault.into()),
     }
@@ -175,21 +195,19 @@ pub(crate) async fn names(shared: &Shared, tenant: &Tenant) -> Result<Vec<String
 pub(crate) async fn entry(
     shared: &Shared,
     tenant: &Tenant,
-    reference: &str,
+    reference: &WorkflowRef,
 ) -> Result<Option<WorkflowEntry>, StoreFault> {
-    let (name, range) = reference.split_once('@').unwrap_or((reference, "*"));
-    let Ok(range) = semver::VersionReq::parse(range) else { return Ok(None) };
-    let versions = versions(shared, tenant, Some(name)).await?;
-    Ok(versions.into_iter().rev().find(|e| range.matches(&e.version)))
+    let versions = versions(shared, tenant, Some(&reference.name)).await?;
+    Ok(versions.into_iter().rev().find(|e| reference.range.matches(&e.version)))
 }
 
 /// Its plan, from the cache of checked plans where it is there.
 pub(crate) async fn find(
     shared: &Shared,
     tenant: &Tenant,
-    reference: &str,
+    reference: &WorkflowRef,
 ) -> Result<Option<Arc<Plan>>, StoreFault> {
-    let cached = (tenant.clone(), reference.to_owned());
+    let cached = (tenant.clone(), reference.clone());
     if let Some(plan) = shared.references.get(&cached) {
         return Ok(Some(plan));
     }

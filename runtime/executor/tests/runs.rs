@@ -3,12 +3,14 @@
 
 mod support;
 
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::outcome::FailureKind;
 use heddle_core::run::event::{CacheVerdict, Defaults, Node as Place};
 use heddle_core::time::{Span, Timestamp};
-use heddle_executor::{Delivery, LeftInside, Repeated, RunDetail, StreamItem, SubmitFault};
+use heddle_executor::{
+    Delivery, EventId, Followed, LeftInside, ReadFault, Repeated, RunDetail, StreamItem, SubmitFault,
+};
 use heddle_store::{MemoryStore, ReportDepth, RunStore, StoreClock};
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -228,13 +230,20 @@ async fn an_agent_calls_what_it_was_granted_and_nothing_else() {
     assert_eq!(endless.view.error.unwrap().failure.kind, FailureKind::BudgetExhausted);
 }
 
+/// The events of a run that has some left.
+async fn followed(node: &Node, run: RunId, after: Option<EventId>) -> impl Stream<Item = StreamItem> {
+    match node.executor.events(&Tenant::default(), run, after).await.unwrap().unwrap() {
+        Followed::Events(stream) => stream,
+        Followed::Over => panic!("nothing is left after {after:?}"),
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn events_have_no_gap_and_resume_anywhere() {
     let node = node().await;
     let run = node.submit(CHAIN, "{}").await;
     let collect = |after| async move {
-        let stream = node.executor.events(&Tenant::default(), run, after).await.unwrap().unwrap();
-        let items: Vec<_> = stream.collect().await;
+        let items: Vec<_> = followed(&node, run, after).await.collect().await;
         (
             node,
             items
@@ -252,10 +261,16 @@ async fn events_have_no_gap_and_resume_anywhere() {
         let ((a, _), (b, _)) = (pair[0], pair[1]);
         assert!((b.0 == a.0 && b.1 == a.1 + 1) || (b.0 > a.0 && b.1 == 0), "{a:?} {b:?}");
     }
-    for cut in [0, 3, all.len() - 2, all.len() - 1] {
-        let stream = node.executor.events(&Tenant::default(), run, Some(all[cut].0)).await.unwrap().unwrap();
-        let rest: Vec<_> = stream.collect().await;
+    for cut in [0, 3, all.len() - 2] {
+        let rest: Vec<_> = followed(&node, run, Some(all[cut].0)).await.collect().await;
         assert_eq!(rest.len(), all.len() - cut - 1);
+    }
+    let last = all.last().unwrap().0;
+    let over = node.executor.events(&Tenant::default(), run, Some(last)).await.unwrap().unwrap();
+    assert!(matches!(over, Followed::Over));
+    for never in [(last.0, last.1 + 1), (last.0 + 1, 0), (0, 1)] {
+        let refused = node.executor.events(&Tenant::default(), run, Some(never)).await;
+        assert!(matches!(refused, Err(ReadFault::NoSuchEvent { event, .. }) if event == never), "{never:?}");
     }
 }
 

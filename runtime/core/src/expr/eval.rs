@@ -32,6 +32,14 @@ pub enum EvalFault {
     /// Something along the path is not there.
     #[error("there is no `{0}`; test with `has(...)` or give a `default(..., ...)`")]
     Missing(String),
+    /// The step brought no output.
+    #[error("`steps.{step}.output` is not there: {why}; test with `has(...)` or give a `default(..., ...)`")]
+    NoOutput {
+        /// The step.
+        step: String,
+        /// What became of it.
+        why: &'static str,
+    },
     /// An operator was given what it cannot work on.
     #[error("`{operator}` cannot work on {left} and {right}{hint}")]
     Operands {
@@ -63,6 +71,13 @@ pub enum EvalFault {
         "the expression builds more than {0} bytes (limit expression_result_bytes); move the work into a transform"
     )]
     TooManyBytes(u64),
+}
+
+impl EvalFault {
+    /// Whether something is simply not there, which `has` and `default` ask about.
+    pub fn is_absence(&self) -> bool {
+        matches!(self, EvalFault::Missing(_) | EvalFault::NoOutput { .. })
+    }
 }
 
 /// What is left of an evaluation's allowance.
@@ -137,11 +152,11 @@ impl Evaluation<'_> {
             }
             Tree::Has(operand, field) => match self.eval(operand) {
                 Ok(value) => Ok(Value::Bool(value.get(field).is_some())),
-                Err(EvalFault::Missing(_)) => Ok(Value::Bool(false)),
+                Err(fault) if fault.is_absence() => Ok(Value::Bool(false)),
                 Err(fault) => Err(fault),
             },
             Tree::Default(value, fallback) => match self.eval(value) {
-                Err(EvalFault::Missing(_)) => self.eval(fallback),
+                Err(fault) if fault.is_absence() => self.eval(fallback),
                 other => other,
             },
             Tree::Index(operand, key) => {

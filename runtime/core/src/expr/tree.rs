@@ -52,7 +52,10 @@ pub enum ErrorName {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ExprFault {
     /// Past one of the caps.
-    #[error("the expression has {found}, past the limit {name} of {max}; move the work into a transform")]
+    #[error(
+        "the expression has {found} {}, and `limits.{name}` is {max}; move the work into a transform",
+        counted(name)
+    )]
     Limit {
         /// The limit.
         name: &'static str,
@@ -504,4 +507,12 @@ fn distance(a: &str, b: &str) -> usize {
         }
     }
     rows[a.len()][b.len()]
+}
+/// What a cap counts.
+fn counted(limit: &str) -> &'static str {
+    match limit {
+        "expression_bytes" => "bytes",
+        "expression_operators" => "operators",
+        _ => "brackets around one another",
+    }
 }

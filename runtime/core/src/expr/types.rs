@@ -56,7 +56,8 @@ pub struct TypeNames {
 }
 
 impl Type {
-    fn name(&self) -> &'static str {
+    /// Its name, as messages have it.
+    pub fn name(&self) -> &'static str {
         match self {
             Type::Any => "any",
             Type::Null => "null",
@@ -75,6 +76,15 @@ impl Type {
     }
     fn is_number(&self) -> bool {
         matches!(self, Type::Int | Type::Uint | Type::Double | Type::Number)
+    }
+    /// Whether a value of this type can ever be one of the other; members of maps and lists are not compared.
+    pub fn may_be(&self, wanted: &Type) -> bool {
+        match (self, wanted) {
+            (Type::Any, _) | (_, Type::Any) => true,
+            (Type::List(_), Type::List(_)) | (Type::Object(_), Type::Object(_)) => true,
+            (a, b) if a.is_number() && b.is_number() => true,
+            (a, b) => a == b,
+        }
     }
     /// Whether a value of this type can ever be a condition.
     pub fn may_be_bool(&self) -> bool {

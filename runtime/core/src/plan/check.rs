@@ -3,7 +3,7 @@
 use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
-use super::{Catalog, OnStepFailure, Plan, Step, Verb, graph, wait};
+use super::{Catalog, OnStepFailure, Plan, Step, Verb, call, graph, wait};
 use crate::document::{Doc, Fault, Key, Part, pointer};
 use crate::expr::types::{Type, TypeNames};
 use crate::expr::{Names, Template};
@@ -46,9 +46,8 @@ pub(super) fn plan(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) ->
     let output =
         fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
     fields.finish(&mut faults);
-    if let (Some(ids), Some((doc, path))) = (graph::cycle(&read), &steps) {
-        faults.at(doc, path, format!("these steps wait for each other: {}", ids.join(" -> ")));
-    }
+    let docs: Vec<&Doc> = entries.iter().map(|(_, doc)| doc).collect();
+    graph::no_cycles(&read, &docs, &mut faults);
     match head.flatten() {
         Some(head) if faults.0.is_empty() => {
             Ok(assemble(doc, head, input_schema, read, output, max_parallel, total, on_step_failure, shared))
@@ -205,7 +204,7 @@ fn shared<'a>(
             let over_a_list =
                 matches!(&doc.part, Part::Map(e) if e.iter().any(|(k, _)| &*k.text == "forEach"));
             let item =
-                step::callee(doc, catalog).map(|m| Type::of_schema(&m.output_schema)).unwrap_or_default();
+                call::callee(doc, catalog).map(|m| Type::of_schema(&m.output_schema)).unwrap_or_default();
             mapped(item, over_a_list)
         })
         .collect();

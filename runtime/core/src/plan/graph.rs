@@ -112,8 +112,29 @@ pub(super) fn order(steps: &[Step]) -> Vec<u32> {
     order
 }
 
-/// A cycle, as the ids along it, if there is one. Without recursion: a chain may be as long as a workflow.
-pub(super) fn cycle(steps: &[Step]) -> Option<Vec<String>> {
+/// Reports every cycle at one of its steps. Without recursion: a chain may be as long as a workflow.
+pub(super) fn no_cycles(steps: &[Step], docs: &[&Doc], faults: &mut Faults) {
+    for cycle in cycles(steps) {
+        let first = cycle[0] as usize;
+        let path = pointer("/steps", &steps[first].id);
+        let (place, path) = match docs[first].get("dependsOn") {
+            Some(declared) => (declared, pointer(&path, "dependsOn")),
+            None => (docs[first], path),
+        };
+        let message = match cycle.as_slice() {
+            [_] => format!("`{}` waits for itself", steps[first].id),
+            _ => {
+                let ids: Vec<&str> =
+                    cycle.iter().chain(&cycle[..1]).map(|s| &*steps[*s as usize].id).collect();
+                format!("these steps wait for each other: {}", ids.join(" -> "))
+            }
+        };
+        faults.at(place, &path, message);
+    }
+}
+
+/// The cycles, each from its lowest step on: enough of them to break all.
+fn cycles(steps: &[Step]) -> BTreeSet<Vec<u32>> {
     #[derive(Clone, Copy, PartialEq)]
     enum Mark {
         New,
@@ -121,39 +142,34 @@ pub(super) fn cycle(steps: &[Step]) -> Option<Vec<String>> {
         Done,
     }
     let mut marks = vec![Mark::New; steps.len()];
-    for start in 0..steps.len() {
-        let mut path: Vec<(usize, usize)> = vec![(start, 0)];
+    let mut found = BTreeSet::new();
+    for start in 0..steps.len() as u32 {
+        if marks[start as usize] != Mark::New {
+            continue;
+        }
+        let mut path: Vec<(u32, usize)> = vec![(start, 0)];
         while let Some((at, next)) = path.last_mut() {
-            let at = *at;
-            if *next == 0 {
-                if marks[at] == Mark::Done {
-                    path.pop();
-                    continue;
+            let at = *at as usize;
+            marks[at] = Mark::Open;
+            let Some(dependency) = steps[at].depends.get(*next) else {
+                marks[at] = Mark::Done;
+                path.pop();
+                continue;
+            };
+            *next += 1;
+            let to = dependency.step;
+            match marks[to as usize] {
+                Mark::Open => {
+                    let from = path.iter().position(|(s, _)| *s == to).unwrap_or(0);
+                    let mut cycle: Vec<u32> = path[from..].iter().map(|(s, _)| *s).collect();
+                    let lowest = cycle.iter().enumerate().min_by_key(|(_, s)| **s).map_or(0, |(i, _)| i);
+                    cycle.rotate_left(lowest);
+                    found.insert(cycle);
                 }
-                marks[at] = Mark::Open;
-            }
-            match steps[at].depends.get(*next) {
-                None => {
-                    marks[at] = Mark::Done;
-                    path.pop();
-                }
-                Some(dependency) => {
-                    *next += 1;
-                    let to = dependency.step as usize;
-                    match marks[to] {
-                        Mark::Open => {
-                            let from = path.iter().position(|(s, _)| *s == to).unwrap_or(0);
-                            let mut ids: Vec<String> =
-                                path[from..].iter().map(|(s, _)| steps[*s].id.to_string()).collect();
-                            ids.push(steps[to].id.to_string());
-                            return Some(ids);
-                        }
-                        Mark::New => path.push((to, 0)),
-                        Mark::Done => {}
-                    }
-                }
+                Mark::New => path.push((to, 0)),
+                Mark::Done => {}
             }
         }
     }
-    None
+    found
 }

@@ -5,6 +5,7 @@ use super::Run;
 use super::event::{CacheVerdict, Event, Node, Payload, SkipReason};
 use super::scope::Values;
 use super::state::Stage;
+use crate::expr::{Scope, Template};
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind, Usage};
 use crate::plan::Verb;
@@ -82,9 +83,9 @@ impl Run {
             return self.open_map(index, values);
         }
         match &step.verb {
-            Verb::Set(template) => match template.eval(&self.scope(values), &mut self.budget()) {
-                Ok(value) => vec![succeeded(Node::step(index), Payload::Inline(Json::from_value(value)))],
-                Err(fault) => fail(self.expression_failure(&fault, index, "set")),
+            Verb::Set(template) => match self.computed(template, &self.scope(values), index) {
+                Ok(value) => vec![succeeded(Node::step(index), value)],
+                Err(failure) => fail(failure),
             },
             Verb::Wait(wait) => self.begin_wait(index, wait, now, values),
             Verb::Call { .. } => self.start(Node::step(index)),
@@ -128,14 +129,27 @@ impl Run {
             return Vec::new();
         };
         let node = Node::item(index, map.next);
-        let value = self.node_scope(node, values).and_then(|scope| template.eval(&scope, &mut self.budget()));
+        let value = self
+            .node_scope(node, values)
+            .map_err(|fault| self.expression_failure(&fault, index, "set"))
+            .and_then(|scope| self.computed(template, &scope, index));
         match value {
-            Err(fault) => self.failed_for_good(node, self.expression_failure(&fault, index, "set")),
+            Err(failure) => self.failed_for_good(node, failure),
             Ok(value) => {
-                let mut events = vec![succeeded(node, Payload::Inline(Json::from_value(value)))];
+                let mut events = vec![succeeded(node, value)];
                 events.extend(self.map_completed(node));
                 events
             }
+        }
+    }
+
+    /// What a `set` computes.
+    fn computed(&self, template: &Template, scope: &dyn Scope, step: u32) -> Result<Payload, Failure> {
+        let value = template.eval(scope, &mut self.budget());
+        let json = Json::from_value(value.map_err(|fault| self.expression_failure(&fault, step, "set"))?);
+        match self.no_room_for(json.size() as u64) {
+            None => Ok(Payload::Inline(json)),
+            Some(failure) => Err(failure),
         }
     }
 

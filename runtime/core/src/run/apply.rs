@@ -1,6 +1,6 @@
 //! The only mutation. Work done here is proportional to what the event changes, never to the size of the run.
 
-use super::event::{Event, Node, Payload, RetryVerdict, RunError};
+use super::event::{CacheVerdict, Event, Node, Payload, RetryVerdict, RunError};
 use super::state::{Attempt, AttemptNote, MapState, NodeState, Phase, Stage, StepState};
 use super::{Action, Change, Finished, IllegalEvent, Run, Timer};
 use crate::outcome::Usage;
@@ -50,8 +50,9 @@ impl Run {
             Event::AttemptInterrupted { node, attempt, entered } => {
                 self.attempt_interrupted(*node, *attempt, *entered, at)
             }
-            Event::AttemptFailed { node, attempt, failure, usage, retry } => {
-                self.close(*node, *attempt, AttemptNote::Failed(failure.clone()), *usage, at)?;
+            Event::AttemptFailed { node, attempt, failure, usage, retry, cache } => {
+                let end = (AttemptNote::Failed(failure.clone()), cache.clone());
+                self.close(*node, *attempt, end, *usage, at)?;
                 self.attempt_failed(*node, *attempt, retry)
             }
             Event::RetryDue { node, attempt } => self.retry_due(*node, *attempt),
@@ -61,7 +62,8 @@ impl Run {
             | Event::SignalPassed { .. } => self.apply_wait(event, at),
             Event::StepSucceeded { node, attempt, output, usage, cache } => {
                 if *attempt > 0 {
-                    self.close(*node, *attempt, AttemptNote::Succeeded(cache.clone()), *usage, at)?;
+                    let end = (AttemptNote::Succeeded, cache.clone());
+                    self.close(*node, *attempt, end, *usage, at)?;
                 }
                 self.succeeded(*node, output, at)
             }
@@ -203,6 +205,7 @@ impl Run {
                 ended: None,
                 end: AttemptNote::Open,
                 usage: Usage::default(),
+                cache: CacheVerdict::Off,
             });
         }
         self.running += 1;
@@ -218,7 +221,7 @@ impl Run {
         &mut self,
         node: Node,
         attempt: u32,
-        end: AttemptNote,
+        (end, cache): (AttemptNote, CacheVerdict),
         usage: Usage,
         at: Timestamp,
     ) -> Result<(), IllegalEvent> {
@@ -230,7 +233,7 @@ impl Run {
         }
         let lost = planted::is(Bug::LostCounter) && matches!(end, AttemptNote::Failed(_));
         if let Some(last) = work.attempts.last_mut() {
-            (last.ended, last.end, last.usage) = (Some(at), end, usage);
+            (last.ended, last.end, last.cache, last.usage) = (Some(at), end, cache, usage);
         }
         if !lost {
             self.running -= 1;
@@ -250,7 +253,8 @@ impl Run {
         entered: bool,
         at: Timestamp,
     ) -> Result<(), IllegalEvent> {
-        self.close(node, attempt, AttemptNote::Interrupted, Usage::default(), at)?;
+        let end = (AttemptNote::Interrupted, CacheVerdict::Off);
+        self.close(node, attempt, end, Usage::default(), at)?;
         if let Some(work) = self.steps[node.step as usize].node_mut(node.item) {
             work.interruptions += u32::from(entered && !planted::is(Bug::InterruptionForgotten));
             work.stage = Stage::Queued(attempt + 1);
@@ -300,6 +304,9 @@ impl Run {
     }
 
     fn succeeded(&mut self, node: Node, output: &Payload, at: Timestamp) -> Result<(), IllegalEvent> {
+        if let Payload::Stored { size, .. } = output {
+            self.stored += size;
+        }
         let step = &mut self.steps[node.step as usize];
         if step.phase.ending().is_some() {
             return Err(wrong("the step has ended"));

@@ -16,8 +16,8 @@ impl Run {
         }
         match input {
             Input::Taken(entered) => self.decide_taken(entered),
-            Input::AttemptEnded { node, attempt, end, usage } => {
-                self.decide_ended(*node, *attempt, end, *usage, now, values)
+            Input::AttemptEnded { node, attempt, end, cache, usage } => {
+                self.decide_ended(*node, *attempt, (end, cache), *usage, now, values)
             }
             Input::TimerFired(timer) => self.decide_timer(*timer, now),
             Input::Cancel { by, reason } => match &self.cancel {
@@ -47,7 +47,7 @@ impl Run {
         &self,
         node: Node,
         attempt: u32,
-        end: &Ended,
+        (end, cache): (&Ended, &CacheVerdict),
         usage: Usage,
         now: Timestamp,
         values: &Values,
@@ -58,8 +58,12 @@ impl Run {
             return Vec::new();
         }
         let attempt = running.unwrap_or(attempt);
-        match end {
-            Ended::Done { output, cache } => {
+        let too_much = match end {
+            Ended::Done(Payload::Stored { size, .. }) => self.no_room_for(*size).map(Ended::Failed),
+            _ => None,
+        };
+        match too_much.as_ref().unwrap_or(end) {
+            Ended::Done(output) => {
                 let mut events = vec![Event::StepSucceeded {
                     node,
                     attempt,
@@ -79,6 +83,7 @@ impl Run {
                     failure: Box::new(failure.clone()),
                     usage,
                     retry,
+                    cache: cache.clone(),
                 }];
                 if !retried {
                     events.extend(self.failed_for_good(node, failure.clone()));

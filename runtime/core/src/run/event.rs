@@ -310,6 +310,9 @@ pub enum Event {
         usage: Usage,
         /// What became of its retry.
         retry: RetryVerdict,
+        /// What the cache had to say before it began.
+        #[serde(skip_serializing_if = "is_default", default)]
+        cache: CacheVerdict,
     },
     /// A step or an item has its output.
     StepSucceeded {

@@ -7,8 +7,10 @@ use super::event::{
 use crate::json::Json;
 use crate::outcome::{Failure, Usage};
 use crate::plan::{Plan, Verb, Wait};
+use crate::plugin::{Pinned, PluginRef};
 use crate::time::Timestamp;
 use crate::value::Value;
+use std::sync::Arc;
 
 /// One public event.
 #[derive(Clone, Debug, PartialEq)]
@@ -35,9 +37,9 @@ pub struct EventType {
 }
 
 const STEP: &str = r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"reason":{"type":"string"}}}"##;
-const ATTEMPT: &str = r##"{"type":"object","required":["step","attempt"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"plugin":{"type":"string"},"entered":{"type":"boolean"},"cache":{"enum":["hit","miss","off"]},"error":{"$ref":"#/components/schemas/Failure"},"retryAt":{"type":"string","format":"date-time"},"usage":{"$ref":"#/components/schemas/Usage"}}}"##;
+const ATTEMPT: &str = r##"{"type":"object","required":["step","attempt"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"plugin":{"type":"string"},"digest":{"type":"string"},"entered":{"type":"boolean"},"cache":{"enum":["hit","miss","off"]},"error":{"$ref":"#/components/schemas/Failure"},"retryAt":{"type":"string","format":"date-time"},"usage":{"$ref":"#/components/schemas/Usage"}}}"##;
 const RUN: &str = r##"{"type":"object","properties":{"workflow":{"type":"string"},"version":{"type":"string"},"error":{"type":"object"},"step":{"type":"string"},"output":{},"by":{"type":"string"},"reason":{"type":"string"}}}"##;
-const DECISION: &str = r##"{"type":"object","required":["step","about","verdict"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"about":{"enum":["when","cache","provider","retry","match"]},"verdict":{"type":"string"},"reason":{"type":"string"}}}"##;
+const DECISION: &str = r##"{"type":"object","required":["step","about","verdict"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"about":{"enum":["when","cache","provider","retry","match"]},"verdict":{"type":"string"},"reason":{"type":"string"},"key":{"type":"string"},"plugin":{"type":"string"},"digest":{"type":"string"},"retryAt":{"type":"string","format":"date-time"}}}"##;
 
 /// Every type of event that there is. Those of approvals and tokens are reserved for the verbs that bring them.
 pub const CATALOGUE: &[EventType] = &[
@@ -102,22 +104,39 @@ pub const CATALOGUE: &[EventType] = &[
     EventType { name: "approval.decided", title: "A person has answered.", schema: STEP },
 ];
 
+/// What the facts of a run are told with: its plan, and the plugins that its calls were resolved to.
+#[derive(Clone, Copy, Debug)]
+pub struct Told<'a> {
+    /// The plan.
+    pub plan: &'a Plan,
+    /// One for each of the plan's calls.
+    pub pins: &'a [Arc<Pinned>],
+}
+
+impl Told<'_> {
+    fn pin(&self, step: u32) -> Option<(&PluginRef, &Pinned)> {
+        let (call, reference) = self.plan.call_of(step)?;
+        Some((reference, self.pins.get(call)?))
+    }
+}
+
 /// The public events of one row of a run's journal.
-pub fn public_events(seq: u64, batch: &Batch, plan: &Plan) -> Vec<PublicEvent> {
+pub fn public_events(seq: u64, batch: &Batch, told: Told<'_>) -> Vec<PublicEvent> {
     let mut out = Vec::with_capacity(batch.events.len());
     for event in &batch.events {
         let mut emit = |kind: &'static str, data: Vec<(&'static str, Value)>| {
             let id = Some((seq, out.len() as u32));
             out.push(PublicEvent { id, time: batch.at, kind, data: Json::from_value(Value::map(data)) });
         };
-        translate(event, plan, &mut emit);
+        translate(event, told, &mut emit);
     }
     out
 }
 
 type Emit<'a> = dyn FnMut(&'static str, Vec<(&'static str, Value)>) + 'a;
 
-fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
+fn translate(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
+    let plan = told.plan;
     match event {
         Event::RunAccepted(_)
         | Event::RunStarted {}
@@ -129,7 +148,7 @@ fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
         | Event::AttemptInterrupted { .. }
         | Event::AttemptFailed { .. }
         | Event::RetryDue { .. } => {
-            of_an_attempt(event, plan, emit);
+            of_an_attempt(event, told, emit);
         }
         Event::StepSucceeded { node, attempt, output, usage, cache } => {
             succeeded(plan, *node, *attempt, (output, cache), usage, emit);
@@ -142,6 +161,7 @@ fn translate(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
         Event::ConditionHeld { step } => condition(plan, *step, "true", emit),
         Event::MapStarted { step, count } => {
             emit("step.running", vec![named(plan, *step), ("items", Value::Int(i64::from(*count)))]);
+            provider(told, *step, emit);
         }
         Event::WaitStarted { .. }
         | Event::SignalReceived { .. }
@@ -228,14 +248,21 @@ fn of_the_run(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
     }
 }
 
-fn of_an_attempt(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
+fn of_an_attempt(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
+    let plan = told.plan;
     match event {
         Event::AttemptStarted { node, attempt } => {
             if node.item.is_none() && *attempt == 1 {
                 emit("step.running", vec![named(plan, node.step)]);
+                provider(told, node.step, emit);
             }
             let mut data = about(plan, *node, *attempt);
-            data.extend(plan.call_of(node.step).map(|(_, call)| ("plugin", Value::text(call.to_string()))));
+            if let Some((_, pin)) = told.pin(node.step) {
+                data.extend([
+                    ("plugin", Value::text(pin.to_string())),
+                    ("digest", Value::text(pin.digest.to_string())),
+                ]);
+            }
             emit("attempt.started", data);
         }
         Event::AttemptInterrupted { node, attempt, entered } => {
@@ -243,14 +270,19 @@ fn of_an_attempt(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
             data.push(("entered", Value::Bool(*entered)));
             emit("attempt.interrupted", data);
         }
-        Event::AttemptFailed { node, attempt, failure, usage, retry } => {
+        Event::AttemptFailed { node, attempt, failure, usage, retry, cache } => {
+            asked_cache(plan, *node, cache, emit);
             let mut data = about(plan, *node, *attempt);
-            data.extend([("error", failure_value(failure)), ("usage", usage_value(usage))]);
+            data.extend([
+                ("error", failure_value(failure)),
+                ("usage", usage_value(usage)),
+                ("cache", Value::text(cache_word(cache))),
+            ]);
             if let RetryVerdict::At(at) = retry {
                 data.push(("retryAt", Value::text(at.rfc3339())));
             }
             emit("attempt.failed", data);
-            emit("decision", retry_decision(plan, *node, retry));
+            emit("decision", retry_decision(plan, *node, *attempt, (failure, retry)));
         }
         // That a wait is over shows in the attempt that follows it.
         _ => {}
@@ -266,22 +298,17 @@ fn succeeded(
     emit: &mut Emit<'_>,
 ) {
     let verdict = Value::text(cache_word(cache));
+    asked_cache(plan, node, cache, emit);
     if attempt > 0 {
         let mut data = about(plan, node, attempt);
         data.extend([("usage", usage_value(usage)), ("cache", verdict.clone())]);
         emit("attempt.succeeded", data);
     }
-    if let CacheVerdict::Hit { key, .. } | CacheVerdict::Miss { key } = cache {
-        let mut data = place(plan, node);
-        data.extend([
-            ("about", Value::text("cache")),
-            ("verdict", verdict.clone()),
-            ("reason", Value::text(key.to_string())),
-        ]);
-        emit("decision", data);
-    }
     let mut data = place(plan, node);
-    data.push(("cache", verdict));
+    // The items of a list tell their own.
+    if *output != Payload::Derived {
+        data.push(("cache", verdict));
+    }
     match output {
         Payload::Inline(json) => data.push(("output", json.value().clone())),
         Payload::Stored { digest, size } => {
@@ -320,24 +347,65 @@ fn about(plan: &Plan, node: Node, attempt: u32) -> Vec<(&'static str, Value)> {
     data.push(("attempt", Value::Int(i64::from(attempt))));
     data
 }
-fn retry_decision(plan: &Plan, node: Node, retry: &RetryVerdict) -> Vec<(&'static str, Value)> {
-    let mut data = place(plan, node);
-    data.push(("about", Value::text("retry")));
-    let (verdict, reason) = match retry {
-        RetryVerdict::At(at) => ("retry", at.rfc3339()),
-        RetryVerdict::No(why) => (
-            "stop",
-            match why {
-                NoRetry::NoPolicy => "the step has no retry policy",
-                NoRetry::AttemptsUsed => "all attempts are used",
-                NoRetry::DurationUsed => "the policy's duration would be exceeded",
-                NoRetry::NotRetryable => "the failure is not retryable",
-                NoRetry::ConditionFalse => "the policy's `when` was false",
-            }
-            .to_owned(),
-        ),
+/// Which plugin does the step's work, and why that one.
+fn provider(told: Told<'_>, step: u32, emit: &mut Emit<'_>) {
+    let Some((reference, pin)) = told.pin(step) else { return };
+    let reason = format!("what `{reference}` meant when the run was accepted");
+    let mut data = decision(place(told.plan, Node::step(step)), "provider", "chosen", reason);
+    data.push(("plugin", Value::text(pin.to_string())));
+    data.push(("digest", Value::text(pin.digest.to_string())));
+    emit("decision", data);
+}
+
+/// What the cache said, and why.
+fn asked_cache(plan: &Plan, node: Node, cache: &CacheVerdict, emit: &mut Emit<'_>) {
+    let (key, reason) = match cache {
+        CacheVerdict::Off => return,
+        CacheVerdict::Miss { key } => (key, "nothing is kept under the fingerprint".to_owned()),
+        CacheVerdict::Hit { key, stored_at, source_run, .. } => {
+            (key, format!("run {source_run} stored it at {}", stored_at.rfc3339()))
+        }
     };
-    data.extend([("verdict", Value::text(verdict)), ("reason", Value::text(reason))]);
+    let mut data = decision(place(plan, node), "cache", cache_word(cache), reason);
+    data.push(("key", Value::text(key.to_string())));
+    emit("decision", data);
+}
+
+type Data = Vec<(&'static str, Value)>;
+
+fn decision(mut place: Data, about: &'static str, verdict: &'static str, reason: String) -> Data {
+    place.extend([
+        ("about", Value::text(about)),
+        ("verdict", Value::text(verdict)),
+        ("reason", Value::text(reason)),
+    ]);
+    place
+}
+
+fn retry_decision(
+    plan: &Plan,
+    node: Node,
+    attempt: u32,
+    (failure, retry): (&Failure, &RetryVerdict),
+) -> Data {
+    let kind = failure.kind.word();
+    let (verdict, reason, at) = match retry {
+        RetryVerdict::At(at) => {
+            ("retry", format!("`{kind}` may be tried again; attempt {} is due", attempt + 1), Some(at))
+        }
+        RetryVerdict::No(why) => {
+            let why = match why {
+                NoRetry::NoPolicy => "the step has no retry policy".to_owned(),
+                NoRetry::AttemptsUsed => format!("all {attempt} attempts are used"),
+                NoRetry::DurationUsed => "the policy's duration would be exceeded".to_owned(),
+                NoRetry::NotRetryable => format!("`{kind}` is not retryable"),
+                NoRetry::ConditionFalse => "the policy's `when` was false".to_owned(),
+            };
+            ("stop", why, None)
+        }
+    };
+    let mut data = decision(place(plan, node), "retry", verdict, reason);
+    data.extend(at.map(|at| ("retryAt", Value::text(at.rfc3339()))));
     data
 }
 fn skip_reason(reason: &SkipReason, plan: &Plan) -> String {

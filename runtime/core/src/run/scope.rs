@@ -182,11 +182,7 @@ impl Run {
 
     /// The output of a step, where it has one.
     pub fn output_of(&self, step: u32, values: &Values) -> Result<Value, EvalFault> {
-        let missing = |why: &str| {
-            EvalFault::Missing(
-                format!("steps.{}.output` ({why}) `", self.step_id(step)).trim_end_matches(" `").to_owned(),
-            )
-        };
+        let missing = |why| EvalFault::NoOutput { step: self.step_id(step).to_owned(), why };
         let Some(state) = self.steps.get(step as usize) else { return Err(missing("no such step")) };
         match &state.phase {
             Phase::Succeeded => {}

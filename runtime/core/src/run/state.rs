@@ -131,6 +131,8 @@ pub struct Attempt {
     pub end: AttemptNote,
     /// What it used.
     pub usage: Usage,
+    /// What the cache had to say before it began.
+    pub cache: CacheVerdict,
 }
 
 /// How an attempt ended.
@@ -139,7 +141,7 @@ pub enum AttemptNote {
     /// It has not.
     Open,
     /// With an output.
-    Succeeded(CacheVerdict),
+    Succeeded,
     /// With a failure.
     Failed(Box<Failure>),
     /// The host went away.

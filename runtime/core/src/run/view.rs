@@ -132,6 +132,8 @@ pub struct ItemCounts {
     pub cancelled: u32,
     /// Of those that ended well, from the cache.
     pub cached: u32,
+    /// Of those that ended, not in the cache although it was asked.
+    pub missed: u32,
 }
 
 /// The attempts and the result of a step or an item.
@@ -284,6 +286,7 @@ impl Run {
                     false => 0,
                 },
                 cached: map.items.iter().filter(|i| is_hit(i)).count() as u32,
+                missed: map.items.iter().filter(|i| is_miss(i)).count() as u32,
             }),
             waits: state.waiting.filter(|_| state.phase == Phase::Active).map(|waiting| WaitView {
                 signal: match &step.verb {
@@ -350,7 +353,11 @@ fn used(work: &NodeState) -> Usage {
 }
 
 fn is_hit(work: &NodeState) -> bool {
-    matches!(work.attempts.last().map(|a| &a.end), Some(AttemptNote::Succeeded(CacheVerdict::Hit { .. })))
+    matches!(work.attempts.last().map(|a| &a.cache), Some(CacheVerdict::Hit { .. }))
+}
+
+fn is_miss(work: &NodeState) -> bool {
+    matches!(work.attempts.last().map(|a| &a.cache), Some(CacheVerdict::Miss { .. }))
 }
 
 fn work_view(work: &NodeState) -> WorkView {
@@ -370,7 +377,7 @@ fn work_view(work: &NodeState) -> WorkView {
         .map(|a| {
             let (status, error) = match &a.end {
                 AttemptNote::Open => ("running", None),
-                AttemptNote::Succeeded(_) => ("succeeded", None),
+                AttemptNote::Succeeded => ("succeeded", None),
                 AttemptNote::Failed(failure) => ("failed", Some((**failure).clone())),
                 AttemptNote::Interrupted => ("interrupted", None),
                 AttemptNote::Cancelled => ("cancelled", None),
@@ -385,9 +392,6 @@ fn work_view(work: &NodeState) -> WorkView {
             }
         })
         .collect();
-    let cache = match work.attempts.last().map(|a| &a.end) {
-        Some(AttemptNote::Succeeded(verdict)) => verdict.clone(),
-        _ => CacheVerdict::Off,
-    };
+    let cache = work.attempts.last().map(|a| a.cache.clone()).unwrap_or_default();
     WorkView { status, output, error, cache, attempts, retry_at, usage: used(work) }
 }

@@ -10,7 +10,6 @@ use super::event::{Event, Node, Payload};
 use super::scope::Values;
 use super::state::{Phase, Signal, Waiting};
 use super::{Action, IllegalEvent, Run, Timer};
-use crate::expr::EvalFault;
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::wait::{span_of, time_of};
@@ -81,7 +80,7 @@ impl Run {
                 ]
             }
             // What a stranger sends must not end the run: `event.data.x` where there is no `x` is no match.
-            Err(EvalFault::Missing(_)) => vec![Event::SignalPassed { step, signal: index }],
+            Err(fault) if fault.is_absence() => vec![Event::SignalPassed { step, signal: index }],
             Err(fault) => {
                 let failure = self.expression_failure(&fault, step, "wait.match");
                 vec![Event::StepFailed { node: Node::step(step), failure: Box::new(failure) }]

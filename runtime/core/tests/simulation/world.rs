@@ -182,6 +182,10 @@ impl<'a> World<'a> {
         if !self.process.run.pending().is_empty() {
             return Err("a finished run owes something".into());
         }
+        // One in so many is told, since each event goes through a schema.
+        if self.rng.once_in(100) {
+            crate::told::check(&self.store.rows, &self.process.run.plan)?;
+        }
         for batch in &self.store.rows {
             for event in &batch.events {
                 *self.report.events.entry(event.kind()).or_default() += 1;
@@ -282,9 +286,10 @@ impl<'a> World<'a> {
     fn zombie_acts(&mut self, zombie: &mut Process) -> Checked {
         let Some(&(node, attempt)) = zombie.flying.iter().next() else { return Ok(()) };
         zombie.flying.remove(&(node, attempt));
-        let end = Ended::Done { output: Payload::Inline(Json::null()), cache: CacheVerdict::Off };
+        let end = Ended::Done(Payload::Inline(Json::null()));
         let mut events = Vec::new();
-        let input = Input::AttemptEnded { node, attempt, end, usage: Usage::default() };
+        let input =
+            Input::AttemptEnded { node, attempt, end, cache: CacheVerdict::Off, usage: Usage::default() };
         let _ = zombie.run.settle(&input, self.now, &zombie.values, MOST, &mut events);
         if events.is_empty() {
             return Ok(());
@@ -363,8 +368,8 @@ impl<'a> World<'a> {
         if self.process.flying.contains(&(node, attempt)) {
             return Ok(());
         }
-        let end = self.end(attempt);
-        self.settle(Input::AttemptEnded { node, attempt, end, usage: Usage::default() })
+        let input = self.end(node, attempt);
+        self.settle(input)
     }
 
     fn attempt_ends(&mut self) -> Checked {
@@ -373,12 +378,13 @@ impl<'a> World<'a> {
         self.process.flying.remove(&(node, attempt));
         self.ended.insert((node, attempt));
         self.now = self.now.plus_ms(self.rng.below(50));
-        let end = self.end(attempt);
-        self.settle(Input::AttemptEnded { node, attempt, end, usage: Usage::default() })
+        let input = self.end(node, attempt);
+        self.settle(input)
     }
 
-    fn end(&mut self, attempt: u32) -> Ended {
-        match self.rng.below(16) {
+    fn end(&mut self, node: Node, attempt: u32) -> Input {
+        let mut cache = CacheVerdict::Off;
+        let end = match self.rng.below(16) {
             0 | 3 => {
                 Ended::Failed(Failure { retryable: true, ..Failure::new(FailureKind::GuestError, "asked") })
             }
@@ -388,13 +394,12 @@ impl<'a> World<'a> {
                     Json::parse(format!("{{\"n\":{attempt}}}").as_bytes()).unwrap_or_else(|_| Json::null());
                 let (digest, size) = (value.digest(), value.size() as u64);
                 self.blobs.insert(digest, value);
-                Ended::Done {
-                    output: Payload::Stored { digest, size },
-                    cache: CacheVerdict::Miss { key: digest },
-                }
+                cache = CacheVerdict::Miss { key: digest };
+                Ended::Done(Payload::Stored { digest, size })
             }
-            _ => Ended::Done { output: Payload::Inline(Json::null()), cache: CacheVerdict::Off },
-        }
+            _ => Ended::Done(Payload::Inline(Json::null())),
+        };
+        Input::AttemptEnded { node, attempt, end, cache, usage: Usage::default() }
     }
 
     /// What the driver does with an input.

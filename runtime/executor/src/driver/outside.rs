@@ -51,13 +51,13 @@ impl Driver {
 
     pub(super) fn tell(&mut self, seq: u64, batch: &Batch) {
         for event in &batch.events {
-            self.shared.meters.recorded(event);
+            self.shared.meters.recorded(event, batch.at, &self.run);
             if let Some(step) = event.ends_step() {
                 self.spans.remove(&step);
             }
         }
         if self.shared.bus.is_heard(self.run.id) {
-            let events = public_events(seq, batch, &self.snapshot.plan);
+            let events = public_events(seq, batch, self.snapshot.told());
             self.shared.bus.tell(self.run.id, Told::Committed(Arc::new(events)));
         }
         if let Some(Event::RunFinished { finish, .. }) = batch.events.last() {

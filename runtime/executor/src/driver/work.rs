@@ -27,10 +27,10 @@ impl Driver {
                 if let Some((key, expires)) = keep {
                     self.cache.push(self.cache_row(key, expires, &payload));
                 }
-                Ended::Done { output: payload, cache }
+                Ended::Done(payload)
             }
         };
-        Input::AttemptEnded { node, attempt, end, usage }
+        Input::AttemptEnded { node, attempt, end, cache, usage }
     }
 
     /// Does what is newly owed, and stops what is no longer wanted.

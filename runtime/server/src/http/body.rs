@@ -30,6 +30,9 @@ pub struct Bound {
 pub async fn read(headers: &HeaderMap, body: Body, bound: Bound) -> Result<Bytes, Problem> {
     let said: Option<u64> = headers.get(CONTENT_LENGTH).and_then(|v| v.to_str().ok()?.parse().ok());
     if said.is_some_and(|bytes| bytes > bound.bytes) {
+        let enough = tokio::time::timeout(Duration::from_millis(bound.read_ms), drain(body, bound));
+        // Whoever sends it more slowly than that gets the answer anyway.
+        let _ = enough.await;
         return Err(too_large(bound));
     }
     match tokio::time::timeout(Duration::from_millis(bound.read_ms), collect(body, bound)).await {
@@ -48,12 +51,25 @@ async fn collect(mut body: Body, bound: Bound) -> Result<Bytes, Problem> {
             frame.map_err(|error| Problem::new(Code::BodyInvalid, format!("the body broke off: {error}")))?;
         if let Some(data) = frame.data_ref() {
             if (read.len() + data.len()) as u64 > bound.bytes {
+                drain(body, bound).await;
                 return Err(too_large(bound));
             }
             read.extend_from_slice(data);
         }
     }
     Ok(read.freeze())
+}
+
+/// Takes what else comes, as far as a body may go: a connection that is closed upon a sender who still sends loses the
+/// answer that says why.
+async fn drain(mut body: Body, bound: Bound) {
+    let mut more = 0;
+    while let Some(Ok(frame)) = body.frame().await {
+        more += frame.data_ref().map_or(0, Bytes::len) as u64;
+        if more > bound.bytes {
+            return;
+        }
+    }
 }
 
 fn too_large(bound: Bound) -> Problem {
@@ -67,8 +83,22 @@ pub fn media_type(headers: &HeaderMap) -> Option<String> {
     Some(text.split(';').next()?.trim().to_ascii_lowercase())
 }
 
+/// The character set that the headers claim, in lower case.
+fn charset(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(CONTENT_TYPE)?.to_str().ok()?;
+    let (_, value) = text
+        .split(';')
+        .skip(1)
+        .filter_map(|p| p.split_once('='))
+        .find(|(name, _)| name.trim().eq_ignore_ascii_case("charset"))?;
+    Some(value.trim().trim_matches('"').to_ascii_lowercase())
+}
+
 /// Refuses a body that says it is something else.
 pub fn want_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
+    if let Some(said) = charset(headers).filter(|said| !["utf-8", "utf8", "us-ascii"].contains(&&**said)) {
+        return Err(Problem::new(Code::UnsupportedMediaType, format!("the body is in `{said}`; send UTF-8")));
+    }
     match media_type(headers) {
         Some(said) if !wanted.contains(&&*said) => {
             let list = wanted.iter().map(|w| format!("`{w}`")).collect::<Vec<_>>().join(" or ");

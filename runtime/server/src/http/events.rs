@@ -15,8 +15,9 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use futures_util::{Stream, StreamExt as _};
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::run::public::PublicEvent;
-use heddle_executor::{EventId, StreamItem};
+use heddle_executor::{EventId, Followed, StreamItem};
 use hyper::HeaderMap;
+use hyper::StatusCode;
 use std::convert::Infallible;
 use std::time::Duration;
 use utoipa_axum::router::OpenApiRouter;
@@ -34,7 +35,8 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 /// Follow a run: server-sent events.
 ///
 /// `id` is `seq.ordinal`, `event` the type, `data` JSON. Transient events (`progress`, `log`, `agent.token`) have no id.
-/// The stream ends after `run.succeeded`, `run.failed` or `run.cancelled`.
+/// The stream ends after `run.succeeded`, `run.failed` or `run.cancelled`; a reader that comes back with the last of
+/// its events gets 204, which tells browsers not to come again.
 #[utoipa::path(
     get, path = "/v1/runs/{id}/events", tag = "runs", operation_id = "followRun",
     params(
@@ -42,7 +44,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         ("Last-Event-ID" = Option<String>, Header, description = "Only what comes after this event."),
         ("after" = Option<String>, Query, description = "The same, for readers that cannot set a header."),
     ),
-    responses((status = 200, description = "The events; see the schemas `Event.*`.", body = String, content_type = "text/event-stream"), Problems),
+    responses((status = 200, description = "The events; see the schemas `Event.*`.", body = String, content_type = "text/event-stream"), (status = 204, description = "The run has ended, and this was its last event."), Problems),
 )]
 async fn follow(
     State(api): State<Api>,
@@ -68,6 +70,7 @@ async fn follow(
     let events = events.ok_or_else(|| {
         Problem::new(Code::RunNotFound, format!("there is no run `{run}`; `GET /v1/runs` lists them"))
     })?;
+    let Followed::Events(events) = events else { return Ok(StatusCode::NO_CONTENT.into_response()) };
     let stream = sse(run, events).take_until(Box::pin(over(api.ending.clone())));
     let mut response =
         Sse::new(stream).keep_alive(KeepAlive::new().interval(HEARTBEAT).text("heartbeat")).into_response();

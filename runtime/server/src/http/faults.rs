@@ -35,7 +35,8 @@ impl From<ReadFault> for Problem {
         let detail = fault.to_string();
         match fault {
             ReadFault::Store(fault) => fault.into(),
-            ReadFault::Illegal { .. } => {
+            ReadFault::NoSuchEvent { .. } => Problem::new(Code::ParameterInvalid, detail),
+            ReadFault::Illegal { .. } | ReadFault::Stuck { .. } => {
                 tracing::error!(%detail, "a run cannot be read");
                 Problem::new(Code::Internal, detail)
             }

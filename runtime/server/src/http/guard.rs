@@ -77,6 +77,9 @@ fn bounds(request: &Request, limits: &Limits) -> Result<(), Problem> {
             format!("the request target has {target} bytes; `limits.url_bytes` is {}", limits.url_bytes);
         return Err(Problem::new(Code::UriTooLong, detail));
     }
+    if !is_text(uri.path()) {
+        return Err(Problem::new(Code::RouteNotFound, "the path is not UTF-8 text when its `%` are decoded"));
+    }
     let headers = request.headers();
     if headers.len() as u64 > limits.headers {
         let detail =
@@ -90,6 +93,24 @@ fn bounds(request: &Request, limits: &Limits) -> Result<(), Problem> {
         return Err(Problem::new(Code::HeadersTooLarge, detail));
     }
     Ok(())
+}
+
+/// Whether a path is text once it is decoded: no route can have another.
+fn is_text(path: &str) -> bool {
+    let mut bytes = path.bytes();
+    let digit = |byte: Option<u8>| byte.and_then(|b| (b as char).to_digit(16));
+    let mut decoded = Vec::with_capacity(path.len());
+    while let Some(byte) = bytes.next() {
+        let mut ahead = bytes.clone();
+        match (byte, digit(ahead.next()), digit(ahead.next())) {
+            (b'%', Some(high), Some(low)) => {
+                decoded.push((high * 16 + low) as u8);
+                bytes = ahead;
+            }
+            _ => decoded.push(byte),
+        }
+    }
+    std::str::from_utf8(&decoded).is_ok()
 }
 
 /// W3C trace context: `00-<32 hex>-<16 hex>-<2 hex>`, neither id all zeros.
@@ -119,6 +140,16 @@ fn is_traceparent(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_path_is_text() {
+        for path in ["/v1/runs", "/v1/runs/%C3%A9", "/%", "/%zz", "/%2"] {
+            assert!(is_text(path), "{path}");
+        }
+        for path in ["/v1/runs/%ff", "/%C3", "/%80x"] {
+            assert!(!is_text(path), "{path}");
+        }
+    }
 
     #[test]
     fn only_a_traceparent_is_kept() {

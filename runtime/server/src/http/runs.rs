@@ -14,6 +14,8 @@ use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
+use heddle_core::limits::AttemptLimits;
+use heddle_core::run::view::StepView;
 use heddle_core::time::Timestamp;
 use heddle_executor::{Clock as _, Delivery, RunDetail, SystemClock};
 use heddle_store::{RunQuery, RunRow, RunStatus};
@@ -29,6 +31,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(get))
         .routes(routes!(get_step))
         .routes(routes!(get_items))
+        .routes(routes!(get_item))
         .routes(routes!(journal))
         .routes(routes!(get_graph))
         .routes(routes!(get_why))
@@ -172,9 +175,7 @@ async fn get_items(
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
     let detail = detail(&api, &id).await?;
-    let step = detail.view.steps.iter().find(|s| *s.id == *name).ok_or_else(|| no_step(&name))?;
-    let around = Around { detail: &detail, limits: &api.app.limits, now: SystemClock.now() };
-    let limits = limits_of(step.index, step.call.and_then(|call| detail.plugin(call)).map(|p| &**p), around);
+    let (_, limits) = step_of(&api, &detail, &name)?;
     let found = api.app.executor.items(&Tenant::default(), detail.view.id, &name, from, limit + 1).await?;
     let mut items: Vec<ItemDoc> = found
         .unwrap_or_default()
@@ -185,6 +186,46 @@ async fn get_items(
     items.truncate(limit as usize);
     let cursor = items.last().filter(|_| more).map(|last| (last.item + 1).to_string());
     Ok(Answer(ItemPage { items, cursor }))
+}
+
+/// Read one item of a `forEach` step.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/steps/{step}/{item}", tag = "runs", operation_id = "getItem",
+    params(
+        ("id" = String, Path, description = "The run."), ("step" = String, Path, description = "The step."),
+        ("item" = u32, Path, description = "Which item of the list, from 0."),
+    ),
+    responses((status = 200, description = "The item.", body = ItemDoc), Problems),
+)]
+async fn get_item(
+    State(api): State<Api>,
+    Path((id, name, item)): Path<(String, String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Answer<ItemDoc>, Problem> {
+    Query::of(query.as_deref()).finish()?;
+    let none = || {
+        let item: String = item.chars().take(16).collect();
+        Problem::new(Code::StepNotFound, format!("the step has no item `{item}`"))
+    };
+    let index: u32 = item.parse().map_err(|_| none())?;
+    let detail = detail(&api, &id).await?;
+    let (step, limits) = step_of(&api, &detail, &name)?;
+    let found = api.app.executor.items(&Tenant::default(), detail.view.id, &step.id, index, 1).await?;
+    let found = found.unwrap_or_default();
+    let (item, view) = found.first().ok_or_else(none)?;
+    Ok(Answer(ItemDoc { item: *item, work: work(view, limits) }))
+}
+
+/// A step of a run, with the limits of its attempts.
+fn step_of<'a>(
+    api: &Api,
+    detail: &'a RunDetail,
+    name: &str,
+) -> Result<(&'a StepView, Option<AttemptLimits>), Problem> {
+    let step = detail.view.steps.iter().find(|s| *s.id == *name).ok_or_else(|| no_step(name))?;
+    let around = Around { detail, limits: &api.app.limits, now: SystemClock.now() };
+    let plugin = step.call.and_then(|call| detail.plugin(call));
+    Ok((step, limits_of(step.index, plugin.map(|p| &**p), around)))
 }
 
 /// Read a run's journal: what was decided, row by row.

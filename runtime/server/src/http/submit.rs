@@ -18,6 +18,7 @@ use axum::{Extension, Json as Answer};
 use heddle_core::document::Doc;
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
+use heddle_core::plan::WorkflowRef;
 use heddle_core::value::Value;
 use heddle_executor::{Repeated, Submit, WorkflowChoice};
 use hyper::StatusCode;
@@ -114,9 +115,20 @@ fn read(api: &Api, wish: &Json) -> Result<Asked, Problem> {
     let definition = members.get("definition").cloned();
     let input = members.get("input").cloned();
     let labels = members.texts("labels");
-    if named.is_some() == definition.is_some() {
-        members.fault("", "wants either `workflow` (a name) or `definition` (the workflow itself)");
+    match (&named, &definition) {
+        (None, None) => members.fault("", "wants `workflow` (a name) or `definition` (the workflow itself)"),
+        (Some(_), Some(_)) => {
+            members.fault(
+                "",
+                "`workflow` and `definition` are both given; which of them is meant? Leave one out",
+            );
+        }
+        _ => {}
     }
+    let named = named.map(|name| WorkflowRef::parse(&name)).transpose().unwrap_or_else(|fault| {
+        members.fault("workflow", fault.to_string());
+        None
+    });
     if let Some(definition) = &definition
         && !matches!(definition, Value::Map(_) | Value::String(_))
     {
@@ -168,7 +180,12 @@ async fn wait_for(api: &Api, tenant: &Tenant, run: RunId, wait: Duration) -> Res
 }
 
 fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
-    let Some(value) = headers.get("idempotency-key") else { return Ok(None) };
+    let mut values = headers.get_all("idempotency-key").iter();
+    let Some(value) = values.next() else { return Ok(None) };
+    if values.next().is_some() {
+        let detail = "`Idempotency-Key` is given more than once; which of them is meant? Send one";
+        return Err(Problem::new(Code::ParameterInvalid, detail));
+    }
     let fault =
         || Problem::new(Code::ParameterInvalid, "`Idempotency-Key` is 1 to 255 visible ASCII characters");
     let text = value.to_str().map_err(|_| fault())?;

@@ -3,7 +3,7 @@
 use super::Api;
 use super::body::{Bound, Query, json, media_type, read, want_type};
 use super::codes::Code;
-use super::faults::{invalid_workflow, unreadable_document};
+use super::faults::unreadable_document;
 use super::openapi::Problems;
 use super::problem::Problem;
 use super::submit::locate;
@@ -14,8 +14,8 @@ use axum::response::{IntoResponse, Response};
 use bytes::Bytes;
 use heddle_core::document::{Doc, Fault};
 use heddle_core::id::Tenant;
-use heddle_core::plan::Plan;
-use heddle_executor::{Novelty, WorkflowEntry};
+use heddle_core::plan::{Plan, WorkflowRef};
+use heddle_executor::{Executor, Novelty, WorkflowEntry};
 use hyper::{HeaderMap, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -78,7 +78,7 @@ async fn publish(State(api): State<Api>, request: Request) -> Result<Response, P
     let doc = document(&api, &parts.headers, &bytes)?;
     let tenant = Tenant::default();
     if dry_run {
-        let plan = api.app.executor.check_workflow(&tenant, &doc).map_err(invalid_workflow)?;
+        let plan = api.app.executor.check_workflow(&tenant, &doc).await?;
         return Ok(Answer(workflow(&plan, "draft")).into_response());
     }
     let published = api.app.executor.publish(&tenant, &doc).await?;
@@ -118,7 +118,8 @@ fn described(entry: &WorkflowEntry) -> Result<WorkflowDoc, Problem> {
 )]
 async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answer<WorkflowPage>, Problem> {
     let mut query = Query::of(query.as_deref());
-    let after = query.get("cursor").unwrap_or_default();
+    let place = |text: &str| Executor::is_workflow_key(text).then(|| text.to_owned());
+    let after = query.read("cursor", "the `cursor` of a page", place).unwrap_or_default();
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
     let mut found = api.app.executor.workflows(&Tenant::default(), &after, limit + 1).await?;
@@ -142,12 +143,6 @@ fn none(name: &str) -> Problem {
     )
 }
 
-async fn newest(api: &Api, reference: &str) -> Result<Answer<WorkflowDoc>, Problem> {
-    let entry =
-        api.app.executor.workflow(&Tenant::default(), reference).await?.ok_or_else(|| none(reference))?;
-    Ok(Answer(described(&entry)?))
-}
-
 /// Read the newest version of a workflow.
 #[utoipa::path(
     get, path = "/v1/workflows/{namespace}/{name}", tag = "workflows", operation_id = "getWorkflow",
@@ -160,10 +155,14 @@ async fn get(
     RawQuery(query): RawQuery,
 ) -> Result<Answer<WorkflowDoc>, Problem> {
     Query::of(query.as_deref()).finish()?;
-    if name.contains('@') {
-        return Err(none(&format!("{namespace}/{name}")));
-    }
-    newest(&api, &format!("{namespace}/{name}")).await
+    let shown = format!("{namespace}/{name}");
+    // A version has a route of its own.
+    let reference = match name.contains('@') {
+        true => return Err(none(&shown)),
+        false => WorkflowRef::parse(&shown).map_err(|_| none(&shown))?,
+    };
+    let entry = api.app.executor.workflow(&Tenant::default(), &reference).await?;
+    Ok(Answer(described(&entry.ok_or_else(|| none(&shown))?)?))
 }
 
 /// Read one version of a workflow.

@@ -86,6 +86,42 @@ fn a_body_is_json_of_the_members_that_are_wanted() {
 }
 
 #[test]
+fn what_is_said_twice_or_in_another_alphabet_is_refused() {
+    let body = r#"{"workflow":"a/b"}"#;
+    let keys = [("Content-Type", "application/json"), ("Idempotency-Key", "x"), ("Idempotency-Key", "y")];
+    ask("POST", "/v1/runs", &keys, body).is_problem(400, "parameter_invalid");
+    ask("POST", "/v1/runs", &[("Content-Type", "application/json; charset=latin1")], body)
+        .is_problem(415, "unsupported_media_type");
+    ask("POST", "/v1/runs", &[("Content-Type", "application/json; Charset=\"UTF-8\"")], body)
+        .is_problem(404, "workflow_not_found");
+    for reference in ["a", "a/b/c", "A/b", "a/b@newest", ""] {
+        let problem =
+            post("/v1/runs", &format!(r#"{{"workflow":"{reference}"}}"#)).is_problem(400, "body_invalid");
+        assert_eq!(problem["errors"][0]["pointer"], "/workflow", "{problem}");
+    }
+    get("/v1/runs/%ff").is_problem(404, "route_not_found");
+    get("/v1/workflows?cursor=zzz").is_problem(400, "parameter_invalid");
+    let long = "v".repeat(257);
+    let labels = format!(
+        r#"{{"definition":{},"input":{{"name":"x"}},"labels":{{"a":"{long}"}}}}"#,
+        hello("l", "1.0.0")
+    );
+    post("/v1/runs", &labels).is_problem(422, "input_too_large");
+}
+
+#[test]
+fn a_check_says_what_publishing_would() {
+    let publish = |target, text: &str| ask("POST", target, &[("Content-Type", "application/json")], text);
+    let first = hello("checked", "1.0.0");
+    assert_eq!(publish("/v1/workflows", &first).status, 201);
+    assert_eq!(publish("/v1/workflows?dryRun=true", &first).status, 200);
+    let other = first.replacen("\"steps\"", "\"maxParallel\":3,\"steps\"", 1);
+    assert_ne!(other, first);
+    publish("/v1/workflows?dryRun=true", &other).is_problem(409, "version_conflict");
+    publish("/v1/workflows", &other).is_problem(409, "version_conflict");
+}
+
+#[test]
 fn all_faults_of_a_workflow_come_at_once() {
     let yaml = "document: {dsl: \"1.0\", namespace: a, name: b, version: 1.0.0}\nsteps:\n  one:\n    sett: 1\n  two:\n    set: ${ steps.three.output }\n    timeout: 30\n";
     for target in ["/v1/workflows?dryRun=true", "/v1/workflows"] {

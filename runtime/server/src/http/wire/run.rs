@@ -6,7 +6,7 @@ use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::Usage;
 use heddle_core::plugin::Pinned;
 use heddle_core::run::event::CacheVerdict;
-use heddle_core::run::view::{AttemptView, ErrorView, StepView, WorkView};
+use heddle_core::run::view::{AttemptView, ErrorView, ItemCounts, StepView, WorkView};
 use heddle_core::time::Timestamp;
 use heddle_executor::RunDetail;
 use serde::Serialize;
@@ -415,6 +415,10 @@ fn run_error(error: ErrorView) -> RunErrorDoc {
 pub(crate) fn step(view: &StepView, around: Around<'_>) -> StepDoc {
     let plugin = view.call.and_then(|call| around.detail.plugin(call));
     let limits = limits_of(view.index, plugin.map(|p| &**p), around);
+    let mut work = work(&view.work, limits);
+    if let Some(items) = &view.items {
+        work.cache = cache_of_items(items);
+    }
     StepDoc {
         id: view.id.to_string(),
         calls: view.calls.clone(),
@@ -437,7 +441,7 @@ pub(crate) fn step(view: &StepView, around: Around<'_>) -> StepDoc {
         started_at: view.started_at.map(Timestamp::rfc3339),
         finished_at: view.finished_at.map(Timestamp::rfc3339),
         duration_ms: view.started_at.zip(view.finished_at).map(|(from, to)| to.since_ms(from)),
-        work: work(&view.work, limits),
+        work,
     }
 }
 
@@ -465,11 +469,23 @@ pub(crate) fn work(view: &WorkView, limits: Option<AttemptLimits>) -> WorkDoc {
     }
 }
 
+const OFF: CacheDoc = CacheDoc { verdict: "off", key: None, stored_at: None, hits: None, source_run: None };
+
+/// Of a `forEach` as a whole: a hit where every item was one, a miss where one of them was.
+fn cache_of_items(items: &ItemCounts) -> CacheDoc {
+    let verdict = match items.total {
+        0 => "off",
+        total if items.cached == total => "hit",
+        _ if items.cached + items.missed > 0 => "miss",
+        _ => "off",
+    };
+    CacheDoc { verdict, ..OFF }
+}
+
 fn cache(verdict: &CacheVerdict) -> CacheDoc {
-    let off = CacheDoc { verdict: "off", key: None, stored_at: None, hits: None, source_run: None };
     match verdict {
-        CacheVerdict::Off => off,
-        CacheVerdict::Miss { key } => CacheDoc { verdict: "miss", key: Some(key.to_string()), ..off },
+        CacheVerdict::Off => OFF,
+        CacheVerdict::Miss { key } => CacheDoc { verdict: "miss", key: Some(key.to_string()), ..OFF },
         CacheVerdict::Hit { key, stored_at, source_run, hits } => CacheDoc {
             verdict: "hit",
             key: Some(key.to_string()),

@@ -1,0 +1,152 @@
+//! `call`: which plugin, with what, and whether the two can fit.
+
+use super::step::{Shared, compile};
+use super::walk::Faults;
+use super::{Catalog, Verb, fit};
+use crate::document::{Doc, Part, pointer};
+use crate::expr::tree::nearest;
+use crate::expr::{Names, Template};
+use crate::outcome::PluginKind;
+use crate::plugin::{Metadata, PluginRef};
+use crate::value::Value;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+/// The plugin that a `call` names, as far as it is known.
+pub(super) fn callee(doc: &Doc, catalog: Option<&dyn Catalog>) -> Option<Arc<Metadata>> {
+    catalog?.find(&PluginRef::parse(doc.get("call")?.as_str()?).ok()?)
+}
+
+/// A part of the document with its path.
+pub(super) type At<'a> = (&'a Doc, String);
+
+/// The verb `call`, or what stands for it where there is none.
+pub(super) fn called(
+    call: Option<At<'_>>,
+    with: Option<At<'_>>,
+    (doc, path): (&Doc, &str),
+    names: &Names,
+    shared: &mut Shared<'_>,
+    faults: &mut Faults,
+) -> (Verb, PluginKind, BTreeSet<u32>) {
+    let with_template = match &with {
+        Some((doc, path)) => compile(doc, path, names, shared, faults),
+        None => compile(&Doc::of_value(&Value::map::<Arc<str>>([])), "", names, shared, faults),
+    };
+    let reads = with_template.reads.clone();
+    let Some((call_doc, call_path)) = call else {
+        // A verb of the language that this version lacks is reported as such; this would only be noise beside it.
+        let named_other = matches!(&doc.part, Part::Map(entries) if entries.iter().any(|(k, _)| ["agent", "workflow", "approval", "emit", "parallel"].contains(&&*k.text)));
+        if !named_other {
+            faults.at(
+                doc,
+                path,
+                "the step has no verb: give it `call: kind:name@range`, `set: ...` or `wait: ...`",
+            );
+        }
+        return (Verb::Set(Template::literal(Value::Null)), PluginKind::Transform, reads);
+    };
+    let reference = match call_doc.as_str() {
+        None => Err(format!("wants `kind:name@range`, and this is {}", call_doc.kind())),
+        Some(text) => PluginRef::parse(text).map_err(|e| e.to_string()),
+    };
+    match reference {
+        Err(message) => {
+            faults.at(call_doc, &call_path, message);
+            (Verb::Set(Template::literal(Value::Null)), PluginKind::Transform, reads)
+        }
+        Ok(reference) => {
+            known(
+                &reference,
+                call_doc,
+                &call_path,
+                with.as_ref().map(|(d, p)| (*d, p.as_str())),
+                &with_template,
+                shared,
+                faults,
+            );
+            let kind = reference.kind;
+            let call = shared.calls.iter().position(|c| *c == reference).unwrap_or_else(|| {
+                shared.calls.push(reference);
+                shared.calls.len() - 1
+            });
+            (Verb::Call { call, with: with_template }, kind, reads)
+        }
+    }
+}
+
+/// Checks a call against the plugin that it means: that there is one, and that its input can fit.
+fn known(
+    reference: &PluginRef,
+    doc: &Doc,
+    path: &str,
+    with: Option<(&Doc, &str)>,
+    template: &Template,
+    shared: &Shared<'_>,
+    faults: &mut Faults,
+) {
+    let Some(catalog) = shared.catalog else { return };
+    let Some(metadata) = catalog.find(reference) else {
+        let names = catalog.names();
+        let asked = format!("{}:{}", reference.kind.word(), reference.name);
+        let hint = if names.contains(&asked) {
+            format!("; it is there in other versions: `heddle plugin ls {}`", reference.name)
+        } else {
+            unloaded(&asked, &names)
+        };
+        faults.at(doc, path, format!("no plugin `{reference}` is loaded{hint}"));
+        return;
+    };
+    let (at, path) = with.unwrap_or((doc, path));
+    fit::input((at, path), template, &metadata, with.is_some(), faults);
+}
+
+/// What an agent may call.
+pub(super) fn tools(
+    doc: &Doc,
+    path: &str,
+    kind: PluginKind,
+    shared: &Shared<'_>,
+    faults: &mut Faults,
+) -> Vec<Arc<str>> {
+    if kind != PluginKind::Agent {
+        faults.at(doc, path, "only an agent calls tools; remove `tools`, or call an `agent:`");
+    }
+    let Part::List(items) = &doc.part else {
+        faults.at(
+            doc,
+            path,
+            format!("wants a list such as `[tool:search, \"transform:*\"]`, and this is {}", doc.kind()),
+        );
+        return Vec::new();
+    };
+    let mut patterns = Vec::new();
+    for (i, item) in items.iter().enumerate() {
+        let text = item.as_str().unwrap_or_default();
+        let fits = text.split_once(':').is_some_and(|(kind, name)| {
+            matches!(PluginKind::from_word(kind), Some(PluginKind::Tool | PluginKind::Transform))
+                && (name == "*" || crate::id::is_name(name))
+        });
+        let place = pointer(path, &i.to_string());
+        if !fits {
+            faults.at(item, &place, "wants `tool:name`, `transform:name` or `tool:*`");
+            continue;
+        }
+        if let Some(catalog) = shared.catalog.filter(|_| !text.ends_with(":*")) {
+            let names = catalog.names();
+            if !names.iter().any(|name| name == text) {
+                faults.at(item, &place, format!("no plugin `{text}` is loaded{}", unloaded(text, &names)));
+            }
+        }
+        patterns.push(text.into());
+    }
+    patterns
+}
+
+/// What to do about a plugin that is not there.
+fn unloaded(asked: &str, names: &[String]) -> String {
+    match nearest(asked, names.iter().map(String::as_str)) {
+        Some(near) => format!("; did you mean `{near}`?"),
+        None => "; load it first: `heddle plugin push FILE`".to_owned(),
+    }
+}

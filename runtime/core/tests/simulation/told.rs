@@ -1,0 +1,60 @@
+//! What the facts of simulated runs are told as: every public event fits its schema in the catalogue, and says nothing
+//! that the schema does not name.
+
+use heddle_core::json::Json;
+use heddle_core::limits::AskedLimits;
+use heddle_core::plan::Plan;
+use heddle_core::plugin::Pinned;
+use heddle_core::run::event::Batch;
+use heddle_core::run::public::{CATALOGUE, Told, public_events};
+use heddle_core::schema::Schema;
+use std::collections::BTreeMap;
+use std::sync::{Arc, OnceLock};
+
+/// The catalogue's schemas, closed. What they refer to lies in the API's document, which is checked elsewhere.
+fn schemas() -> &'static BTreeMap<&'static str, Schema> {
+    static SCHEMAS: OnceLock<BTreeMap<&'static str, Schema>> = OnceLock::new();
+    SCHEMAS.get_or_init(|| {
+        let compile = |text: &str| {
+            let closed = text.replacen('{', r#"{"additionalProperties":false,"#, 1);
+            let known = ["Failure", "Usage"].iter().fold(closed, |text, name| {
+                text.replace(&format!(r##""$ref":"#/components/schemas/{name}""##), r#""type":"object""#)
+            });
+            Schema::compile(&Json::parse(known.as_bytes()).expect("JSON")).expect("a schema")
+        };
+        CATALOGUE.iter().map(|kind| (kind.name, compile(kind.schema))).collect()
+    })
+}
+
+/// Checks every event that these rows are told as.
+pub(crate) fn check(rows: &[Batch], plan: &Plan) -> Result<(), String> {
+    let pins: Vec<Arc<Pinned>> = plan
+        .calls
+        .iter()
+        .map(|call| {
+            Arc::new(Pinned {
+                kind: call.kind,
+                name: call.name.clone(),
+                version: semver::Version::new(1, 0, 0),
+                digest: plan.digest,
+                limits: AskedLimits::default(),
+            })
+        })
+        .collect();
+    for (seq, batch) in rows.iter().enumerate() {
+        for (ordinal, event) in
+            public_events(seq as u64 + 1, batch, Told { plan, pins: &pins }).iter().enumerate()
+        {
+            if event.id != Some((seq as u64 + 1, ordinal as u32)) {
+                return Err(format!("{} has the id {:?}", event.kind, event.id));
+            }
+            let Some(schema) = schemas().get(event.kind) else {
+                return Err(format!("`{}` is not in the catalogue", event.kind));
+            };
+            if let Err(mismatches) = schema.check(&event.data) {
+                return Err(format!("{} says {}: {}", event.kind, event.data.text(), mismatches[0]));
+            }
+        }
+    }
+    Ok(())
+}
