@@ -101,6 +101,7 @@ async fn one_run(executor: &Executor) -> anyhow::Result<Duration> {
         tenant: Tenant::default(),
         workflow: WorkflowChoice::Named(WorkflowRef::parse("bench/cached")?),
         input: Json::trusted(format!("{{\"items\":[{}]}}", items.join(","))),
+        by: None,
         labels: Vec::new(),
         idempotency: None,
         traceparent: None,

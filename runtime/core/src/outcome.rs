@@ -109,6 +109,8 @@ failure_kinds! {
     CompensationFailed = "compensation_failed" never;
     /// An expression of the workflow failed while the run was under way.
     ExpressionFailed = "expression_failed" never;
+    /// A person said no, or nobody said yes in time.
+    Rejected = "rejected" never;
     /// More than `tolerateFailures` items of a `forEach` failed.
     ItemsFailed = "items_failed" never;
     /// A quota or a hard maximum is used up.

@@ -4,11 +4,14 @@
 //! [`Plan::read`] walks the author's document once and reports every fault with its path, line and column:
 //! [`walk`] is how a map is read, [`step`], [`wait`] and [`policy`] what stands in a step, [`graph`] who waits for whom.
 
+mod approval;
 mod call;
 mod check;
+mod fallback;
 mod fit;
 mod graph;
 mod map;
+mod parts;
 mod policy;
 mod reference;
 mod step;
@@ -27,6 +30,9 @@ use crate::value::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use approval::{Approval, OnTimeout};
+pub use fallback::Alternative;
+pub use parts::Compensation;
 pub use policy::{Backoff, CacheMode, CachePolicy, CacheScope, Jitter, Retry, Timeouts, Tolerance};
 pub use reference::{WorkflowRef, WorkflowRefFault};
 
@@ -63,6 +69,8 @@ pub struct Plan {
     pub total: Option<Span>,
     /// What a failed step does to the others.
     pub on_step_failure: OnStepFailure,
+    /// Whether what succeeded is undone when the run does not.
+    pub compensation: Compensation,
     /// Every plugin that a step calls, each once.
     pub calls: Vec<PluginRef>,
 }
@@ -74,6 +82,44 @@ pub enum OnStepFailure {
     FailFast,
     /// Branches that do not depend on it go on; then the run fails. `failFast: false`.
     FinishOthers,
+}
+
+/// The parts of a run, in the order in which they run.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Part {
+    /// `steps`.
+    Main,
+    /// `onError.steps`, when a step has failed.
+    OnError,
+    /// Every step's `compensate`, when the run fails or is cancelled: one at a time, the last that succeeded first.
+    Compensate,
+    /// `finally`, whatever happened.
+    Finally,
+}
+
+impl Part {
+    /// All of them, in their order.
+    pub const ALL: [Part; 4] = [Part::Main, Part::OnError, Part::Compensate, Part::Finally];
+    /// The word of the API.
+    pub fn word(self) -> &'static str {
+        match self {
+            Part::Main => "main",
+            Part::OnError => "onError",
+            Part::Compensate => "compensate",
+            Part::Finally => "finally",
+        }
+    }
+}
+
+/// What becomes of an attempt that was in its sandbox when the host went away.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum OnCrash {
+    /// It is tried again, with the same idempotency key. The default.
+    #[default]
+    Retry,
+    /// The step fails: it must not run twice.
+    Fail,
 }
 
 /// One step.
@@ -103,6 +149,20 @@ pub struct Step {
     pub tools: Vec<Arc<str>>,
     /// Every step whose outcome one of its expressions reads.
     pub reads: BTreeSet<u32>,
+    /// The part that it belongs to.
+    pub part: Part,
+    /// The step that it undoes, where it is a `compensate`.
+    pub undoes: Option<u32>,
+    /// The step that undoes it.
+    pub compensation: Option<u32>,
+    /// What a person is told who has to undo it by hand.
+    pub hint: Option<Json>,
+    /// What becomes of it when the host goes away.
+    pub on_crash: OnCrash,
+    /// What is tried instead, when it has failed for good.
+    pub fallback: Vec<Alternative>,
+    /// Whether the run is paused before it begins.
+    pub breakpoint: bool,
 }
 
 impl Step {
@@ -127,6 +187,8 @@ pub enum Verb {
     Set(Template),
     /// Waits.
     Wait(Wait),
+    /// Asks people.
+    Approval(Box<Approval>),
 }
 
 /// What a step waits for.
@@ -230,8 +292,20 @@ impl Plan {
     pub fn call_of(&self, step: u32) -> Option<(usize, &PluginRef)> {
         match self.steps.get(step as usize)?.verb {
             Verb::Call { call, .. } => Some((call, &self.calls[call])),
-            Verb::Set(_) | Verb::Wait(_) => None,
+            Verb::Set(_) | Verb::Wait(_) | Verb::Approval(_) => None,
         }
+    }
+    /// The plugin that does a step's work once so many of its alternatives have been taken; `None` where none does.
+    pub fn call_at(&self, step: u32, alternative: u32) -> Option<(usize, &PluginRef)> {
+        let Some(last) = alternative.checked_sub(1) else { return self.call_of(step) };
+        match self.steps.get(step as usize)?.fallback.get(last as usize)? {
+            Alternative::Call { call, .. } => Some((*call, &self.calls[*call])),
+            Alternative::Value(_) => None,
+        }
+    }
+    /// The steps of a part.
+    pub fn of_part(&self, part: Part) -> impl Iterator<Item = u32> + '_ {
+        (0..self.steps.len() as u32).filter(move |step| self.steps[*step as usize].part == part)
     }
     /// The input with the defaults of its schema filled in, checked against it.
     ///

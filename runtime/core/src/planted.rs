@@ -20,6 +20,8 @@ pub enum Bug {
     OneAttemptTooMany,
     /// A step begins when one of its dependencies has ended instead of all.
     JoinOnAny,
+    /// Steps are undone in the order in which they were done.
+    CompensationOrder,
     /// A retry begins before its time.
     TimerEarly,
     /// A `forEach` runs more items at once than it may.
@@ -41,6 +43,7 @@ impl Bug {
         Bug::StaleAttemptTaken,
         Bug::OneAttemptTooMany,
         Bug::JoinOnAny,
+        Bug::CompensationOrder,
         Bug::TimerEarly,
         Bug::MapOverrun,
         Bug::InterruptionForgotten,

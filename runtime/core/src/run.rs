@@ -11,14 +11,20 @@
 //! from it until nothing more does.
 //!
 //! One concern, one file: [`event`] the facts, [`state`] what is remembered, `apply` and `decide` the machine,
-//! `advance` what becomes ready, `retry` what becomes of a failure, `wait` times and signals, `finish` the end, [`scope`] what an expression
+//! `advance` what becomes ready, `retry` what becomes of a failure, `wait` times and signals,
+//! [`approval`] people, `pause` standing still, `fallback` what is tried instead, `finish` the end of the steps,
+//! `aftermath` what follows it, [`scope`] what an expression
 //! sees, [`view`] what people are shown.
 
 mod advance;
+mod aftermath;
 mod apply;
+pub mod approval;
 mod decide;
 pub mod event;
+mod fallback;
 mod finish;
+mod pause;
 pub mod public;
 mod retry;
 pub mod scope;
@@ -30,9 +36,11 @@ use crate::id::{Digest, RunId};
 use crate::json::Json;
 use crate::limits::Limits;
 use crate::outcome::{Failure, FailureKind, Usage};
-use crate::plan::Plan;
+use crate::plan::{Part, Plan};
 use crate::time::Timestamp;
-use event::{Accepted, CacheVerdict, Event, Node, Payload, RunError};
+use aftermath::Ending;
+use approval::Decision;
+use event::{Accepted, CacheVerdict, Event, Node, Pause, Payload, RunError};
 use scope::Values;
 use state::{Signal, StepState};
 use std::collections::BTreeSet;
@@ -64,6 +72,24 @@ pub enum Input {
         by: Arc<str>,
         /// Why.
         reason: Arc<str>,
+        /// Whether nothing more is to run, not even what undoes and cleans up.
+        force: bool,
+    },
+    /// Somebody wants the run to stand still.
+    Pause(Pause),
+    /// Somebody wants it to go on.
+    Resume {
+        /// Who.
+        by: Arc<str>,
+    },
+    /// A person decides an approval.
+    Decide {
+        /// The id of the step that asks.
+        step: Arc<str>,
+        /// The groups that the person belongs to.
+        groups: Vec<Arc<str>>,
+        /// Who, what, and why.
+        decision: Decision,
     },
     /// Somebody signals the run.
     Signal {
@@ -147,6 +173,8 @@ pub enum Timer {
     },
     /// The run's time is up.
     RunTotal,
+    /// The time of what follows the steps is up.
+    Aftermath,
 }
 
 /// What `apply` did to the pending actions.
@@ -197,8 +225,21 @@ pub struct Run {
     created: Timestamp,
     started: Option<Timestamp>,
     finished: Option<Finished>,
-    cancel: Option<(Arc<str>, Arc<str>)>,
+    cancel: Option<Cancel>,
     failing: Option<Box<RunError>>,
+    paused: Option<Box<Pause>>,
+    /// The part under way.
+    part: Part,
+    /// How the steps ended, once they have and something follows.
+    ending: Option<Ending>,
+    /// Steps that succeeded, in the order in which they did.
+    completed: Vec<u32>,
+    /// Compensations that are still to begin, the next at the end.
+    undo: Vec<u32>,
+    /// Steps of the part under way that have been let begin, once the steps are over.
+    open_now: BTreeSet<u32>,
+    /// Steps and items that get a value instead of what failed.
+    to_compute: BTreeSet<Node>,
     steps: Vec<StepState>,
     /// Steps of which it is not yet settled whether and how they run.
     to_decide: BTreeSet<u32>,
@@ -214,7 +255,7 @@ pub struct Run {
     to_match: BTreeSet<u32>,
     /// Attempts under way.
     running: u32,
-    /// Steps that have not ended.
+    /// Steps of the part under way that have not ended.
     open_steps: u32,
     /// Steps, and items of every list so far.
     known_work: u64,
@@ -231,6 +272,13 @@ pub struct Run {
 }
 
 #[derive(Clone, Debug)]
+struct Cancel {
+    by: Arc<str>,
+    reason: Arc<str>,
+    force: bool,
+}
+
+#[derive(Clone, Debug)]
 struct Finished {
     at: Timestamp,
     finish: event::Finish,
@@ -243,6 +291,7 @@ impl Run {
     pub fn new(id: RunId, plan: Arc<Plan>, limits: Arc<Limits>) -> Run {
         let steps: Vec<StepState> =
             plan.steps.iter().map(|s| StepState::new(s.depends.len() as u32)).collect();
+        let main = plan.of_part(Part::Main).count() as u32;
         Run {
             id,
             limits,
@@ -252,6 +301,13 @@ impl Run {
             finished: None,
             cancel: None,
             failing: None,
+            paused: None,
+            part: Part::Main,
+            ending: None,
+            completed: Vec::new(),
+            undo: Vec::new(),
+            open_now: BTreeSet::new(),
+            to_compute: BTreeSet::new(),
             to_decide: BTreeSet::new(),
             to_start: BTreeSet::new(),
             open_maps: BTreeSet::new(),
@@ -259,8 +315,8 @@ impl Run {
             waiting: BTreeSet::new(),
             to_match: BTreeSet::new(),
             running: 0,
-            open_steps: steps.len() as u32,
-            known_work: steps.len() as u64,
+            open_steps: main,
+            known_work: u64::from(main),
             steps,
             pending: BTreeSet::new(),
             made: Vec::new(),
@@ -342,7 +398,7 @@ impl Run {
     fn keep_large(&mut self, event: &mut Event) {
         let payload = match event {
             Event::StepSucceeded { output, attempt: 0, .. } => output,
-            Event::RunFinished { output: Some(output), .. } => output,
+            Event::RunFinished { output: Some(output), .. } | Event::RunEnding { output: Some(output), .. } => output,
             _ => return,
         };
         let Payload::Inline(json) = payload else { return };

@@ -6,6 +6,8 @@
 
 #![allow(clippy::print_stdout, reason = "the figures of the report")]
 
+#[path = "simulation/after.rs"]
+mod after;
 #[path = "simulation/checker.rs"]
 mod checker;
 #[path = "simulation/plans.rs"]

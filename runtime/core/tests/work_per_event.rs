@@ -55,6 +55,7 @@ fn allocations_per_event(items: u64) -> f64 {
         input: Payload::Inline(Json::parse(format!("{{\"list\":[{}]}}", list.join(",")).as_bytes()).unwrap()),
         max_parallel: 64,
         max_parallel_from: "node".into(),
+        by: None,
         labels: Vec::new(),
         traceparent: None,
         defaults: None,

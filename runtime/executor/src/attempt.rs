@@ -27,6 +27,8 @@ pub(crate) struct AttemptCall {
     pub(crate) node: Node,
     pub(crate) attempt: u32,
     pub(crate) snapshot: Arc<Snapshot>,
+    /// How many of the step's alternatives have been come to: 0 for the step's own call.
+    pub(crate) alternative: u32,
     pub(crate) input: Json,
     pub(crate) traceparent: Option<String>,
     /// How long the attempt may take where the workflow does not say.
@@ -53,17 +55,28 @@ impl AttemptCall {
         &self.snapshot.plan.steps[self.node.step as usize]
     }
     pub(crate) fn pin(&self) -> Option<&Arc<Pinned>> {
-        let (call, _) = self.snapshot.plan.call_of(self.node.step)?;
+        let (call, _) = self.snapshot.plan.call_at(self.node.step, self.alternative)?;
         self.snapshot.pins.get(call)
     }
     fn asked(&self, pin: &Pinned) -> AskedLimits {
         self.step().asked(pin, self.default_timeout)
     }
-    /// The same for every attempt of this step and item.
+    /// The same for every attempt of this step and item with this plugin.
     pub(crate) fn idempotency_key(&self) -> String {
-        match self.node.item {
-            None => format!("{}/{}", self.run, self.step().id),
-            Some(item) => format!("{}/{}/{item}", self.run, self.step().id),
+        let mut key = format!("{}/{}", self.run, self.step().id);
+        if let Some(item) = self.node.item {
+            key.push_str(&format!("/{item}"));
+        }
+        if self.alternative > 0 {
+            key.push_str(&format!("/fallback-{}", self.alternative));
+        }
+        key
+    }
+    /// What the step says of the cache is said of its own call; another plugin is kept as its kind is.
+    fn cache_policy(&self, pin: &Pinned) -> CachePolicy {
+        match self.alternative {
+            0 => self.step().cache,
+            _ => CachePolicy::default_of(pin.kind),
         }
     }
     fn seed(&self, idempotency_key: &str) -> [u8; 32] {
@@ -109,7 +122,8 @@ impl AttemptCall {
 
 /// Answers from memory, where that is possible without waiting.
 pub(crate) fn from_memory(shared: &Shared, call: &AttemptCall) -> Option<AttemptResult> {
-    let (pin, policy) = (call.pin()?, call.step().cache);
+    let pin = call.pin()?;
+    let policy = call.cache_policy(pin);
     if !matches!(policy.mode, CacheMode::ReadWrite | CacheMode::Read) {
         return None;
     }
@@ -138,7 +152,7 @@ pub(crate) async fn run(shared: Arc<Shared>, call: AttemptCall) -> AttemptResult
             CacheVerdict::Off,
         );
     }
-    let policy = call.step().cache;
+    let policy = call.cache_policy(&pin);
     if policy.mode == CacheMode::Off {
         let end = sandbox(&shared, &call, pin, Depth::Attempt).await;
         return finish(&call, end, None);

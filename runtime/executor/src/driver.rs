@@ -327,18 +327,17 @@ impl Driver {
             return Ok(Some(Exit::Drained));
         }
         let now = self.shared.now();
-        let Some(due) = self.timers.first().map(|(at, _)| *at).filter(|_| self.run.waits()) else {
-            return Ok(None);
-        };
-        if due.since_ms(now) < self.shared.settings.park_after_ms {
+        let due = self.timers.first().map(|(at, _)| *at);
+        let soon = due.is_some_and(|due| due.since_ms(now) < self.shared.settings.park_after_ms);
+        if !self.run.waits() || soon {
             return Ok(None);
         }
-        self.index = RunStatus::Waiting;
-        self.hand_over(
-            now,
-            Vec::new(),
-            Some(IndexChange::Update { status: RunStatus::Waiting, due: Some(due), finished: None }),
-        );
+        self.index = match self.run.paused() {
+            Some(_) => RunStatus::Paused,
+            None => RunStatus::Waiting,
+        };
+        let parked = IndexChange::Update { status: self.index, due, finished: None };
+        self.hand_over(now, Vec::new(), Some(parked));
         if let Some((seq, result)) = self.appends.next().await {
             self.committed(seq, result).await?;
         }

@@ -2,36 +2,68 @@
 
 use heddle_core::json::Json;
 use heddle_core::run::Input;
-use heddle_core::run::event::Payload;
-use heddle_core::value::Value;
+use heddle_core::run::approval::Decision;
+use heddle_core::run::event::{Pause, Payload};
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-/// The message that asks for a run to be cancelled.
-pub(crate) fn cancel(by: &str, reason: &str) -> Json {
-    Json::from_value(Value::map([(
-        "cancel",
-        Value::map([("by", Value::text(by)), ("reason", Value::text(reason))]),
-    )]))
+/// What lies in an inbox.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(crate) enum Message {
+    /// The run is to end.
+    Cancel {
+        /// Who wants it so.
+        by: Arc<str>,
+        /// Why.
+        reason: Arc<str>,
+        /// Whether nothing more is to run.
+        #[serde(default)]
+        force: bool,
+    },
+    /// The run is to stand still.
+    Pause(Pause),
+    /// The run is to go on.
+    Resume {
+        /// Who wants it so.
+        by: Arc<str>,
+    },
+    /// A signal.
+    Signal {
+        /// Its name.
+        name: Arc<str>,
+        /// Who sends it.
+        by: Arc<str>,
+        /// What it says.
+        data: Json,
+    },
+    /// What a person has decided.
+    Decide {
+        /// The step that asks.
+        step: Arc<str>,
+        /// The person's groups.
+        groups: Vec<Arc<str>>,
+        /// Who, what, and why.
+        decision: Decision,
+    },
 }
 
-/// The message that signals a run.
-pub(crate) fn signal(name: &str, data: &Json, by: &str) -> Json {
-    let said = [("name", Value::text(name)), ("by", Value::text(by)), ("data", data.value().clone())];
-    Json::from_value(Value::map([("signal", Value::map(said))]))
+impl Message {
+    /// As it is kept.
+    pub(crate) fn body(&self) -> Json {
+        // A message is plain data: it always has a form.
+        Json::trusted(serde_json::to_string(self).unwrap_or_default())
+    }
 }
 
 /// What a message means to the core.
 pub(crate) fn input_of(body: &Json) -> Option<Input> {
-    let text = |of: &Value, key: &str| of.get(key).and_then(Value::as_str).map(Arc::<str>::from);
-    if let Some(cancel) = body.value().get("cancel") {
-        let (by, reason) = (text(cancel, "by"), text(cancel, "reason"));
-        return Some(Input::Cancel { by: by.unwrap_or_default(), reason: reason.unwrap_or_default() });
-    }
-    let signal = body.value().get("signal")?;
-    Some(Input::Signal {
-        name: text(signal, "name")?,
-        data: Payload::Inline(Json::from_value(signal.get("data").cloned().unwrap_or_default())),
-        by: text(signal, "by").unwrap_or_default(),
+    Some(match serde_json::from_str(body.text()).ok()? {
+        Message::Cancel { by, reason, force } => Input::Cancel { by, reason, force },
+        Message::Pause(pause) => Input::Pause(pause),
+        Message::Resume { by } => Input::Resume { by },
+        Message::Signal { name, by, data } => Input::Signal { name, data: Payload::Inline(data), by },
+        Message::Decide { step, groups, decision } => Input::Decide { step, groups, decision },
     })
 }
 
@@ -41,12 +73,17 @@ mod tests {
 
     #[test]
     fn a_message_means_what_was_sent() {
-        let input = input_of(&cancel("ana", "wrong file"));
-        assert_eq!(input, Some(Input::Cancel { by: "ana".into(), reason: "wrong file".into() }));
+        let (by, reason) = (Arc::<str>::from("ana"), Arc::<str>::from("wrong file"));
+        let cancel = Message::Cancel { by: by.clone(), reason: reason.clone(), force: false };
+        let wanted = Input::Cancel { by: by.clone(), reason, force: false };
+        assert_eq!(input_of(&cancel.body()), Some(wanted.clone()));
+        // As messages were kept before there was `force`.
+        let before = Json::trusted(r#"{"cancel":{"by":"ana","reason":"wrong file"}}"#);
+        assert_eq!(input_of(&before), Some(wanted));
         let data = Json::trusted(r#"{"id":7}"#);
-        let sent = input_of(&signal("paid", &data, "ana"));
-        let wanted = Input::Signal { name: "paid".into(), data: Payload::Inline(data), by: "ana".into() };
-        assert_eq!(sent, Some(wanted));
+        let signal = Message::Signal { name: "paid".into(), by: by.clone(), data: data.clone() };
+        let wanted = Input::Signal { name: "paid".into(), data: Payload::Inline(data), by };
+        assert_eq!(input_of(&signal.body()), Some(wanted));
         assert_eq!(input_of(&Json::null()), None);
     }
 }

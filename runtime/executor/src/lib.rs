@@ -25,7 +25,7 @@ mod workflows;
 pub use parts::{
     Begin, Clock, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
 };
-pub use read::{EventId, Followed, ReadFault, RunDetail, StreamItem};
+pub use read::{DecideFault, EventId, Followed, ReadFault, RunDetail, StreamItem};
 pub use registry::{PluginEntry, PluginFault};
 pub use snapshot::{SnapshotFault, Unresolved};
 pub use submit::{Repeated, Submit, SubmitFault, Submitted, WorkflowChoice};
@@ -38,9 +38,12 @@ use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::plugin::Metadata;
+use heddle_core::run::approval::Decision;
+use heddle_core::run::event::Pause;
 use heddle_core::run::view::WorkView;
 use heddle_store::{Blob, JournalRow, ReportDepth, RunQuery, RunRow, StoreFault, StoreReport};
 use serde::Serialize;
+use inbox::Message;
 use shared::Shared;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -232,18 +235,61 @@ impl Executor {
     ) -> Result<Option<Followed<impl Stream<Item = StreamItem> + Send + use<>>>, ReadFault> {
         read::follow(&self.shared, tenant, run, after).await
     }
-    /// Asks for a run to be cancelled. What is answered is on disk.
+    /// Asks for a run to be cancelled. What is answered is on disk. By force, nothing more runs, not even what undoes
+    /// and cleans up.
     pub async fn cancel(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        (by, reason): (&str, &str),
+        force: bool,
+    ) -> Result<Delivery, ReadFault> {
+        let unique = if force { "cancel/force" } else { "cancel" };
+        let message = Message::Cancel { by: by.into(), reason: reason.into(), force };
+        self.tell(tenant, run, unique, &message).await
+    }
+    /// Asks for a run to stand still. What is under way ends; nothing new begins.
+    pub async fn pause(
         &self,
         tenant: &Tenant,
         run: RunId,
         by: &str,
         reason: &str,
     ) -> Result<Delivery, ReadFault> {
-        if read::row(&self.shared, tenant, run).await?.is_none() {
-            return Ok(Delivery::Unknown);
-        }
-        self.send(run, "cancel".into(), inbox::cancel(by, reason)).await
+        let message = Message::Pause(Pause { by: by.into(), reason: reason.into(), step: None });
+        self.tell(tenant, run, &format!("pause/{}", uuid::Uuid::now_v7()), &message).await
+    }
+    /// Lets a run that stands still go on.
+    pub async fn resume(&self, tenant: &Tenant, run: RunId, by: &str) -> Result<Delivery, ReadFault> {
+        let unique = format!("resume/{}", uuid::Uuid::now_v7());
+        self.tell(tenant, run, &unique, &Message::Resume { by: by.into() }).await
+    }
+    /// Takes what a person has decided. What is answered is on disk; of two who decide at the same time, the first one
+    /// counts.
+    ///
+    /// # Errors
+    /// Why the decision does not count, or that the run cannot be read.
+    pub async fn decide(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        (step, groups): (&str, &[Arc<str>]),
+        decision: Decision,
+    ) -> Result<Delivery, DecideFault> {
+        let Some(row) = read::row(&self.shared, tenant, run).await? else { return Ok(Delivery::Unknown) };
+        read::replay(&self.shared, &row).await?.run.may_decide(step, groups, &decision)?;
+        let unique = format!("decide/{step}/{}", decision.by);
+        let message = Message::Decide { step: step.into(), groups: groups.to_vec(), decision };
+        Ok(self.send(run, unique.into(), message.body()).await?)
+    }
+    /// A page of the runs that ask people for something, newest first: at most so many runs are looked at.
+    pub async fn asking(
+        &self,
+        tenant: &Tenant,
+        before: Option<RunId>,
+        limit: u32,
+    ) -> Result<(Vec<RunDetail>, Option<RunId>), ReadFault> {
+        read::asking(&self.shared, tenant, before, limit).await
     }
     /// Signals a run. What is answered is on disk; a step that waits for the signal gets it, now or later.
     pub async fn signal(
@@ -259,7 +305,20 @@ impl Executor {
             return Ok(Delivery::Full { most });
         }
         let unique = format!("signal/{}", uuid::Uuid::now_v7());
-        self.send(run, unique.into(), inbox::signal(name, data, by)).await
+        let message = Message::Signal { name: name.into(), by: by.into(), data: data.clone() };
+        self.send(run, unique.into(), message.body()).await
+    }
+    async fn tell(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        unique: &str,
+        message: &Message,
+    ) -> Result<Delivery, ReadFault> {
+        match read::row(&self.shared, tenant, run).await? {
+            None => Ok(Delivery::Unknown),
+            Some(_) => self.send(run, unique.into(), message.body()).await,
+        }
     }
     async fn send(&self, run: RunId, unique: Arc<str>, body: Json) -> Result<Delivery, ReadFault> {
         if let Some(why) = self.shared.why_stuck(run) {

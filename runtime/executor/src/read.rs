@@ -8,11 +8,12 @@ use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::Plan;
 use heddle_core::plugin::Pinned;
+use heddle_core::run::approval::Undecidable;
 use heddle_core::run::event::Batch;
 use heddle_core::run::public::{PublicEvent, public_events};
 use heddle_core::run::view::{RunView, WorkView};
 use heddle_core::run::{IllegalEvent, Run};
-use heddle_store::{JournalRow, RunRow, StoreFault};
+use heddle_store::{JournalRow, RunQuery, RunRow, RunStatus, StoreFault};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -90,6 +91,17 @@ pub enum ReadFault {
     },
 }
 
+/// Why a decision was not taken.
+#[derive(Debug, thiserror::Error)]
+pub enum DecideFault {
+    /// It does not count.
+    #[error(transparent)]
+    Undecidable(#[from] Undecidable),
+    /// The run cannot be read.
+    #[error(transparent)]
+    Read(#[from] ReadFault),
+}
+
 /// A run as its journal tells it.
 pub(crate) struct Replayed {
     pub(crate) run: Run,
@@ -133,6 +145,28 @@ pub(crate) async fn detail(
     let estimate = shared.pace(replayed.snapshot.plan.digest);
     let detail = RunDetail::new(replayed.run.view(), replayed.snapshot, estimate);
     Ok(Some(RunDetail { queued_steps: shared.slots.queued_steps(run), ..detail }))
+}
+
+/// Those of a page of open runs that ask people for something.
+pub(crate) async fn asking(
+    shared: &Shared,
+    tenant: &Tenant,
+    before: Option<RunId>,
+    limit: u32,
+) -> Result<(Vec<RunDetail>, Option<RunId>), ReadFault> {
+    let status = vec![RunStatus::Waiting, RunStatus::Running, RunStatus::Paused];
+    let query = RunQuery { tenant: tenant.clone(), status, workflow: None, label: None, before, limit };
+    let rows = shared.store.runs(query).await?;
+    let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.run);
+    let mut found = Vec::new();
+    for row in rows {
+        let replayed = replay(shared, &row).await?;
+        let view = replayed.run.view();
+        if view.steps.iter().any(|step| step.asks.is_some()) {
+            found.push(RunDetail::new(view, replayed.snapshot, None));
+        }
+    }
+    Ok((found, next))
 }
 
 /// Waits until the run has ended, at most so long.

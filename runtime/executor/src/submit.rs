@@ -35,6 +35,8 @@ pub struct Submit {
     pub input: Json,
     /// Labels for finding it.
     pub labels: Vec<(String, String)>,
+    /// Who asks, as far as that is known.
+    pub by: Option<Arc<str>>,
     /// The same key twice is one run.
     pub idempotency: Option<Arc<str>>,
     /// W3C trace context of the caller.
@@ -228,6 +230,7 @@ fn open(
         input,
         max_parallel: u64::from(max_parallel).min(shared.limits.run_parallel) as u32,
         max_parallel_from: from.into(),
+        by: wish.by.clone(),
         labels: wish.labels.clone(),
         traceparent: wish.traceparent.clone(),
         defaults: shared.settings.defaults,

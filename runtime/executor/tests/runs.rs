@@ -156,14 +156,14 @@ async fn a_cancel_ends_what_hangs() {
         tokio::task::yield_now().await;
     }
     assert_eq!(
-        node.executor.cancel(&Tenant::default(), run, "ana", "wrong file").await.unwrap(),
+        node.executor.cancel(&Tenant::default(), run, ("ana", "wrong file"), false).await.unwrap(),
         Delivery::Accepted
     );
     let detail = node.ended(run).await;
     assert_eq!(detail.view.status, "cancelled");
-    assert_eq!(node.executor.cancel(&Tenant::default(), run, "ana", "").await.unwrap(), Delivery::Ended);
+    assert_eq!(node.executor.cancel(&Tenant::default(), run, ("ana", ""), false).await.unwrap(), Delivery::Ended);
     assert_eq!(
-        node.executor.cancel(&Tenant("other".into()), run, "ana", "").await.unwrap(),
+        node.executor.cancel(&Tenant("other".into()), run, ("ana", ""), false).await.unwrap(),
         Delivery::Unknown
     );
     assert!(node.executor.run(&Tenant("other".into()), run).await.unwrap().is_none());

@@ -32,7 +32,7 @@ pub struct Names {
     pub steps: Arc<Vec<String>>,
     /// Names bound around the expression: `forEach`'s `as` and `at`.
     pub vars: Vec<String>,
-    /// Whether `error` may be read: in a retry's `when`.
+    /// Whether `error` may be read: in a retry's `when`, and in what runs after a failure.
     pub error: ErrorName,
     /// Types of all of these.
     pub types: TypeNames,
@@ -481,7 +481,7 @@ fn binary(name: &str) -> Option<Binary> {
 
 /// The known word that is closest to this one, if it is close enough to be what was meant.
 pub fn nearest<'a>(word: &str, known: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let near = known.into_iter().map(|k| (distance(word, k), k)).min()?;
+    let near = known.into_iter().filter(|k| !k.is_empty()).map(|k| (distance(word, k), k)).min()?;
     let close = (word.chars().count().max(near.1.chars().count()) / 3).max(1);
     (near.0 <= close).then_some(near.1)
 }

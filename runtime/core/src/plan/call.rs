@@ -36,43 +36,44 @@ pub(super) fn called(
     let reads = with_template.reads.clone();
     let Some((call_doc, call_path)) = call else {
         // A verb of the language that this version lacks is reported as such; this would only be noise beside it.
-        let named_other = matches!(&doc.part, Part::Map(entries) if entries.iter().any(|(k, _)| ["agent", "workflow", "approval", "emit", "parallel"].contains(&&*k.text)));
+        let named_other = matches!(&doc.part, Part::Map(entries) if entries.iter().any(|(k, _)| ["agent", "workflow", "emit", "parallel"].contains(&&*k.text)));
         if !named_other {
             faults.at(
                 doc,
                 path,
-                "the step has no verb: give it `call: kind:name@range`, `set: ...` or `wait: ...`",
+                "the step has no verb: give it `call: kind:name@range`, `set: ...`, `wait: ...` or `approval: ...`",
             );
         }
         return (Verb::Set(Template::literal(Value::Null)), PluginKind::Transform, reads);
     };
-    let reference = match call_doc.as_str() {
-        None => Err(format!("wants `kind:name@range`, and this is {}", call_doc.kind())),
+    let at = with.as_ref().map(|(doc, path)| (*doc, path.as_str()));
+    match resolve((call_doc, &call_path), at, &with_template, shared, faults) {
+        Some((call, kind)) => (Verb::Call { call, with: with_template }, kind, reads),
+        None => (Verb::Set(Template::literal(Value::Null)), PluginKind::Transform, reads),
+    }
+}
+
+/// The plugin that a `call` names, as an index into the plan's calls, checked against its input.
+pub(super) fn resolve(
+    (doc, path): (&Doc, &str),
+    with: Option<(&Doc, &str)>,
+    template: &Template,
+    shared: &mut Shared<'_>,
+    faults: &mut Faults,
+) -> Option<(usize, PluginKind)> {
+    let reference = match doc.as_str() {
+        None => Err(format!("wants `kind:name@range`, and this is {}", doc.kind())),
         Some(text) => PluginRef::parse(text).map_err(|e| e.to_string()),
     };
-    match reference {
-        Err(message) => {
-            faults.at(call_doc, &call_path, message);
-            (Verb::Set(Template::literal(Value::Null)), PluginKind::Transform, reads)
-        }
-        Ok(reference) => {
-            known(
-                &reference,
-                call_doc,
-                &call_path,
-                with.as_ref().map(|(d, p)| (*d, p.as_str())),
-                &with_template,
-                shared,
-                faults,
-            );
-            let kind = reference.kind;
-            let call = shared.calls.iter().position(|c| *c == reference).unwrap_or_else(|| {
-                shared.calls.push(reference);
-                shared.calls.len() - 1
-            });
-            (Verb::Call { call, with: with_template }, kind, reads)
-        }
-    }
+    let reference = reference.map_err(|message| faults.at(doc, path, message)).ok()?;
+    known(&reference, doc, path, with, template, shared, faults);
+    let kind = reference.kind;
+    let known = shared.calls.iter().position(|call| *call == reference);
+    let call = known.unwrap_or_else(|| {
+        shared.calls.push(reference);
+        shared.calls.len() - 1
+    });
+    Some((call, kind))
 }
 
 /// Checks a call against the plugin that it means: that there is one, and that its input can fit.

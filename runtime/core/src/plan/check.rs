@@ -3,8 +3,10 @@
 use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
-use super::{Catalog, OnStepFailure, Plan, Step, Verb, call, graph, wait};
-use crate::document::{Doc, Fault, Key, Part, pointer};
+use super::parts::{self, Compensation, Entry};
+use super::{Catalog, OnStepFailure, Part, Plan, Step, Verb, call, graph, wait};
+use crate::document::{Doc, Fault, Part as DocPart, pointer};
+use crate::expr::tree::ErrorName;
 use crate::expr::types::{Type, TypeNames};
 use crate::expr::{Names, Template};
 use crate::id::is_name;
@@ -24,33 +26,26 @@ pub(super) fn plan(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) ->
     }
     let input_schema = fields.get("input").and_then(|(doc, path)| input_schema(doc, &path, &mut faults));
     let steps = fields.need("steps", &mut faults);
-    let entries = in_canonical_order(steps.as_ref().map(|(doc, _)| *doc));
+    let (entries, compensation) = parts::entries(steps.as_ref().map(|(doc, _)| *doc), &mut fields, &mut faults);
     if let Some((doc, path)) = &steps {
         step_ids(doc, path, limits, &mut faults);
     }
-    let ids: Vec<String> = entries.iter().map(|(k, _)| k.text.to_string()).collect();
+    parts::no_doubles(&entries, &mut faults);
+    let ids: Vec<String> = entries.iter().map(|entry| entry.id.clone()).collect();
     let mut shared = shared(&mut fields, &ids, &entries, input_schema.as_ref(), catalog, limits, &mut faults);
-    let mut read = Vec::with_capacity(ids.len());
-    for (index, (key, doc)) in entries.iter().enumerate() {
-        let step = step::read(index, doc, &pointer("/steps", &key.text), &mut shared, &mut faults);
-        if let Verb::Set(template) = &step.verb {
-            shared.names.types.steps[index] = mapped(template.result.clone(), step.map.is_some());
-        }
-        read.push(step);
-    }
+    let read = steps_of(&entries, &mut shared, &mut faults);
     let (max_parallel, total, on_step_failure) = run_policy(&mut fields, limits, &mut faults);
     let most = total.unwrap_or(Span(limits.run_wall_ms));
-    for ((key, doc), step) in entries.iter().zip(&read) {
-        wait::fits(doc, &pointer("/steps", &key.text), step, most, &mut faults);
+    for (entry, step) in entries.iter().zip(&read) {
+        wait::fits(entry.doc, &entry.path, step, most, &mut faults);
     }
     let output =
         fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
     fields.finish(&mut faults);
-    let docs: Vec<&Doc> = entries.iter().map(|(_, doc)| doc).collect();
-    graph::no_cycles(&read, &docs, &mut faults);
+    graph::no_cycles(&read, &entries, &mut faults);
     match head.flatten() {
         Some(head) if faults.0.is_empty() => {
-            Ok(assemble(doc, head, input_schema, read, output, max_parallel, total, on_step_failure, shared))
+            Ok(assemble(doc, head, input_schema, read, output, max_parallel, total, (on_step_failure, compensation), shared))
         }
         _ => {
             faults.0.sort();
@@ -69,7 +64,7 @@ fn assemble(
     output: Option<Template>,
     max_parallel: Option<u32>,
     total: Option<Span>,
-    on_step_failure: OnStepFailure,
+    (on_step_failure, compensation): (OnStepFailure, Compensation),
     shared: Shared<'_>,
 ) -> Plan {
     let source = Json::from_value(doc.value());
@@ -89,19 +84,35 @@ fn assemble(
         max_parallel,
         total,
         on_step_failure,
+        compensation,
         calls: shared.calls,
     }
 }
 
-/// The steps sorted by id. The journal names steps by their index, and the canonical form of a document has its keys
-/// sorted: a plan that is read again from there must number its steps as the first one did.
-fn in_canonical_order(steps: Option<&Doc>) -> Vec<&(Key, Doc)> {
-    let mut entries: Vec<&(Key, Doc)> = match steps.map(|doc| &doc.part) {
-        Some(Part::Map(entries)) => entries.iter().collect(),
-        _ => Vec::new(),
-    };
-    entries.sort_by(|a, b| a.0.text.cmp(&b.0.text));
-    entries
+/// Reads the steps of all parts, each with the names that its part sees.
+fn steps_of(entries: &[Entry<'_>], shared: &mut Shared<'_>, faults: &mut Faults) -> Vec<Step> {
+    let mut read: Vec<Step> = Vec::with_capacity(entries.len());
+    for part in Part::ALL {
+        shared.names.steps = Arc::new(parts::visible(entries, part));
+        shared.names.error = match part {
+            Part::Main => ErrorName::Unbound,
+            _ => ErrorName::Bound,
+        };
+        for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.part == part) {
+            let mut step = step::read(index, entry, shared, faults);
+            graph::imply(&mut step, entries);
+            if let Verb::Set(template) = &step.verb {
+                shared.names.types.steps[index] = mapped(template.result.clone(), step.map.is_some());
+            }
+            if let Some(undone) = entry.undoes {
+                read[undone as usize].compensation = Some(index as u32);
+            }
+            read.push(step);
+        }
+    }
+    shared.names.steps = Arc::new(parts::visible(entries, Part::Main));
+    shared.names.error = ErrorName::Unbound;
+    read
 }
 
 struct Head {
@@ -166,7 +177,7 @@ fn input_schema(doc: &Doc, path: &str, faults: &mut Faults) -> Option<Schema> {
 }
 
 fn step_ids(doc: &Doc, path: &str, limits: &Limits, faults: &mut Faults) {
-    let Part::Map(entries) = &doc.part else {
+    let DocPart::Map(entries) = &doc.part else {
         faults.at(doc, path, format!("wants a map from id to step, and this is {}; write `fetch: {{call: ...}}` instead of a list entry", doc.kind()));
         return;
     };
@@ -192,7 +203,7 @@ fn mapped(item: Type, over_a_list: bool) -> Type {
 fn shared<'a>(
     fields: &mut Fields<'_>,
     ids: &'a [String],
-    entries: &[&(Key, Doc)],
+    entries: &[Entry<'_>],
     input: Option<&Schema>,
     catalog: Option<&'a dyn Catalog>,
     limits: &'a Limits,
@@ -200,9 +211,9 @@ fn shared<'a>(
 ) -> Shared<'a> {
     let steps = entries
         .iter()
-        .map(|(_, doc)| {
-            let over_a_list =
-                matches!(&doc.part, Part::Map(e) if e.iter().any(|(k, _)| &*k.text == "forEach"));
+        .map(|entry| {
+            let doc = entry.doc;
+            let over_a_list = doc.get("forEach").is_some();
             let item =
                 call::callee(doc, catalog).map(|m| Type::of_schema(&m.output_schema)).unwrap_or_default();
             mapped(item, over_a_list)
@@ -213,9 +224,10 @@ fn shared<'a>(
         steps,
         vars: Vec::new(),
     };
-    let names = Names { steps: Arc::new(ids.to_vec()), types, ..Names::default() };
+    let names = Names { steps: Arc::new(parts::visible(entries, Part::Main)), types, ..Names::default() };
     let mut shared = Shared {
         ids,
+        parts: entries.iter().map(|entry| entry.part).collect(),
         names,
         limits,
         catalog,
@@ -229,7 +241,7 @@ fn shared<'a>(
         let mut inner = Fields::of(doc, &path, faults);
         if let Some((doc, path)) = inner.get("retries") {
             match &doc.part {
-                Part::Map(entries) => {
+                DocPart::Map(entries) => {
                     for (key, doc) in entries {
                         let retry =
                             Retry::read(doc, &pointer(&path, &key.text), &shared.names, limits, faults);
@@ -275,7 +287,7 @@ fn run_policy(
 ) -> (Option<u32>, Option<Span>, OnStepFailure) {
     let max_parallel = fields.count("maxParallel", limits.run_parallel, faults);
     let total = fields.get("timeout").and_then(|(doc, path)| {
-        if !matches!(doc.part, Part::Map(_)) {
+        if !matches!(doc.part, DocPart::Map(_)) {
             return span(doc, &path, faults);
         }
         let mut inner = Fields::of(doc, &path, faults);

@@ -1,5 +1,6 @@
 //! Who waits for whom: declared dependencies, implied ones, and the proof that nobody waits for himself.
 
+use super::parts::Entry;
 use super::walk::Faults;
 use super::{Dependency, Ending, Step};
 use crate::document::{Doc, Part, pointer};
@@ -74,10 +75,11 @@ fn endings(doc: &Doc, path: &str, faults: &mut Faults) -> Vec<Ending> {
     accepts.into_iter().collect()
 }
 
-/// Adds the dependencies that expressions imply, where none was declared.
-pub(super) fn imply(step: &mut Step) {
+/// Adds the dependencies that expressions imply, where none was declared. The steps of another part have ended anyway.
+pub(super) fn imply(step: &mut Step, entries: &[Entry<'_>]) {
     for &read in &step.reads {
-        if !step.depends.iter().any(|d| d.step == read) {
+        let beside = entries.get(read as usize).is_some_and(|entry| entry.part == step.part);
+        if beside && !step.depends.iter().any(|d| d.step == read) {
             step.depends.push(Dependency { step: read, accepts: DONE.to_vec() });
         }
     }
@@ -113,13 +115,13 @@ pub(super) fn order(steps: &[Step]) -> Vec<u32> {
 }
 
 /// Reports every cycle at one of its steps. Without recursion: a chain may be as long as a workflow.
-pub(super) fn no_cycles(steps: &[Step], docs: &[&Doc], faults: &mut Faults) {
+pub(super) fn no_cycles(steps: &[Step], entries: &[Entry<'_>], faults: &mut Faults) {
     for cycle in cycles(steps) {
         let first = cycle[0] as usize;
-        let path = pointer("/steps", &steps[first].id);
-        let (place, path) = match docs[first].get("dependsOn") {
-            Some(declared) => (declared, pointer(&path, "dependsOn")),
-            None => (docs[first], path),
+        let Entry { doc, path, .. } = &entries[first];
+        let (place, path) = match doc.get("dependsOn") {
+            Some(declared) => (declared, pointer(path, "dependsOn")),
+            None => (*doc, path.clone()),
         };
         let message = match cycle.as_slice() {
             [_] => format!("`{}` waits for itself", steps[first].id),

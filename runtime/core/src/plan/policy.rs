@@ -153,7 +153,8 @@ impl Timeouts {
 
 impl CachePolicy {
     /// What holds where a step says nothing.
-    pub(super) fn default_of(kind: PluginKind) -> CachePolicy {
+    /// Where the workflow says nothing: what is pure is kept.
+    pub fn default_of(kind: PluginKind) -> CachePolicy {
         let mode = if kind.is_pure() { CacheMode::ReadWrite } else { CacheMode::Off };
         CachePolicy { mode, ttl: None, scope: CacheScope::Tenant }
     }

@@ -2,17 +2,22 @@
 
 use super::policy::{self, CachePolicy, Retry, Timeouts};
 use super::walk::{Faults, Fields};
-use super::{Catalog, Dependency, Step, Verb, call, graph, map, wait};
+use super::parts::Entry;
+use super::{Catalog, Dependency, OnCrash, Part, Step, Verb, approval, call, fallback, graph, map, wait};
 use crate::document::Doc;
 use crate::expr::{Names, Template};
+use crate::json::Json;
 use crate::limits::{AskedLimits, Limits};
 use crate::outcome::PluginKind;
 use crate::plugin::PluginRef;
+use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 
 /// What every step of a workflow shares.
 pub(super) struct Shared<'a> {
     pub(super) ids: &'a [String],
+    /// The part of each.
+    pub(super) parts: Vec<Part>,
     pub(super) names: Names,
     pub(super) limits: &'a Limits,
     pub(super) catalog: Option<&'a dyn Catalog>,
@@ -26,17 +31,16 @@ pub(super) struct Shared<'a> {
 /// Reads one step.
 pub(super) fn read(
     index: usize,
-    doc: &Doc,
-    path: &str,
+    entry: &Entry<'_>,
     shared: &mut Shared<'_>,
     faults: &mut Faults,
 ) -> Step {
-    let mut fields = Fields::of(doc, path, faults);
+    let mut fields = Fields::of(entry.doc, &entry.path, faults);
     let mut reads = BTreeSet::new();
     let title = fields.text("title", faults).unwrap_or_default().into();
     fields.text("description", faults);
     let depends: Vec<Dependency> = match fields.get("dependsOn") {
-        Some((doc, path)) => graph::read(doc, &path, shared.ids, faults),
+        Some((doc, path)) => graph::read(doc, &path, &beside(entry, shared), faults),
         None => Vec::new(),
     };
     let when = fields
@@ -50,6 +54,19 @@ pub(super) fn read(
     reads.extend(map.iter().flat_map(|m| m.list.reads.iter().copied()));
     let (verb, kind, verb_reads) = verb(&mut fields, &names, shared, faults);
     reads.extend(verb_reads);
+    let fallback = match (fields.get("fallback"), &verb) {
+        (None, _) => Vec::new(),
+        (Some(at), Verb::Call { with, .. }) => {
+            let with = with.clone();
+            let (fallback, read) = fallback::read(at, (kind, &with), &names, shared, faults);
+            reads.extend(read);
+            fallback
+        }
+        (Some((doc, path)), _) => {
+            faults.at(doc, &path, "only a `call` has a `fallback`");
+            Vec::new()
+        }
+    };
     let retry = match fields.get("retry") {
         Some((doc, path)) => retry(doc, &path, shared, faults),
         None => shared.default_retry.clone(),
@@ -71,15 +88,79 @@ pub(super) fn read(
         Some((doc, path)) => call::tools(doc, &path, kind, shared, faults),
         None => Vec::new(),
     };
+    let (on_crash, breakpoint, hint) = care(&mut fields, entry, kind, faults);
     fields.finish(faults);
-    let id = shared.ids[index].as_str().into();
-    let mut step = Step { id, title, depends, when, verb, map, retry, timeouts, cache, limits, tools, reads };
-    graph::imply(&mut step);
-    step
+    Step {
+        id: shared.ids[index].as_str().into(),
+        title,
+        depends,
+        when,
+        verb,
+        map,
+        retry,
+        timeouts,
+        cache,
+        limits,
+        tools,
+        reads,
+        part: entry.part,
+        undoes: entry.undoes,
+        compensation: None,
+        hint,
+        on_crash,
+        fallback,
+        breakpoint,
+    }
+}
+
+/// What a step says about crashes, about people who look at it, and about being undone.
+fn care(
+    fields: &mut Fields<'_>,
+    entry: &Entry<'_>,
+    kind: PluginKind,
+    faults: &mut Faults,
+) -> (OnCrash, bool, Option<Json>) {
+    let words = &[("retry", OnCrash::Retry), ("fail", OnCrash::Fail)];
+    let on_crash = policy::word(fields, "onCrash", words, faults).unwrap_or_default();
+    let breakpoint = fields.flag("breakpoint", faults).unwrap_or(false);
+    if let (Some((doc, path)), true) = (fields.get("compensate"), entry.part != Part::Main) {
+        faults.at(doc, &path, "what runs after the steps is not undone; only a step of `steps` is");
+    } else if kind.is_pure() && entry.doc.get("call").is_some() && entry.doc.get("compensate").is_some() {
+        faults.at(entry.doc, &entry.path, "a transform has no effect that could be undone");
+    }
+    let hint = match entry.part {
+        Part::Compensate => fields.get("hint").map(|(doc, path)| hint(doc, &path, faults)),
+        _ => None,
+    };
+    if entry.part == Part::Compensate {
+        if let Some((doc, path)) = fields.get("dependsOn") {
+            faults.at(doc, &path, "steps are undone one at a time, the last that succeeded first");
+        }
+    }
+    (on_crash, breakpoint, hint)
+}
+
+/// `hint: {text, link, command}`, or just the text.
+fn hint(doc: &Doc, path: &str, faults: &mut Faults) -> Json {
+    if let Some(text) = doc.as_str() {
+        return Json::from_value(Value::map([("text", Value::text(text))]));
+    }
+    let mut fields = Fields::of(doc, path, faults);
+    for key in ["text", "link", "command"] {
+        fields.text(key, faults);
+    }
+    fields.finish(faults);
+    Json::from_value(doc.value())
+}
+
+/// The steps that this one may wait for, by their place in the plan; the others have no name here.
+fn beside(entry: &Entry<'_>, shared: &Shared<'_>) -> Vec<String> {
+    let names = shared.names.steps.iter().zip(&shared.parts);
+    names.map(|(name, part)| if *part == entry.part { name.clone() } else { String::new() }).collect()
 }
 
 /// Reports a second verb.
-fn one_verb(given: [(&str, bool); 3], (doc, path): (&Doc, &str), faults: &mut Faults) {
+fn one_verb(given: [(&str, bool); 4], (doc, path): (&Doc, &str), faults: &mut Faults) {
     let verbs: Vec<&str> = given.iter().filter_map(|(verb, given)| given.then_some(*verb)).collect();
     if let [first, .., last] = verbs.as_slice() {
         let message =
@@ -112,11 +193,18 @@ fn verb(
     let (doc, path) = (fields.doc, fields.path.clone());
     let (call, set, with) = (fields.get("call"), fields.get("set"), fields.get("with"));
     let wait = fields.get("wait");
-    one_verb(
-        [("call", call.is_some()), ("set", set.is_some()), ("wait", wait.is_some())],
-        (doc, &path),
-        faults,
-    );
+    let approval = fields.get("approval");
+    let given = [
+        ("call", call.is_some()),
+        ("set", set.is_some()),
+        ("wait", wait.is_some()),
+        ("approval", approval.is_some()),
+    ];
+    one_verb(given, (doc, &path), faults);
+    if let Some((doc, path)) = approval {
+        let approval = approval::read(fields, (doc, &path), shared, faults);
+        return (Verb::Approval(Box::new(approval)), PluginKind::Transform, BTreeSet::new());
+    }
     if let Some((wait, path)) = wait {
         let (wait, reads) = wait::read(fields, (wait, &path), names, shared, faults);
         return (Verb::Wait(wait), PluginKind::Transform, reads);

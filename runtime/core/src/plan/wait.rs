@@ -83,17 +83,19 @@ pub(super) fn read(
 
 /// Whether a wait that is written out can end before its run has to.
 pub(super) fn fits(doc: &Doc, path: &str, step: &Step, most: Span, faults: &mut Faults) {
-    let Verb::Wait(wait) = &step.verb else { return };
-    let asked = match wait {
-        Wait::For(template) => template.constant().and_then(|text| span_of(text).ok()),
-        Wait::Signal { timeout, .. } => *timeout,
-        Wait::Until(_) => None,
+    let (verb, asked) = match &step.verb {
+        Verb::Wait(Wait::For(template)) => {
+            ("wait", template.constant().and_then(|text| span_of(text).ok()))
+        }
+        Verb::Wait(Wait::Signal { timeout, .. }) => ("wait", *timeout),
+        Verb::Approval(approval) => ("approval", approval.timeout),
+        _ => return,
     };
     if let Some(asked) = asked.filter(|asked| *asked >= most) {
         let message = format!(
             "it may wait {asked}, and the run must end within {most}; give the workflow `timeout: {{total: ...}}`"
         );
-        faults.at(doc, &pointer(path, "wait"), message);
+        faults.at(doc, &pointer(path, verb), message);
     }
 }
 

@@ -2,13 +2,13 @@
 //! far as there is room.
 
 use super::Run;
-use super::event::{CacheVerdict, Event, Node, Payload, SkipReason};
+use super::event::{CacheVerdict, CancelReason, Event, Node, Payload, SkipReason};
 use super::scope::Values;
 use super::state::Stage;
 use crate::expr::{Scope, Template};
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind, Usage};
-use crate::plan::Verb;
+use crate::plan::{OnCrash, Verb};
 use crate::time::Timestamp;
 
 impl Run {
@@ -16,14 +16,26 @@ impl Run {
         if self.started.is_none() {
             return Vec::new();
         }
-        if self.is_ending() {
+        if self.ending.is_none() && self.is_ending() {
             return self.decide_end();
+        }
+        if self.ending.is_some() && self.cancel.as_ref().is_some_and(|cancel| cancel.force) {
+            return self.decide_abandon(CancelReason::Requested);
+        }
+        if self.paused.is_some() {
+            return Vec::new();
+        }
+        if self.ending.is_some() && self.open_steps == 0 {
+            return self.decide_part_over();
         }
         if let Some(&step) = self.to_decide.first() {
             return self.decide_step(step, now, values);
         }
         if let Some(&step) = self.to_match.first() {
             return self.decide_match(step, values);
+        }
+        if let Some(&node) = self.to_compute.first() {
+            return self.compute_fallback(node, values);
         }
         if let Some(&step) = self.open_maps.first()
             && matches!(self.plan.steps[step as usize].verb, Verb::Set(_))
@@ -49,6 +61,10 @@ impl Run {
     /// Begins an attempt, unless the host has gone away under this work too often.
     fn start(&self, node: Node) -> Vec<Event> {
         let Some(work) = self.steps[node.step as usize].node(node.item) else { return Vec::new() };
+        if work.interruptions > 0 && self.plan.steps[node.step as usize].on_crash == OnCrash::Fail {
+            let message = "the host went away while this was in its sandbox, and `onCrash: fail` says that it must not run twice";
+            return self.failed_for_good(node, Failure::new(FailureKind::Interrupted, message));
+        }
         if u64::from(work.interruptions) >= self.limits.interruptions {
             let message = format!(
                 "the host went away {} times in a row while this was in its sandbox (limit interruptions)",
@@ -79,6 +95,9 @@ impl Run {
                 Err(fault) => fail(self.expression_failure(&fault, index, "when")),
             };
         }
+        if let Some(pause) = self.breakpoint(index) {
+            return vec![pause];
+        }
         if step.map.is_some() {
             return self.open_map(index, values);
         }
@@ -88,6 +107,7 @@ impl Run {
                 Err(failure) => fail(failure),
             },
             Verb::Wait(wait) => self.begin_wait(index, wait, now, values),
+            Verb::Approval(approval) => self.begin_approval(index, approval, now),
             Verb::Call { .. } => self.start(Node::step(index)),
         }
     }
@@ -144,7 +164,7 @@ impl Run {
     }
 
     /// What a `set` computes.
-    fn computed(&self, template: &Template, scope: &dyn Scope, step: u32) -> Result<Payload, Failure> {
+    pub(super) fn computed(&self, template: &Template, scope: &dyn Scope, step: u32) -> Result<Payload, Failure> {
         let value = template.eval(scope, &mut self.budget());
         let json = Json::from_value(value.map_err(|fault| self.expression_failure(&fault, step, "set"))?);
         match self.no_room_for(json.size() as u64) {

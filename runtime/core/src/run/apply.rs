@@ -2,9 +2,9 @@
 
 use super::event::{CacheVerdict, Event, Node, Payload, RetryVerdict, RunError};
 use super::state::{Attempt, AttemptNote, MapState, NodeState, Phase, Stage, StepState};
-use super::{Action, Change, Finished, IllegalEvent, Run, Timer};
+use super::{Action, Cancel, Change, Finished, IllegalEvent, Run, Timer};
 use crate::outcome::Usage;
-use crate::plan::Verb;
+use crate::plan::{Alternative, Part, Verb};
 use crate::planted::{self, Bug};
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
@@ -36,10 +36,26 @@ impl Run {
                 Ok(())
             }
             Event::RunStarted {} => self.started(at),
-            Event::CancelRequested { by, reason } => {
-                self.cancel = Some((by.clone(), reason.clone()));
+            Event::CancelRequested { by, reason, force } => {
+                // What stands still could not end.
+                self.paused = None;
+                self.time_aftermath(at);
+                self.cancel = Some(Cancel { by: by.clone(), reason: reason.clone(), force: *force });
                 Ok(())
             }
+            Event::RunPaused { pause } => {
+                self.apply_pause(pause);
+                self.time_aftermath(at);
+                Ok(())
+            }
+            Event::RunResumed { .. } => {
+                self.paused = None;
+                self.time_aftermath(at);
+                Ok(())
+            }
+            Event::RunEnding { .. } | Event::PartBegan { .. } => self.apply_part(event, at),
+            Event::ApprovalDecided { step, decision } => self.apply_decision(*step, decision),
+            Event::FallbackTaken { node, alternative, .. } => self.fallback_taken(*node, *alternative),
             Event::ConditionHeld { step } => {
                 self.steps[*step as usize].condition_held = true;
                 self.classify(*step);
@@ -90,7 +106,7 @@ impl Run {
             self.changes.push(Change::Owed(action));
         }
     }
-    fn drop_action(&mut self, action: Action) {
+    pub(super) fn drop_action(&mut self, action: Action) {
         if self.pending.remove(&action) {
             self.changes.push(Change::Dropped(action));
         }
@@ -102,7 +118,8 @@ impl Run {
         }
         self.started = Some(at);
         self.owe(Action::Wake { timer: Timer::RunTotal, at: at.plus_ms(self.total_ms()) });
-        for step in 0..self.steps.len() as u32 {
+        let plan = self.plan.clone();
+        for step in plan.of_part(Part::Main) {
             if self.steps[step as usize].missing == 0 {
                 self.unblock(step, at);
             }
@@ -111,7 +128,7 @@ impl Run {
     }
 
     /// All dependencies of the step have ended.
-    fn unblock(&mut self, step: u32, at: Timestamp) {
+    pub(super) fn unblock(&mut self, step: u32, at: Timestamp) {
         let state = &mut self.steps[step as usize];
         if state.phase != Phase::Blocked {
             return;
@@ -125,9 +142,11 @@ impl Run {
     }
 
     /// Puts a ready step where it belongs: something is to be decided, or it waits for nothing but room.
-    fn classify(&mut self, step: u32) {
+    pub(super) fn classify(&mut self, step: u32) {
         let (plan, state) = (&self.plan.steps[step as usize], &self.steps[step as usize]);
-        let settled = (plan.when.is_none() || state.condition_held) && self.unaccepted(step).is_none();
+        let settled = (plan.when.is_none() || state.condition_held)
+            && (!plan.breakpoint || state.stopped)
+            && self.unaccepted(step).is_none();
         if settled && plan.map.is_none() && matches!(plan.verb, Verb::Call { .. }) {
             self.to_decide.remove(&step);
             self.to_start.insert(Node::step(step));
@@ -303,10 +322,27 @@ impl Run {
         }
     }
 
+    /// What failed is tried in another way.
+    fn fallback_taken(&mut self, node: Node, alternative: u32) -> Result<(), IllegalEvent> {
+        let step = self.steps[node.step as usize].node_mut(node.item);
+        let Some(work) = step.filter(|work| work.alternative + 1 == alternative) else {
+            return Err(wrong("this alternative is not the next"));
+        };
+        work.alternative = alternative;
+        let attempt = work.attempts.last().map_or(1, |last| last.attempt + 1);
+        work.stage = Stage::Queued(attempt);
+        match self.taken(node) {
+            Some(Alternative::Value(_)) => drop(self.to_compute.insert(node)),
+            _ => self.requeue(node),
+        }
+        Ok(())
+    }
+
     fn succeeded(&mut self, node: Node, output: &Payload, at: Timestamp) -> Result<(), IllegalEvent> {
         if let Payload::Stored { size, .. } = output {
             self.stored += size;
         }
+        self.to_compute.remove(&node);
         let step = &mut self.steps[node.step as usize];
         if step.phase.ending().is_some() {
             return Err(wrong("the step has ended"));
@@ -314,6 +350,9 @@ impl Run {
         match node.item {
             None => {
                 step.work.stage = Stage::Succeeded(output.clone());
+                if self.part == Part::Main {
+                    self.completed.push(node.step);
+                }
                 self.end_step(node.step, Phase::Succeeded, at)
             }
             Some(item) => {
@@ -331,13 +370,14 @@ impl Run {
         at: Timestamp,
     ) -> Result<(), IllegalEvent> {
         self.to_start.remove(&node);
+        self.to_compute.remove(&node);
         if let Some(item) = node.item {
             self.item_ended(node.step, item, Stage::Failed(Box::new(failure.clone())))?;
             self.note_map_room(node.step);
             return Ok(());
         }
         let attempt = self.steps[node.step as usize].work.attempts.last().map(|a| a.attempt);
-        if self.failing.is_none() {
+        if self.failing.is_none() && self.part == Part::Main {
             self.failing = Some(Box::new(RunError { failure: failure.clone(), node: Some(node), attempt }));
         }
         self.end_step(node.step, Phase::Failed(Box::new(failure.clone())), at)
@@ -411,11 +451,22 @@ impl Run {
         self.to_start.remove(&Node::step(step));
         self.waiting.remove(&step);
         self.to_match.remove(&step);
+        self.open_now.remove(&step);
+        let gone: Vec<Node> =
+            self.to_compute.range(Node::step(step)..=Node::item(step, u32::MAX)).copied().collect();
+        self.to_compute.retain(|node| !gone.contains(node));
         let state: &mut StepState = &mut self.steps[step as usize];
         state.phase = phase;
         state.finished_at = Some(at);
         self.open_steps -= 1;
         let plan = self.plan.clone();
+        if plan.steps[step as usize].part == Part::Compensate {
+            // Whoever cancels what is left of them has more to say.
+            if !matches!(self.steps[step as usize].phase, Phase::Cancelled(_)) {
+                self.undo_next(at);
+            }
+            return Ok(());
+        }
         for &dependent in &plan.dependents[step as usize] {
             let waiting = &mut self.steps[dependent as usize].missing;
             *waiting -= 1;
@@ -434,6 +485,7 @@ pub(super) fn wrong(why: &str) -> IllegalEvent {
 fn step_of(event: &Event) -> Option<u32> {
     match event {
         Event::ConditionHeld { step }
+        | Event::ApprovalDecided { step, .. }
         | Event::MapStarted { step, .. }
         | Event::StepSkipped { step, .. }
         | Event::StepCancelled { step, .. }
@@ -444,12 +496,17 @@ fn step_of(event: &Event) -> Option<u32> {
         | Event::AttemptInterrupted { node, .. }
         | Event::AttemptFailed { node, .. }
         | Event::RetryDue { node, .. }
+        | Event::FallbackTaken { node, .. }
         | Event::StepSucceeded { node, .. }
         | Event::StepFailed { node, .. } => Some(node.step),
         Event::RunAccepted(_)
         | Event::RunStarted {}
         | Event::CancelRequested { .. }
         | Event::SignalReceived { .. }
+        | Event::RunPaused { .. }
+        | Event::RunResumed { .. }
+        | Event::RunEnding { .. }
+        | Event::PartBegan { .. }
         | Event::RunFinished { .. } => None,
     }
 }

@@ -1,6 +1,6 @@
 //! What an input means. Pure: the state is read, never changed.
 
-use super::event::{CacheVerdict, Event, Node, Payload};
+use super::event::{CacheVerdict, CancelReason, Event, Node, Payload};
 use super::scope::Values;
 use super::state::Stage;
 use super::{Ended, Entered, Input, Run, Timer};
@@ -20,10 +20,21 @@ impl Run {
                 self.decide_ended(*node, *attempt, (end, cache), *usage, now, values)
             }
             Input::TimerFired(timer) => self.decide_timer(*timer, now),
-            Input::Cancel { by, reason } => match &self.cancel {
-                Some(_) => Vec::new(),
-                None => vec![Event::CancelRequested { by: by.clone(), reason: reason.clone() }],
-            },
+            Input::Cancel { by, reason, force } => {
+                // A second wish says something new only where it is the stronger one; what undoes and cleans up goes
+                // on unless it is stopped by force.
+                let heard = self.cancel.as_ref().is_some_and(|cancel| cancel.force || !force);
+                match heard || (self.ending.is_some() && !force) {
+                    true => Vec::new(),
+                    false => {
+                        let (by, reason) = (by.clone(), reason.clone());
+                        vec![Event::CancelRequested { by, reason, force: *force }]
+                    }
+                }
+            }
+            Input::Pause(pause) => self.decide_pause(pause),
+            Input::Resume { by } => self.decide_resume(by),
+            Input::Decide { step, groups, decision } => self.decide_decision(step, groups, decision),
             Input::Signal { name, data, by } => self.decide_signal(name, data, by),
             Input::Advance => self.decide_advance(now, values),
         }
@@ -86,7 +97,7 @@ impl Run {
                     cache: cache.clone(),
                 }];
                 if !retried {
-                    events.extend(self.failed_for_good(node, failure.clone()));
+                    events.extend(self.give_up(node, failure.clone()));
                 }
                 events
             }
@@ -132,8 +143,8 @@ impl Run {
         let due = |at: Timestamp| now >= at || planted::is(Bug::TimerEarly);
         match timer {
             Timer::Retry { node, attempt } => {
-                let stage =
-                    self.steps.get(node.step as usize).and_then(|s| s.node(node.item)).map(|n| &n.stage);
+                let step = self.steps.get(node.step as usize).filter(|step| !step.has_ended());
+                let stage = step.and_then(|s| s.node(node.item)).map(|n| &n.stage);
                 match stage {
                     Some(Stage::Waiting(waiting, at)) if *waiting == attempt && due(*at) => {
                         vec![Event::RetryDue { node, attempt }]
@@ -152,7 +163,11 @@ impl Run {
                 _ => Vec::new(),
             },
             Timer::Wait { step } => self.decide_wait_over(step, now),
-            Timer::RunTotal => match self.started {
+            Timer::Aftermath => match &self.ending {
+                Some(ending) if self.paused.is_none() && due(ending.until) => self.decide_abandon(CancelReason::RunDeadline),
+                _ => Vec::new(),
+            },
+            Timer::RunTotal => match self.started.filter(|_| self.ending.is_none()) {
                 Some(started) if due(started.plus_ms(self.total_ms())) => self.decide_deadline(),
                 _ => Vec::new(),
             },

@@ -5,7 +5,9 @@
 
 use crate::id::{Digest, RunId, Tenant};
 use crate::json::Json;
+use super::approval::Decision;
 use crate::outcome::{Failure, Usage};
+use crate::plan::Part;
 use crate::time::{Span, Timestamp};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -189,6 +191,9 @@ pub struct Accepted {
     pub max_parallel: u32,
     /// Which setting `max_parallel` comes from: `definition`, `tenant` or `node`.
     pub max_parallel_from: Arc<str>,
+    /// Who asked for it, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub by: Option<Arc<str>>,
     /// Labels for finding it.
     #[serde(skip_serializing_if = "Vec::is_empty", default)]
     pub labels: Vec<(String, String)>,
@@ -216,6 +221,19 @@ pub struct Defaults {
     pub attempt_timeout: Option<Span>,
 }
 
+/// Why a run stands still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// Who wants it so.
+    pub by: Arc<str>,
+    /// Why.
+    pub reason: Arc<str>,
+    /// The step whose breakpoint it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub step: Option<u32>,
+}
+
 /// One fact of a run.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -230,6 +248,51 @@ pub enum Event {
         by: Arc<str>,
         /// Why, in their words.
         reason: Arc<str>,
+        /// Whether nothing more is to run, not even what undoes and cleans up.
+        #[serde(skip_serializing_if = "is_default", default)]
+        force: bool,
+    },
+    /// Somebody, or a breakpoint, has paused the run.
+    RunPaused {
+        /// Who and why.
+        pause: Box<Pause>,
+    },
+    /// Somebody has let the run go on.
+    RunResumed {
+        /// Who.
+        by: Arc<str>,
+    },
+    /// The steps are over, and something follows before the run ends.
+    RunEnding {
+        /// How the run ends, unless what follows fails.
+        finish: Finish,
+        /// Its output.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        output: Option<Payload>,
+        /// Its failure.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        error: Option<Box<RunError>>,
+    },
+    /// A part of what follows the steps begins.
+    PartBegan {
+        /// Which.
+        part: Part,
+    },
+    /// A person has decided.
+    ApprovalDecided {
+        /// The step that asks.
+        step: u32,
+        /// Who, what, and why.
+        decision: Decision,
+    },
+    /// A step or an item has failed for good, and something else is tried.
+    FallbackTaken {
+        /// Which.
+        node: Node,
+        /// Which of the step's alternatives, from 1.
+        alternative: u32,
+        /// What made it necessary.
+        failure: Box<Failure>,
     },
     /// A step's `when` was true.
     ConditionHeld {
@@ -398,6 +461,12 @@ impl Event {
         "SignalReceived",
         "SignalTaken",
         "SignalPassed",
+        "RunEnding",
+        "PartBegan",
+        "ApprovalDecided",
+        "FallbackTaken",
+        "RunPaused",
+        "RunResumed",
     ];
     /// The name of this kind.
     pub fn kind(&self) -> &'static str {
@@ -420,6 +489,12 @@ impl Event {
             Event::SignalReceived { .. } => 15,
             Event::SignalTaken { .. } => 16,
             Event::SignalPassed { .. } => 17,
+            Event::RunEnding { .. } => 18,
+            Event::PartBegan { .. } => 19,
+            Event::ApprovalDecided { .. } => 20,
+            Event::FallbackTaken { .. } => 21,
+            Event::RunPaused { .. } => 22,
+            Event::RunResumed { .. } => 23,
         }]
     }
 }

@@ -6,7 +6,7 @@ use super::scope::Values;
 use super::state::{Phase, StepState};
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind};
-use crate::plan::OnStepFailure;
+use crate::plan::{OnStepFailure, Part};
 use crate::planted::{self, Bug};
 use crate::time::Span;
 use crate::value::Value;
@@ -23,9 +23,12 @@ impl Run {
     /// Ends a run that was cancelled or whose step failed.
     pub(super) fn decide_end(&self) -> Vec<Event> {
         match (&self.cancel, &self.failing) {
-            (Some(_), _) => {
+            (Some(cancel), _) => {
                 let mut events = self.sweep(CancelReason::Requested, None);
-                events.push(Event::RunFinished { finish: Finish::Cancelled, output: None, error: None });
+                events.push(match cancel.force {
+                    true => Event::RunFinished { finish: Finish::Cancelled, output: None, error: None },
+                    false => self.over(Finish::Cancelled, None, None),
+                });
                 events
             }
             (None, failing) => {
@@ -53,12 +56,13 @@ impl Run {
     }
 
     fn failed(&self, error: Option<Box<RunError>>) -> Event {
-        Event::RunFinished { finish: Finish::Failed, output: None, error }
+        self.over(Finish::Failed, None, error)
     }
 
     /// An ending for every step that has none.
     fn sweep(&self, reason: CancelReason, culprit: Option<u32>) -> Vec<Event> {
         let open = self.steps.iter().enumerate().filter(|(_, s)| s.phase.ending().is_none());
+        let open = open.filter(|(index, _)| self.plan.steps[*index].part == Part::Main);
         open.map(|(index, state)| {
             let step = index as u32;
             match (&state.phase, culprit) {
@@ -83,7 +87,7 @@ impl Run {
         match value {
             Ok(value) => {
                 let output = Some(Payload::Inline(Json::from_value(value)));
-                vec![Event::RunFinished { finish: Finish::Succeeded, output, error: None }]
+                vec![self.over(Finish::Succeeded, output, None)]
             }
             Err(fault) => {
                 let failure = self.expression_failure(&fault, u32::MAX, "as");
@@ -94,7 +98,7 @@ impl Run {
 
     /// The steps that nothing waits for.
     pub(super) fn final_steps(&self) -> BTreeSet<u32> {
-        (0..self.steps.len() as u32).filter(|&s| self.plan.dependents[s as usize].is_empty()).collect()
+        self.plan.of_part(Part::Main).filter(|&s| self.plan.dependents[s as usize].is_empty()).collect()
     }
 
     /// Without `output`: what the steps gave that nothing waits for, by their ids.

@@ -6,7 +6,7 @@ use super::event::{
 };
 use crate::json::Json;
 use crate::outcome::{Failure, Usage};
-use crate::plan::{Plan, Verb, Wait};
+use crate::plan::{Alternative, Part, Plan, Verb, Wait};
 use crate::plugin::{Pinned, PluginRef};
 use crate::time::Timestamp;
 use crate::value::Value;
@@ -38,14 +38,22 @@ pub struct EventType {
 
 const STEP: &str = r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"reason":{"type":"string"}}}"##;
 const ATTEMPT: &str = r##"{"type":"object","required":["step","attempt"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"plugin":{"type":"string"},"digest":{"type":"string"},"entered":{"type":"boolean"},"cache":{"enum":["hit","miss","off"]},"error":{"$ref":"#/components/schemas/Failure"},"retryAt":{"type":"string","format":"date-time"},"usage":{"$ref":"#/components/schemas/Usage"}}}"##;
-const RUN: &str = r##"{"type":"object","properties":{"workflow":{"type":"string"},"version":{"type":"string"},"error":{"type":"object"},"step":{"type":"string"},"output":{},"by":{"type":"string"},"reason":{"type":"string"}}}"##;
-const DECISION: &str = r##"{"type":"object","required":["step","about","verdict"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"about":{"enum":["when","cache","provider","retry","match"]},"verdict":{"type":"string"},"reason":{"type":"string"},"key":{"type":"string"},"plugin":{"type":"string"},"digest":{"type":"string"},"retryAt":{"type":"string","format":"date-time"}}}"##;
+const RUN: &str = r##"{"type":"object","properties":{"workflow":{"type":"string"},"version":{"type":"string"},"error":{"type":"object"},"step":{"type":"string"},"output":{},"by":{"type":"string"},"reason":{"type":"string"},"force":{"type":"boolean"}}}"##;
+const DECISION: &str = r##"{"type":"object","required":["step","about","verdict"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"about":{"enum":["when","cache","provider","retry","match","fallback"]},"verdict":{"type":"string"},"reason":{"type":"string"},"key":{"type":"string"},"plugin":{"type":"string"},"digest":{"type":"string"},"retryAt":{"type":"string","format":"date-time"}}}"##;
 
 /// Every type of event that there is. Those of approvals and tokens are reserved for the verbs that bring them.
 pub const CATALOGUE: &[EventType] = &[
     EventType { name: "run.queued", title: "The run was accepted.", schema: RUN },
     EventType { name: "run.running", title: "A node drives the run.", schema: RUN },
     EventType { name: "run.cancelling", title: "Somebody asked for the run to be cancelled.", schema: RUN },
+    EventType { name: "run.paused", title: "The run stands still.", schema: RUN },
+    EventType { name: "run.resumed", title: "The run goes on.", schema: RUN },
+    EventType {
+        name: "run.ending",
+        title: "The steps are over; what follows them begins.",
+        schema: r##"{"type":"object","required":["finish"],"properties":{"finish":{"enum":["succeeded","failed","cancelled"]},"error":{"type":"object"},"step":{"type":"string"}}}"##,
+    },
+    EventType { name: "run.compensating", title: "What was done is undone.", schema: RUN },
     EventType { name: "run.succeeded", title: "The run ended well.", schema: RUN },
     EventType { name: "run.failed", title: "The run ended with an error.", schema: RUN },
     EventType { name: "run.cancelled", title: "The run ended because somebody said so.", schema: RUN },
@@ -100,8 +108,16 @@ pub const CATALOGUE: &[EventType] = &[
         title: "A piece of a model's answer. Transient.",
         schema: r##"{"type":"object","required":["step","text"],"properties":{"step":{"type":"string"},"call":{"type":"integer"},"offset":{"type":"integer"},"text":{"type":"string"}}}"##,
     },
-    EventType { name: "approval.requested", title: "A person is asked.", schema: STEP },
-    EventType { name: "approval.decided", title: "A person has answered.", schema: STEP },
+    EventType {
+        name: "approval.requested",
+        title: "People are asked.",
+        schema: r##"{"type":"object","required":["step","assignees","quorum"],"properties":{"step":{"type":"string"},"assignees":{"type":"array","items":{"type":"string"}},"quorum":{"type":"integer"},"until":{"type":"string","format":"date-time"}}}"##,
+    },
+    EventType {
+        name: "approval.decided",
+        title: "A person has answered.",
+        schema: r##"{"type":"object","required":["step","by","approved"],"properties":{"step":{"type":"string"},"by":{"type":"string"},"approved":{"type":"boolean"},"comment":{"type":"string"}}}"##,
+    },
 ];
 
 /// What the facts of a run are told with: its plan, and the plugins that its calls were resolved to.
@@ -141,6 +157,10 @@ fn translate(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
         Event::RunAccepted(_)
         | Event::RunStarted {}
         | Event::CancelRequested { .. }
+        | Event::RunPaused { .. }
+        | Event::RunResumed { .. }
+        | Event::RunEnding { .. }
+        | Event::PartBegan { .. }
         | Event::RunFinished { .. } => {
             of_the_run(event, plan, emit);
         }
@@ -157,6 +177,24 @@ fn translate(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
             let mut data = place(plan, *node);
             data.push(("error", failure_value(failure)));
             emit("step.failed", data);
+        }
+        Event::ApprovalDecided { step, decision } => {
+            let mut data = vec![named(plan, *step), ("by", Value::text(decision.by.clone()))];
+            data.push(("approved", Value::Bool(decision.approved)));
+            if !decision.comment.is_empty() {
+                data.push(("comment", Value::text(decision.comment.clone())));
+            }
+            emit("approval.decided", data);
+        }
+        Event::FallbackTaken { node, alternative, failure } => {
+            let mut data = decision(place(plan, *node), "fallback", "taken", failure.message.clone());
+            if let Some((call, _)) = plan.call_at(node.step, *alternative)
+                && let Some(pin) = told.pins.get(call)
+            {
+                data.push(("plugin", Value::text(pin.to_string())));
+                data.push(("digest", Value::text(pin.digest.to_string())));
+            }
+            emit("decision", data);
         }
         Event::ConditionHeld { step } => condition(plan, *step, "true", emit),
         Event::MapStarted { step, count } => {
@@ -195,12 +233,21 @@ fn of_a_wait(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
     match event {
         Event::WaitStarted { step, until } => {
             let mut data = vec![named(plan, *step)];
+            let until = until.map(|until| ("until", Value::text(until.rfc3339())));
+            if let Some(Verb::Approval(approval)) = plan.steps.get(*step as usize).map(|s| &s.verb) {
+                let assignees = approval.assignees.iter().map(|who| Value::text(who.clone()));
+                data.push(("assignees", Value::list(assignees.collect())));
+                data.push(("quorum", Value::Int(i64::from(approval.quorum))));
+                data.extend(until);
+                emit("approval.requested", data);
+                return;
+            }
             if let Some(Verb::Wait(Wait::Signal { name, .. })) =
                 plan.steps.get(*step as usize).map(|s| &s.verb)
             {
                 data.push(("signal", Value::text(name.clone())));
             }
-            data.extend(until.map(|until| ("until", Value::text(until.rfc3339()))));
+            data.extend(until);
             emit("step.waiting", data);
         }
         Event::SignalReceived { name, data, by } => {
@@ -222,12 +269,27 @@ fn of_the_run(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
             let version = Value::text(plan.version.to_string());
             emit("run.queued", vec![("workflow", Value::text(plan.full_name())), ("version", version)]);
         }
-        Event::CancelRequested { by, reason } => {
-            emit(
-                "run.cancelling",
-                vec![("by", Value::text(by.clone())), ("reason", Value::text(reason.clone()))],
-            );
+        Event::CancelRequested { by, reason, force } => {
+            let mut data = said(by, reason);
+            data.extend(force.then_some(("force", Value::Bool(true))));
+            emit("run.cancelling", data);
         }
+        Event::RunPaused { pause } => {
+            let mut data = said(&pause.by, &pause.reason);
+            data.extend(pause.step.map(|step| named(plan, step)));
+            emit("run.paused", data);
+        }
+        Event::RunResumed { by } => emit("run.resumed", vec![("by", Value::text(by.clone()))]),
+        Event::RunEnding { finish, error, .. } => {
+            let mut data = vec![("finish", Value::text(finish_word(*finish)))];
+            if let Some(error) = error {
+                data.push(("error", failure_value(&error.failure)));
+                data.extend(error.node.map(|node| named(plan, node.step)));
+            }
+            emit("run.ending", data);
+        }
+        Event::PartBegan { part: Part::Compensate } => emit("run.compensating", vec![]),
+        Event::PartBegan { .. } => {}
         Event::RunFinished { finish, output, error } => {
             let mut data = Vec::new();
             if let Some(error) = error {
@@ -286,6 +348,18 @@ fn of_an_attempt(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
         }
         // That a wait is over shows in the attempt that follows it.
         _ => {}
+    }
+}
+
+fn said(by: &Arc<str>, reason: &Arc<str>) -> Data {
+    vec![("by", Value::text(by.clone())), ("reason", Value::text(reason.clone()))]
+}
+
+fn finish_word(finish: Finish) -> &'static str {
+    match finish {
+        Finish::Succeeded => "succeeded",
+        Finish::Failed => "failed",
+        Finish::Cancelled => "cancelled",
     }
 }
 
@@ -440,11 +514,19 @@ fn failure_value(failure: &Failure) -> Value {
 impl Plan {
     /// Whether the step's attempts are effects, which must not begin before their cause is durable.
     pub fn nature_of(&self, step: u32) -> crate::journal::Nature {
-        match self.steps.get(step as usize).map(|s| &s.verb) {
-            Some(Verb::Call { call, .. }) if self.calls.get(*call).is_some_and(|c| !c.kind.is_pure()) => {
-                crate::journal::Nature::Effect
-            }
-            _ => crate::journal::Nature::Pure,
+        let Some(step) = self.steps.get(step as usize) else { return crate::journal::Nature::Pure };
+        let first = match &step.verb {
+            Verb::Call { call, .. } => Some(*call),
+            _ => None,
+        };
+        let others = step.fallback.iter().filter_map(|alternative| match alternative {
+            Alternative::Call { call, .. } => Some(*call),
+            Alternative::Value(_) => None,
+        });
+        let effect = |call: usize| self.calls.get(call).is_some_and(|call| !call.kind.is_pure());
+        match first.into_iter().chain(others).any(effect) {
+            true => crate::journal::Nature::Effect,
+            false => crate::journal::Nature::Pure,
         }
     }
 }

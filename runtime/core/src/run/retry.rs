@@ -34,6 +34,10 @@ impl Run {
         let Some(state) = self.steps[node.step as usize].node(node.item) else {
             return RetryVerdict::No(NoRetry::NoPolicy);
         };
+        if state.alternative > 0 {
+            // Each alternative is tried once.
+            return RetryVerdict::No(NoRetry::AttemptsUsed);
+        }
         let most = retry.attempts + u32::from(planted::is(Bug::OneAttemptTooMany));
         if state.failures + 1 >= most {
             return RetryVerdict::No(NoRetry::AttemptsUsed);

@@ -7,7 +7,7 @@ use crate::expr::{Budget, EvalFault, Scope};
 use crate::id::Digest;
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind};
-use crate::plan::Verb;
+use crate::plan::{Alternative, Part, Verb};
 use crate::value::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -55,7 +55,22 @@ pub(super) struct RunScope<'a> {
 
 impl Run {
     pub(super) fn scope<'a>(&'a self, values: &'a Values) -> RunScope<'a> {
-        RunScope { run: self, values, item: None, error: Value::Null }
+        let error = match self.part {
+            Part::Main => Value::Null,
+            _ => self.ending_error(),
+        };
+        RunScope { run: self, values, item: None, error }
+    }
+    /// Why the run fails, as what follows its steps sees it: a failure, with the step that it came from.
+    fn ending_error(&self) -> Value {
+        let Some(error) = self.ending.as_ref().and_then(|ending| ending.error.as_ref()) else {
+            return Value::Null;
+        };
+        let Value::Map(members) = failure_value(&error.failure) else { return Value::Null };
+        let mut members = (*members).clone();
+        let step = error.node.map(|node| Value::text(self.step_id(node.step)));
+        members.insert("step".into(), step.unwrap_or_default());
+        Value::Map(Arc::new(members))
     }
     pub(super) fn budget(&self) -> Budget {
         Budget::new(&self.limits)
@@ -66,7 +81,14 @@ impl Run {
         if self.finished.is_some() {
             return Vec::new();
         }
-        if self.open_steps == 0 && self.failing.is_none() && self.cancel.is_none() {
+        if self.paused.is_some() {
+            return Vec::new();
+        }
+        if self.ending.is_none()
+            && self.open_steps == 0
+            && self.failing.is_none()
+            && self.cancel.is_none()
+        {
             return match &self.plan.output {
                 Some(output) => self.missing(&output.reads, values),
                 None => self.missing(&self.final_steps(), values),
@@ -75,7 +97,10 @@ impl Run {
         if let Some(&step) = self.to_decide.first() {
             return self.missing(&self.plan.steps[step as usize].reads, values);
         }
-        let Some(&step) = self.to_match.first() else { return Vec::new() };
+        let Some(&step) = self.to_match.first() else {
+            let computed = self.to_compute.first();
+            return computed.map(|node| self.needs_for(*node, values)).unwrap_or_default();
+        };
         let mut missing = self.missing(&self.plan.steps[step as usize].reads, values);
         if let Some(Payload::Stored { digest, .. }) = self.signal_payload(step)
             && !values.contains(digest)
@@ -123,8 +148,9 @@ impl Run {
     /// `expression_failed`, with the expression's own fault, or `internal` where the run cannot have such an attempt.
     pub fn input_of(&self, node: Node, values: &Values) -> Result<Json, Failure> {
         let step = self.plan.steps.get(node.step as usize);
-        let Some(Verb::Call { with, .. }) = step.map(|s| &s.verb) else {
-            return Err(Failure::new(FailureKind::Internal, "the step calls nothing"));
+        let with = match (self.taken(node), step.map(|s| &s.verb)) {
+            (Some(Alternative::Call { with: Some(with), .. }), _) | (_, Some(Verb::Call { with, .. })) => with,
+            _ => return Err(Failure::new(FailureKind::Internal, "the step calls nothing")),
         };
         let scope =
             self.node_scope(node, values).map_err(|f| self.expression_failure(&f, node.step, "with"))?;

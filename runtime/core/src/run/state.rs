@@ -1,5 +1,6 @@
 //! What a run remembers of its steps.
 
+use super::approval::Decision;
 use super::event::{CacheVerdict, CancelReason, Payload, SkipReason};
 use crate::outcome::{Failure, Usage};
 use crate::plan::Ending;
@@ -23,6 +24,10 @@ pub struct StepState {
     pub map: Option<Box<MapState>>,
     /// What it waits for, where it is a `wait` that has begun.
     pub waiting: Option<Waiting>,
+    /// What people have decided, where it asks them.
+    pub decisions: Vec<Decision>,
+    /// Whether its breakpoint has paused the run.
+    pub stopped: bool,
     /// When its dependencies had ended.
     pub ready_at: Option<Timestamp>,
     /// When its first attempt began.
@@ -94,6 +99,8 @@ pub struct NodeState {
     pub failures: u32,
     /// Interruptions since an attempt last ended by itself.
     pub interruptions: u32,
+    /// How many of the step's alternatives it has come to.
+    pub alternative: u32,
     /// Every attempt so far.
     pub attempts: Vec<Attempt>,
 }
@@ -202,6 +209,8 @@ impl StepState {
             work: NodeState::default(),
             map: None,
             waiting: None,
+            decisions: Vec::new(),
+            stopped: false,
             ready_at: None,
             started_at: None,
             finished_at: None,

@@ -1,12 +1,13 @@
 //! What people are shown of a run: a bounded document of plain data, made from the state.
 
-use super::event::{CacheVerdict, CancelReason, Defaults, Finish, Payload, SkipReason};
+use super::approval::Decision;
+use super::event::{CacheVerdict, CancelReason, Defaults, Finish, Pause, Payload, SkipReason};
 use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
 use super::{Action, Run, Timer};
 use crate::id::{Digest, RunId};
 use crate::json::Json;
 use crate::outcome::{Failure, Usage};
-use crate::plan::{Verb, Wait};
+use crate::plan::{Part, Verb, Wait};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -23,7 +24,7 @@ pub struct RunView {
     pub workflow_version: String,
     /// Digest of the workflow's canonical source.
     pub workflow_digest: Digest,
-    /// `queued`, `running`, `waiting`, `succeeded`, `failed` or `cancelled`.
+    /// `queued`, `running`, `waiting`, `paused`, `compensating`, `succeeded`, `failed` or `cancelled`.
     pub status: &'static str,
     /// Its input.
     pub input: ValueView,
@@ -33,6 +34,10 @@ pub struct RunView {
     pub error: Option<ErrorView>,
     /// Who cancelled it and why.
     pub cancelled: Option<(Arc<str>, Arc<str>)>,
+    /// Who paused it and why, while it stands still.
+    pub paused: Option<Pause>,
+    /// Who asked for it.
+    pub by: Option<Arc<str>>,
     /// Work that has ended, steps and items.
     pub done: u64,
     /// Work that is known, steps and items.
@@ -82,9 +87,18 @@ pub struct ErrorView {
 pub struct StepView {
     /// Its index in the plan.
     pub index: u32,
+    /// The part of the run that it belongs to.
+    pub part: Part,
+    /// How it is undone by hand, where that must be.
+    pub hint: Option<Json>,
+    /// What people are asked, while they are.
+    pub asks: Option<AskView>,
+    /// What people have decided.
+    pub decisions: Vec<Decision>,
     /// Its id.
     pub id: Arc<str>,
-    /// `pending`, `running`, `waiting`, `retrying`, `interrupted`, `succeeded`, `failed`, `skipped` or `cancelled`.
+    /// `pending`, `running`, `waiting`, `retrying`, `interrupted`, `succeeded`, `failed`, `skipped`, `cancelled`,
+    /// `compensated` or `compensationFailed`.
     pub status: &'static str,
     /// `kind:name@range` as the workflow says, where it calls a plugin.
     pub calls: Option<String>,
@@ -106,6 +120,17 @@ pub struct StepView {
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub finished_at: Option<Timestamp>,
+}
+
+/// An approval that waits for people.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AskView {
+    /// Who may decide; empty for anybody.
+    pub assignees: Vec<Arc<str>>,
+    /// How many must approve.
+    pub quorum: u32,
+    /// JSON Schema of what an approval must say.
+    pub form: Option<Json>,
 }
 
 /// A wait under way.
@@ -185,17 +210,22 @@ impl Run {
                 Finish::Cancelled => "cancelled",
             },
             (None, None) => "queued",
+            (None, Some(_)) if self.paused.is_some() => "paused",
+            (None, Some(_)) if self.part == Part::Compensate => "compensating",
             (None, Some(_)) if self.waits() => "waiting",
             (None, Some(_)) => "running",
         }
     }
     /// Whether nothing but a timer moves it on.
     pub fn waits(&self) -> bool {
-        self.started.is_some()
-            && self.finished.is_none()
-            && !matches!(self.pending.first(), Some(Action::Invoke { .. }))
-            && self.to_decide.is_empty()
+        let idle = !matches!(self.pending.first(), Some(Action::Invoke { .. }));
+        if self.started.is_none() || self.finished.is_some() || !idle {
+            return false;
+        }
+        self.paused.is_some()
+            || self.to_decide.is_empty()
             && self.to_start.is_empty()
+            && self.to_compute.is_empty()
             && self.open_maps.is_empty()
             && self.to_match.is_empty()
             && (!self.waiting.is_empty()
@@ -222,7 +252,9 @@ impl Run {
                 item: e.node.and_then(|n| n.item),
                 attempt: e.attempt,
             }),
-            cancelled: self.cancel.clone(),
+            cancelled: self.cancel.as_ref().map(|cancel| (cancel.by.clone(), cancel.reason.clone())),
+            paused: self.paused().cloned(),
+            by: accepted.and_then(|a| a.by.clone()),
             done,
             total,
             current: self.current(),
@@ -238,7 +270,10 @@ impl Run {
 
     fn work_counts(&self) -> (u64, u64) {
         let (mut done, mut total) = (0, 0);
-        for state in &self.steps {
+        for (index, state) in self.steps.iter().enumerate() {
+            if !self.is_known(index as u32, state) {
+                continue;
+            }
             total += 1;
             done += u64::from(state.has_ended());
             if let Some(map) = &state.map {
@@ -256,12 +291,18 @@ impl Run {
     /// One step.
     pub fn step_view(&self, index: u32) -> Option<StepView> {
         let (step, state) = (self.plan.steps.get(index as usize)?, self.steps.get(index as usize)?);
-        let call = match &step.verb {
-            Verb::Call { call, .. } => Some(*call),
-            Verb::Set(_) | Verb::Wait(_) => None,
+        let call = self.plan.call_at(index, state.work.alternative).map(|(call, _)| call);
+        let asks = match &step.verb {
+            Verb::Approval(approval) if state.phase == Phase::Active => Some(AskView {
+                assignees: approval.assignees.clone(),
+                quorum: approval.quorum,
+                form: approval.form.as_ref().map(|form| form.text().clone()),
+            }),
+            _ => None,
         };
+        let (status, hint) = self.standing(index, state);
         let mut work = work_view(&state.work);
-        work.status = state.word();
+        work.status = status;
         if let Phase::Failed(failure) = &state.phase {
             work.error = Some((**failure).clone());
         }
@@ -270,12 +311,19 @@ impl Run {
         }
         Some(StepView {
             index,
+            part: step.part,
+            hint,
+            asks,
+            decisions: state.decisions.clone(),
             id: step.id.clone(),
-            status: state.word(),
+            status,
             calls: call.and_then(|c| self.plan.calls.get(c)).map(ToString::to_string),
             call,
             depends_on: step.depends.iter().map(|d| self.step_id(d.step).into()).collect(),
-            reason: self.reason(state),
+            reason: match self.is_left_out(index, state) {
+                true => Some("the run ended without it".to_owned()),
+                false => self.reason(state),
+            },
             items: state.map.as_ref().map(|map| ItemCounts {
                 total: map.items.len() as u32,
                 running: map.active,
@@ -300,6 +348,24 @@ impl Run {
             started_at: state.started_at,
             finished_at: state.finished_at,
         })
+    }
+
+    /// Where a step stands, what undoes it included, and what to do by hand where that failed.
+    fn standing(&self, index: u32, state: &StepState) -> (&'static str, Option<Json>) {
+        if self.is_left_out(index, state) {
+            return ("skipped", None);
+        }
+        let undoing = self.plan.steps[index as usize].compensation;
+        let Some(undoing) = undoing.filter(|_| state.phase == Phase::Succeeded) else {
+            return (state.word(), None);
+        };
+        match &self.steps[undoing as usize].phase {
+            Phase::Succeeded => ("compensated", None),
+            Phase::Failed(_) | Phase::Cancelled(_) => {
+                ("compensationFailed", self.plan.steps[undoing as usize].hint.clone())
+            }
+            _ => (state.word(), None),
+        }
     }
 
     fn reason(&self, state: &StepState) -> Option<String> {

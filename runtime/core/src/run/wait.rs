@@ -102,6 +102,7 @@ impl Run {
                 let failure = Box::new(Failure::new(FailureKind::DeadlineExceeded, message));
                 vec![Event::StepFailed { node: Node::step(step), failure }]
             }
+            Some(Verb::Approval(approval)) => self.decide_unanswered(step, approval),
             _ => vec![succeeded(Node::step(step), Payload::Inline(Json::null()))],
         }
     }

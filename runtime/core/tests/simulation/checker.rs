@@ -1,7 +1,8 @@
 //! What must hold of a run's events, worked out from the plan and the events alone: nothing here asks the machine
 //! that is being checked.
 
-use heddle_core::plan::{Ending, Plan, Verb, Wait};
+use super::after::After;
+use heddle_core::plan::{Ending, Part, Plan, Verb, Wait};
 use heddle_core::run::event::{Event, Finish, Node, RetryVerdict};
 use heddle_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -9,6 +10,9 @@ use std::sync::Arc;
 
 /// Interruptions in a row after which a step must not begin again.
 const INTERRUPTIONS: u32 = 3;
+
+/// Who asked for every simulated run.
+pub(crate) const SUBMITTER: &str = "ana";
 
 #[derive(Clone)]
 pub(crate) struct Checker {
@@ -26,11 +30,14 @@ pub(crate) struct Checker {
     due: BTreeMap<Node, Timestamp>,
     items: BTreeMap<u32, u32>,
     cancelled: bool,
+    over: bool,
     finished: bool,
+    after: After,
 }
 
 impl Checker {
     pub(crate) fn new(plan: Arc<Plan>, max_parallel: u32) -> Checker {
+        let after = After::new(plan.clone(), SUBMITTER);
         Checker {
             plan,
             max_parallel,
@@ -44,7 +51,9 @@ impl Checker {
             due: BTreeMap::new(),
             items: BTreeMap::new(),
             cancelled: false,
+            over: false,
             finished: false,
+            after,
         }
     }
 
@@ -53,8 +62,22 @@ impl Checker {
         if self.finished {
             return Err(format!("{} after the end", event.kind()));
         }
+        self.after.see(event, &self.endings)?;
         match event {
-            Event::RunAccepted(_) | Event::RunStarted {} => Ok(()),
+            Event::RunEnding { .. } => {
+                self.over = true;
+                Ok(())
+            }
+            Event::RunAccepted(_)
+            | Event::RunStarted {}
+            | Event::PartBegan { .. }
+            | Event::ApprovalDecided { .. }
+            | Event::RunPaused { .. }
+            | Event::RunResumed { .. } => Ok(()),
+            Event::FallbackTaken { node, .. } => {
+                self.failures.insert(*node, 0);
+                Ok(())
+            }
             Event::CancelRequested { .. } => {
                 self.cancelled = true;
                 Ok(())
@@ -160,7 +183,7 @@ impl Checker {
             Verb::Wait(Wait::Signal { .. }) if !last.is_some_and(|l| self.signals[l as usize].1) => {
                 Err(format!("{node:?} has waited for a signal and took none"))
             }
-            Verb::Wait(Wait::Signal { .. }) => Ok(()),
+            Verb::Wait(Wait::Signal { .. }) | Verb::Approval(_) => Ok(()),
             _ if until.is_some_and(|until| until <= now) => Ok(()),
             _ => Err(format!("{node:?} waits until {until:?} and ends at {now:?}")),
         }
@@ -173,7 +196,7 @@ impl Checker {
         {
             self.may_begin(node.step)?;
         }
-        if self.cancelled {
+        if self.cancelled && !self.over {
             return Err(format!("{node:?} begins in a cancelled run"));
         }
         if self.endings.contains_key(&node.step) || self.node_ended.contains(&node) {
@@ -232,23 +255,27 @@ impl Checker {
             self.open.retain(|n, _| n.step != node.step);
             self.due.retain(|n, _| n.step != node.step);
             self.endings.insert(node.step, ending);
+            self.after.ends(node.step);
         }
         Ok(())
     }
 
     fn run_finished(&mut self, finish: Finish) -> Result<(), String> {
         self.finished = true;
-        if self.endings.len() != self.plan.steps.len() {
-            return Err(format!(
-                "the run ends with {} of {} steps ended",
-                self.endings.len(),
-                self.plan.steps.len()
-            ));
+        let main: Vec<u32> = self.plan.of_part(Part::Main).collect();
+        if let Some(open) = main.iter().find(|step| !self.endings.contains_key(step)) {
+            return Err(format!("the run ends and step {open} has not"));
         }
-        if self.cancelled != (finish == Finish::Cancelled) {
+        let failed_after = self
+            .endings
+            .iter()
+            .any(|(step, ending)| !main.contains(step) && matches!(ending, Ending::Failed | Ending::Cancelled));
+        self.after.finished(finish, failed_after)?;
+        let cancelled = finish == Finish::Cancelled;
+        if cancelled && !self.cancelled || (self.cancelled && !cancelled && !failed_after) {
             return Err(format!("the run ends {finish:?}, cancelled: {}", self.cancelled));
         }
-        let failed = self.endings.values().any(|e| *e == Ending::Failed);
+        let failed = main.iter().any(|step| self.endings.get(step) == Some(&Ending::Failed));
         if finish == Finish::Succeeded && failed {
             return Err("the run succeeded with a failed step".into());
         }

@@ -47,7 +47,8 @@ pub(crate) fn case(number: u64) -> Case {
     let fail_fast = if rng.once_in(3) { "failFast: false\n" } else { "" };
     let timeout = if rng.once_in(8) { "timeout: {total: 40s}\n" } else { "" };
     let source = format!(
-        "document: {{dsl: \"1.0\", namespace: sim, name: case, version: 1.0.0}}\n{fail_fast}{timeout}steps:\n{}\n",
+        "document: {{dsl: \"1.0\", namespace: sim, name: case, version: 1.0.0}}\n{fail_fast}{timeout}{}steps:\n{}\n",
+        after(&mut rng),
         steps.join("\n")
     );
     let doc = Doc::parse(&source, &Limits::default()).unwrap_or_else(|f| panic!("{f}\n{source}"));
@@ -88,7 +89,21 @@ fn step(index: u64, rng: &mut Rng) -> String {
         0 if mapped => parts.push("set: { n: \"${ item + 1 }\" }".to_owned()),
         0 => parts.push("set: { n: \"${ input.x + 1 }\" }".to_owned()),
         1 | 2 => parts.push("call: \"transform:t@1\"".to_owned()),
-        _ => parts.push("call: \"tool:e@1\"".to_owned()),
+        _ => {
+            parts.push("call: \"tool:e@1\"".to_owned());
+            if rng.once_in(3) {
+                parts.push(compensate(rng).to_owned());
+            }
+            if rng.once_in(6) {
+                parts.push(fallback(rng).to_owned());
+            }
+            if rng.once_in(8) {
+                parts.push("onCrash: fail".to_owned());
+            }
+        }
+    }
+    if rng.once_in(15) {
+        parts.push("breakpoint: true".to_owned());
     }
     if rng.once_in(2) {
         let backoff = ["constant", "linear", "exponential"][rng.below(3) as usize];
@@ -105,8 +120,41 @@ fn step(index: u64, rng: &mut Rng) -> String {
     format!("{{ {} }}", parts.join(", "))
 }
 
+/// What runs after the steps.
+fn after(rng: &mut Rng) -> String {
+    let mut parts = String::new();
+    match rng.below(4) {
+        0 => parts.push_str("onError: { compensate: none, steps: { tell: { call: \"tool:e@1\", with: { kind: \"${ error.kind }\" } } } }\n"),
+        1 => parts.push_str("onError: { steps: { tell: { call: \"tool:e@1\", retry: { limit: { attempts: 2 } } }, then: { set: \"${ error.message }\", dependsOn: [tell] } } }\n"),
+        _ => {}
+    }
+    if rng.once_in(3) {
+        parts.push_str("finally: { clean: { call: \"tool:e@1\" }, sum: { set: \"${ steps.s0.status }\", dependsOn: [clean] } }\n");
+    }
+    parts
+}
+
+fn compensate(rng: &mut Rng) -> &'static str {
+    match rng.below(3) {
+        0 => "compensate: { call: \"tool:e@1\", retry: { limit: { attempts: 3 } }, hint: call ana }",
+        1 => "compensate: { when: \"${ input.x > 0 }\", call: \"tool:e@1\" }",
+        _ => "compensate: { call: \"tool:e@1\", onCrash: fail }",
+    }
+}
+
+fn fallback(rng: &mut Rng) -> &'static str {
+    match rng.below(3) {
+        0 => "fallback: [{ call: \"tool:other@1\" }]",
+        1 => "fallback: [{ call: \"tool:other@1\", with: { n: 1 } }, { value: { n: \"${ input.x }\" } }]",
+        _ => "fallback: [{ value: \"${ input.missing }\" }]",
+    }
+}
+
 fn wait(rng: &mut Rng) -> &'static str {
-    match rng.below(5) {
+    match rng.below(8) {
+        5 => "approval: { assignees: [ana, bo, \"group:ops\"], quorum: 2, timeout: 30s }",
+        6 => "approval: { timeout: 30s, onTimeout: approve }",
+        7 => "approval: { assignees: [bo], timeout: 30s, onTimeout: fail }",
         0 => "wait: 2s",
         1 => "wait: { for: \"${ input.x > 1 ? '3s' : '40s' }\" }",
         2 => "wait: { until: \"${ input.x > 1 ? '1970-01-01T00:00:05Z' : 'soon' }\" }",

@@ -1,13 +1,15 @@
 //! A node, a store that can lose its tail, a witness of what was really started, and now and then a second node.
 
-use super::checker::Checker;
+use super::checker::{Checker, SUBMITTER};
 use super::plans::{Case, Rng};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::journal::{Gate, LeaseStanding, Nature, Refusal, admit};
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind, Usage};
-use heddle_core::run::event::{Accepted, Batch, CacheVerdict, Event, Node, Payload};
+use heddle_core::plan::{Step, Verb};
+use heddle_core::run::approval::Decision;
+use heddle_core::run::event::{Accepted, Batch, CacheVerdict, Event, Node, Pause, Payload};
 use heddle_core::run::scope::Values;
 use heddle_core::run::{Action, Change, Ended, Entered, Input, Run, Settled, Timer};
 use heddle_core::time::Timestamp;
@@ -137,6 +139,7 @@ impl<'a> World<'a> {
             input: Payload::Inline(case.input.clone()),
             max_parallel: case.max_parallel,
             max_parallel_from: "node".into(),
+            by: Some(SUBMITTER.into()),
             labels: Vec::new(),
             traceparent: None,
             defaults: None,
@@ -202,7 +205,17 @@ impl<'a> World<'a> {
             return self.crash();
         }
         if self.rng.once_in(400) {
-            return self.settle(Input::Cancel { by: "sim".into(), reason: "".into() });
+            let force = self.rng.once_in(3);
+            return self.settle(Input::Cancel { by: "sim".into(), reason: "".into(), force });
+        }
+        if self.rng.once_in(150) {
+            return self.settle(Input::Pause(Pause { by: "sim".into(), reason: "".into(), step: None }));
+        }
+        if self.process.run.paused().is_some() && self.rng.once_in(4) {
+            return self.settle(Input::Resume { by: "sim".into() });
+        }
+        if self.rng.once_in(8) {
+            return self.people_decide();
         }
         if self.rng.once_in(12) {
             let name = if self.rng.once_in(5) { "other" } else { "go" };
@@ -225,8 +238,21 @@ impl<'a> World<'a> {
             _ if !self.process.flying.is_empty() => self.attempt_ends(),
             _ if !self.process.queued.is_empty() => self.commit(),
             _ if !self.process.timers.is_empty() => self.time(),
+            _ if self.process.run.paused().is_some() => Ok(()),
             _ => Err(format!("a live run owes nothing: {}", self.process.run.status())),
         }
+    }
+
+    /// Somebody decides something, whether or not they are asked.
+    fn people_decide(&mut self) -> Checked {
+        let asks: Vec<&Step> =
+            self.case.plan.steps.iter().filter(|s| matches!(s.verb, Verb::Approval(_))).collect();
+        let Some(step) = asks.get(self.rng.below(asks.len().max(1) as u64) as usize) else { return Ok(()) };
+        let by = ["ana", "bo", "cy"][self.rng.below(3) as usize];
+        let groups = if self.rng.once_in(2) { vec!["ops".into()] } else { Vec::new() };
+        let approved = !self.rng.once_in(4);
+        let decision = Decision { by: by.into(), approved, comment: "".into(), form: None };
+        self.settle(Input::Decide { step: step.id.clone(), groups, decision })
     }
 
     fn invariants(&self) -> Checked {

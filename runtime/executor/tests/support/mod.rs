@@ -146,6 +146,7 @@ pub(crate) fn wish(steps: &str, input: &str) -> Submit {
         input: Json::parse(input.as_bytes()).unwrap(),
         labels: vec![],
         idempotency: None,
+        by: None,
         traceparent: None,
     }
 }

@@ -1,0 +1,46 @@
+//! What is tried instead when a step or an item has failed for good.
+
+use super::Run;
+use super::advance::succeeded;
+use super::event::{Event, Node};
+use super::scope::Values;
+use crate::outcome::Failure;
+use crate::plan::Alternative;
+
+impl Run {
+    /// The last attempt has failed: the next alternative, or the end of the step or the item.
+    pub(super) fn give_up(&self, node: Node, failure: Failure) -> Vec<Event> {
+        let step = &self.plan.steps[node.step as usize];
+        let taken = self.alternative(node);
+        match (taken as usize) < step.fallback.len() {
+            true => vec![Event::FallbackTaken { node, alternative: taken + 1, failure: Box::new(failure) }],
+            false => self.failed_for_good(node, failure),
+        }
+    }
+    /// How many of its alternatives this has come to.
+    pub fn alternative(&self, node: Node) -> u32 {
+        let work = self.steps.get(node.step as usize).and_then(|step| step.node(node.item));
+        work.map_or(0, |work| work.alternative)
+    }
+    /// The alternative that this has come to.
+    pub(super) fn taken(&self, node: Node) -> Option<&Alternative> {
+        let last = self.alternative(node).checked_sub(1)?;
+        self.plan.steps.get(node.step as usize)?.fallback.get(last as usize)
+    }
+    /// A value that stands for what failed.
+    pub(super) fn compute_fallback(&self, node: Node, values: &Values) -> Vec<Event> {
+        let Some(Alternative::Value(template)) = self.taken(node) else { return Vec::new() };
+        let value = self
+            .node_scope(node, values)
+            .map_err(|fault| self.expression_failure(&fault, node.step, "fallback"))
+            .and_then(|scope| self.computed(template, &scope, node.step));
+        match value {
+            Err(failure) => self.failed_for_good(node, failure),
+            Ok(value) => {
+                let mut events = vec![succeeded(node, value)];
+                events.extend(self.map_completed(node));
+                events
+            }
+        }
+    }
+}

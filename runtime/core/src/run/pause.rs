@@ -1,0 +1,45 @@
+//! A run that stands still because somebody said so, or because a step has a breakpoint. What is under way ends; what
+//! is due is noted; nothing new begins. A run that fails or is cancelled ends all the same.
+
+use super::Run;
+use super::event::{Event, Pause};
+use super::state::Phase;
+
+impl Run {
+    /// Who paused the run and why, where it is paused.
+    pub fn paused(&self) -> Option<&Pause> {
+        self.paused.as_deref()
+    }
+    pub(super) fn decide_pause(&self, pause: &Pause) -> Vec<Event> {
+        match self.paused {
+            Some(_) => Vec::new(),
+            None => vec![Event::RunPaused { pause: Box::new(pause.clone()) }],
+        }
+    }
+    pub(super) fn decide_resume(&self, by: &std::sync::Arc<str>) -> Vec<Event> {
+        match self.paused {
+            Some(_) => vec![Event::RunResumed { by: by.clone() }],
+            None => Vec::new(),
+        }
+    }
+    /// The pause before a step that has a breakpoint, the first time that it could begin.
+    pub(super) fn breakpoint(&self, step: u32) -> Option<Event> {
+        let (plan, state) = (&self.plan.steps[step as usize], &self.steps[step as usize]);
+        (plan.breakpoint && !state.stopped).then(|| {
+            let reason = format!("the breakpoint of `{}`", plan.id);
+            let pause = Pause { by: "workflow".into(), reason: reason.into(), step: Some(step) };
+            Event::RunPaused { pause: Box::new(pause) }
+        })
+    }
+    pub(super) fn apply_pause(&mut self, pause: &Pause) {
+        self.paused = Some(Box::new(pause.clone()));
+        if let Some(step) = pause.step
+            && let Some(state) = self.steps.get_mut(step as usize)
+        {
+            state.stopped = true;
+            if state.phase == Phase::Ready {
+                self.classify(step);
+            }
+        }
+    }
+}
