@@ -17,6 +17,15 @@ pub fn held() -> Held {
     Held { threads: count("task"), open_files: count("fd"), resident_kib: status("VmRSS:") }
 }
 
+/// What the open files are, for whoever finds too many of them.
+pub fn open_files() -> Vec<String> {
+    let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+    let mut links: Vec<String> =
+        links.filter_map(|link| Some(fs::read_link(link.path()).ok()?.display().to_string())).collect();
+    links.sort();
+    links
+}
+
 /// The most memory that was resident since [`forget_peak`].
 pub fn peak_kib() -> u64 {
     status("VmHWM:")
