@@ -19,10 +19,12 @@ use heddle_core::outcome::{AttemptEnd, Outcome};
 use heddle_host::testkit::Guest;
 use heddle_host::{Call, Loaded};
 use std::collections::BTreeSet;
+use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::process::{Held, held, open_files};
+use support::process::{Held, held};
 use support::{Bench, Recorder, output, soon};
 use tokio::task::JoinHandle;
 
@@ -178,9 +180,8 @@ async fn settled(bench: &Bench, like: Option<Held>) -> Held {
     while more(held()) {
         assert!(
             began.elapsed() < THREADS_STAY,
-            "threads or files were not given back: {:?} {:?}",
-            held(),
-            open_files()
+            "threads or files were not given back: {like:?} {:?}",
+            held()
         );
         tokio::task::yield_now().await;
     }
@@ -225,6 +226,42 @@ async fn every_attack_in_one_host_leaves_it_as_it_was() {
         armed.len(),
         cases.len()
     );
+    // The two canaries have one, too.
+    let most = armed.iter().filter(|a| a.loaded.is_some()).count() + 2 + bench.host.gauges().slots;
+    assert!(after.images <= most, "more memory images than components and sandboxes: {after:?}, {most}");
     assert!(after.resident_kib <= before.resident_kib + MAY_GROW_KIB, "before {before:?}, after {after:?}");
     bench.is_well().await;
+}
+
+/// Where the guide says that a case is tested, there is such a test, and it says so too. No case is left out.
+#[test]
+fn the_guide_says_where_each_case_is_tested() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let guide = fs::read_to_string(root.join("docs/guide/security.md")).unwrap();
+    let mut found = BTreeSet::new();
+    for row in guide.lines().filter(|row| row.starts_with("| ")) {
+        let cells: Vec<&str> = row.split(" | ").collect();
+        let Ok(case) = cells[0].trim_start_matches("| ").parse::<u32>() else { continue };
+        let mut source = String::new();
+        for word in cells.last().unwrap().split('`').skip(1).step_by(2) {
+            if word.ends_with(".rs") {
+                let folder = if word == "hostile.rs" { "tests/tests" } else { "runtime/host/tests" };
+                source = fs::read_to_string(root.join(folder).join(word)).unwrap();
+                continue;
+            }
+            let at =
+                source.find(&format!("fn {word}(")).unwrap_or_else(|| panic!("case {case}: no `{word}`"));
+            // What stands between the end of the item before and the test.
+            let comment = source[..at].rsplit("\n}\n").next().unwrap().to_lowercase();
+            let numbers = comment.split("case ").skip(1);
+            let mut numbers = numbers.map(|text| text.split(|c: char| !c.is_ascii_digit()).next().unwrap());
+            assert!(
+                numbers.any(|number| number == case.to_string()),
+                "`{word}` does not say that it is case {case}"
+            );
+            found.insert(case);
+        }
+    }
+    let expected: BTreeSet<u32> = CASES.iter().copied().chain([37]).collect();
+    assert_eq!(found, expected);
 }

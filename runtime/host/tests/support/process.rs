@@ -9,21 +9,23 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 pub struct Held {
     pub threads: usize,
     pub open_files: usize,
+    /// Memory as a component begins with it: a file each, held by the component and by the sandbox that had it last.
+    pub images: usize,
     pub resident_kib: u64,
 }
 
 pub fn held() -> Held {
-    let count = |what: &str| fs::read_dir(format!("/proc/self/{what}")).unwrap().count();
-    Held { threads: count("task"), open_files: count("fd"), resident_kib: status("VmRSS:") }
-}
-
-/// What the open files are, for whoever finds too many of them.
-pub fn open_files() -> Vec<String> {
     let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
-    let mut links: Vec<String> =
-        links.filter_map(|link| Some(fs::read_link(link.path()).ok()?.display().to_string())).collect();
-    links.sort();
-    links
+    // The one for the folder itself is gone by the time that it is asked about.
+    let files = links.filter_map(|link| fs::read_link(link.path()).ok());
+    let (images, others): (Vec<_>, Vec<_>) =
+        files.partition(|file| file.to_string_lossy().starts_with("/memfd:wasm"));
+    Held {
+        threads: fs::read_dir("/proc/self/task").unwrap().count(),
+        open_files: others.len(),
+        images: images.len(),
+        resident_kib: status("VmRSS:"),
+    }
 }
 
 /// The most memory that was resident since [`forget_peak`].
