@@ -152,6 +152,10 @@ impl Server {
     pub fn get(&self, path: &str) -> Answer {
         self.send(self.client.get(self.at(path)))
     }
+    /// `GET`; gives the body as it came.
+    pub fn text(&self, path: &str) -> String {
+        self.client.get(self.at(path)).send().unwrap().text().unwrap()
+    }
     /// `POST` of JSON.
     pub fn post(&self, path: &str, body: &Value) -> Answer {
         self.post_with(path, body, &[])

@@ -54,6 +54,62 @@ fn the_audit_runs_is_cached_and_runs_again_only_where_something_changed() {
     assert!(cached < total && cached > total * 8 / 10, "{cached} of {total} came from the cache");
 }
 
+/// One step of each bundled transform, on input that is worth its work.
+const PURE: &str = r#"
+steps:
+  parse: {call: "transform:lockfile-parse", with: {text: "${ input.lockfile }"}}
+  examine: {forEach: {in: "${ steps.parse.output.packages }"}, call: "transform:package-examine", with: {package: "${ item }"}}
+  examined: {call: "transform:identity", with: {all: "${ steps.examine.output }"}}
+  table:
+    call: "transform:markdown-table"
+    with: {columns: [a, {title: b, align: right}], rows: [[x, 1.5], [null, true], ["Grüße", 1e21], ["|", 0.1]]}
+  text: {call: "transform:text", with: {text: "Grüße, Ελλάδα", operations: [{op: upper}, {op: reverse}, {op: repeat, count: 40}]}}
+  same: {call: "transform:identity", with: {z: 1.50, a: [1e3, 12345678901234567890123, "\u0000"]}}
+"#;
+
+/// The output of a step to the byte, by its digest where it is large, and the fuel that it took.
+fn output_and_fuel(server: &Server, run: &str, id: &str) -> (String, Value) {
+    let text = server.text(&format!("/v1/runs/{run}/steps/{id}"));
+    let step: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(step["status"], "succeeded", "{id}: {step}");
+    if step["outputRef"].is_object() {
+        return (step["outputRef"].to_string(), step["fuelUsed"].clone());
+    }
+    if step["items"].is_object() {
+        // Its output is put together from its items', and stands only where the next step takes it.
+        return (step["items"].to_string(), step["fuelUsed"].clone());
+    }
+    let output = &text[text.find("\"output\":").unwrap_or_else(|| panic!("{text}")) + 9..];
+    let mut values = serde_json::Deserializer::from_str(output).into_iter::<Value>();
+    assert_eq!(values.next().unwrap().unwrap(), step["output"]);
+    (output[..values.byte_offset()].to_owned(), step["fuelUsed"].clone())
+}
+
+#[test]
+fn bundled_transforms_give_the_same_bytes_for_the_same_fuel_in_every_process() {
+    const PLUGINS: [&str; 5] = ["lockfile_parse", "package_examine", "markdown_table", "text", "identity"];
+    let lock = std::fs::read_to_string(root().join("Cargo.lock")).unwrap();
+    // Another folder means another cache, and machine code that was compiled anew.
+    let in_a_process = |env: &[(&str, &str)]| {
+        let folder = tempfile::tempdir().unwrap();
+        let server = Server::start(folder.path(), env);
+        for name in PLUGINS {
+            server.push(heddle_tests::plugin(name));
+        }
+        let run = server.run(&workflow("pure", PURE), json!({"lockfile": lock}));
+        assert_eq!(run["status"], "succeeded", "{}", run["error"]);
+        let run = run["id"].as_str().unwrap();
+        ["parse", "examine", "examined", "table", "text", "same"]
+            .map(|id| (id, output_and_fuel(&server, run, id)))
+    };
+    let first = in_a_process(&[]);
+    let second = in_a_process(&[("TZ", "Pacific/Chatham"), ("LANG", "tr_TR.UTF-8"), ("HOME", "/nowhere")]);
+    for ((id, (output, fuel)), other) in first.iter().zip(&second) {
+        assert!(output.len() > 40 && fuel.as_u64().is_some_and(|fuel| fuel > 0), "{id}: {output} {fuel}");
+        assert_eq!((id, output, fuel), (&other.0, &other.1.0, &other.1.1));
+    }
+}
+
 #[test]
 fn events_are_gapless_resume_and_end_with_the_run() {
     let folder = tempfile::tempdir().unwrap();

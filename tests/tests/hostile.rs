@@ -115,6 +115,7 @@ fn every_attack_ends_as_a_value_and_the_neighbour_does_not_notice() {
     assert!(after.2 <= before.2 + (64 << 10), "memory grew: before {before:?}, after {after:?}");
 }
 
+/// Case 1, over HTTP.
 #[test]
 fn the_same_loop_burns_the_same_fuel() {
     let folder = tempfile::tempdir().unwrap();
@@ -134,6 +135,7 @@ fn the_same_loop_burns_the_same_fuel() {
     assert!(fuel.iter().all(|f| *f == fuel[0]), "{fuel:?}");
 }
 
+/// Case 15.
 #[test]
 fn what_is_no_component_is_refused_with_what_to_do() {
     let folder = tempfile::tempdir().unwrap();
@@ -184,4 +186,151 @@ fn garbage_over_http_is_answered_as_a_problem() {
         assert_eq!(answer.headers["content-type"], "application/problem+json");
     }
     assert_eq!(server.post("/livez", &json!({})).status, 405);
+}
+
+/// Case 24: the key of the cache knows no limits, so a failure that was kept would be served to whoever allows more.
+#[test]
+fn an_output_that_was_refused_is_not_cached() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["text"]);
+    let repeat = |output: &str| {
+        let with = "{text: x, operations: [{op: repeat, count: 4000}]}";
+        workflow(
+            "r",
+            &format!(
+                "steps: {{a: {{call: \"transform:text\", with: {with}, limits: {{output: {output}}}}}}}"
+            ),
+        )
+    };
+    for _ in 0..2 {
+        let run = server.run(&repeat("1KiB"), json!({}));
+        assert_eq!(run["error"]["kind"], "output_too_large", "{run}");
+        assert!(run["steps"][0]["attempts"][0]["usage"]["fuel"].as_u64().unwrap() > 0, "{run}");
+    }
+    let run = server.run(&repeat("64KiB"), json!({}));
+    assert_eq!(
+        (run["status"].as_str(), run["steps"][0]["cache"]["verdict"].as_str()),
+        (Some("succeeded"), Some("miss"))
+    );
+    let run = server.run(&repeat("64KiB"), json!({}));
+    assert_eq!(run["steps"][0]["cache"]["verdict"], "hit");
+}
+
+/// Case 30: the guest has no room for its input; the run has it still, and whoever has room can take it.
+#[test]
+fn an_input_that_a_guest_could_not_take_is_not_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[("HEDDLE_LIMITS_BODY_BYTES", "16MiB")]);
+    server.push(heddle_tests::plugin("echo"));
+    let input = json!({"text": "x".repeat((8 << 20) - 1024)});
+    let echo = |memory: &str| {
+        let with = "{value: \"${ input.text }\"}";
+        workflow(
+            "e",
+            &format!(
+                "steps: {{a: {{call: \"tool:echo\", with: {with}, limits: {{memory: {memory}}}}}}}\noutput: {{as: \"${{ size(steps.a.output.value) }}\"}}"
+            ),
+        )
+    };
+    let run = server.run(&echo("4MiB"), input.clone());
+    assert_eq!(run["error"]["kind"], "memory_limit", "{}", run["error"]);
+    let digest = run["inputRef"]["digest"].as_str().unwrap();
+    let kept = server.get(&format!("/v1/runs/{}/values/{digest}", run["id"].as_str().unwrap()));
+    assert!(kept.body == input, "the input changed");
+    let run = server.run(&echo("128MiB"), kept.body);
+    assert_eq!(run["output"], (8 << 20) - 1024, "{}", run["error"]);
+}
+
+/// Case 37, by its users: a thousand runs, in the guest, in a host call, or still waiting for a sandbox.
+#[test]
+fn a_thousand_cancelled_runs_give_everything_back() {
+    const RUNS: u64 = 1_000;
+    const CLIENTS: u64 = 8;
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["fail", "echo"]);
+    let cancel = |n: u64| {
+        let what = if n.is_multiple_of(2) { "loop" } else { "hang" };
+        let definition =
+            workflow("c", &format!("steps: {{a: {{call: \"tool:fail\", with: {{kind: {what}}}}}}}"));
+        let run = server.submit(&definition, json!({}));
+        // Where the run is by then is left to chance; that it has not ended is not.
+        std::thread::sleep(Duration::from_micros(n * 7_919 % 20_000));
+        let answer = server.post(&format!("/v1/runs/{run}/cancel"), &json!({"reason": "enough"}));
+        assert_eq!(answer.status, 202, "{answer:?}");
+        let since = Instant::now();
+        let ended = server.ended(&run);
+        assert_eq!(ended["status"], "cancelled", "{ended}");
+        since.elapsed()
+    };
+    let mut took: Vec<Duration> = std::thread::scope(|scope| {
+        let clients: Vec<_> = (0..CLIENTS)
+            .map(|client| {
+                scope.spawn(move || (client..RUNS).step_by(CLIENTS as usize).map(cancel).collect::<Vec<_>>())
+            })
+            .collect();
+        clients.into_iter().flat_map(|client| client.join().unwrap()).collect()
+    });
+    let p99 = p99(&mut took);
+    println!("{RUNS} cancels: p99 {p99:?}, longest {:?}", took.last().unwrap());
+    assert!(p99 < Duration::from_secs(1), "a cancel takes {p99:?}");
+    server.until(|| {
+        let node = server.get("/v1/node").body;
+        (node["executor"]["runsActive"] == 0 && node["executor"]["slots"][0] == 0).then_some(())
+    });
+    canary(&server);
+    let log = std::fs::read_to_string(folder.path().join("server.log")).unwrap();
+    assert!(!log.contains("panic"), "{log}");
+}
+
+/// Case 39: the same bytes but for one digit of an interface's version, or one letter of its name.
+#[test]
+fn a_plugin_of_another_version_is_refused_and_the_old_one_serves_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["echo", "fail"]);
+    let digest = |server: &Server| {
+        let plugins = server.get("/v1/plugins").body;
+        plugins["items"].as_array().unwrap().iter().map(|p| p["digest"].to_string()).collect::<Vec<_>>()
+    };
+    let before = digest(&server);
+    assert_eq!(before.len(), 2);
+    for (name, find, put, said) in [
+        (
+            "echo",
+            "heddle:plugin/callable@0.1.0",
+            "heddle:plugin/callable@0.1.1",
+            "heddle:plugin/callable@0.1.1",
+        ),
+        (
+            "echo",
+            "heddle:plugin/callable@0.1.0",
+            "heddle:plugin/callabel@0.1.0",
+            "heddle:plugin/callabel@0.1.0",
+        ),
+        ("fail", "heddle:host/context@0.1.0", "heddle:host/context@0.2.0", "0.2.0"),
+    ] {
+        let bad = replaced(&heddle_tests::plugin(name), find, put);
+        let answer = server.post_bytes("/v1/plugins", "application/wasm", bad);
+        assert_eq!(
+            (answer.status, answer.body["code"].as_str()),
+            (422, Some("component_invalid")),
+            "{answer:?}"
+        );
+        let text = answer.body.to_string();
+        assert!(text.contains(find) && text.contains(said), "expected `{find}`, found `{said}`: {text}");
+        canary(&server);
+    }
+    assert_eq!(digest(&server), before);
+}
+
+/// The bytes with one text in the place of another of the same length, wherever it stands.
+fn replaced(bytes: &[u8], find: &str, put: &str) -> Vec<u8> {
+    assert_eq!(find.len(), put.len());
+    let mut bytes = bytes.to_vec();
+    let places: Vec<usize> =
+        (0..=bytes.len() - find.len()).filter(|at| bytes[*at..].starts_with(find.as_bytes())).collect();
+    assert!(!places.is_empty(), "`{find}` does not stand there");
+    for at in places {
+        bytes[at..at + put.len()].copy_from_slice(put.as_bytes());
+    }
+    bytes
 }

@@ -8,6 +8,9 @@ use crate::schema::Schema;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
+/// Capability names of one plugin. Without a bound, each of a million bad ones would be a sentence in the answer.
+const MAX_PROVIDES: usize = 64;
+
 /// What a plugin says of itself in `describe`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -55,7 +58,11 @@ impl Metadata {
                 faults.push(format!("{what}: {fault}"));
             }
         }
-        for name in &self.provides {
+        if self.provides.len() > MAX_PROVIDES {
+            let found = self.provides.len();
+            faults.push(format!("{found} capability names; at most {MAX_PROVIDES} are kept"));
+        }
+        for name in self.provides.iter().take(MAX_PROVIDES) {
             if name.is_empty() || !name.split('.').all(is_name) {
                 faults.push(format!("capability `{}` is not dotted names such as `ocr.text`", cut(name)));
             }

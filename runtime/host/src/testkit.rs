@@ -50,6 +50,7 @@ pub struct Guest {
     world: String,
     wit: String,
     ballast: Vec<(String, u32)>,
+    beside: Vec<String>,
 }
 
 impl Guest {
@@ -77,6 +78,7 @@ impl Guest {
             world: String::new(),
             wit: String::new(),
             ballast: Vec::new(),
+            beside: Vec::new(),
         }
     }
     /// A tool that gives back its input, until it is told otherwise.
@@ -169,6 +171,12 @@ impl Guest {
         self
     }
 
+    /// A further component, as WAT, of which the component makes an instance: for what components do to each other.
+    pub fn beside(mut self, wat: &str) -> Guest {
+        self.beside.push(wat.into());
+        self
+    }
+
     /// The component's bytes.
     ///
     /// # Panics
@@ -188,6 +196,12 @@ impl Guest {
                 &mut component,
                 &wat::parse_str(wat).unwrap_or_else(|fault| panic!("{fault}\n{wat}")),
                 *instances,
+            );
+        }
+        for wat in &self.beside {
+            append_component(
+                &mut component,
+                &wat::parse_str(wat).unwrap_or_else(|fault| panic!("{fault}\n{wat}")),
             );
         }
         component
@@ -292,23 +306,40 @@ fn segment(at: u32, bytes: &[u8]) -> String {
 
 /// Appends a module and instances of it: sections of a component may stand in any order, so they can stand last.
 fn append(component: &mut Vec<u8>, module: &[u8], instances: u32) {
-    let (mut depth, mut modules) = (0, 0);
-    for payload in Parser::new(0).parse_all(component) {
-        match payload.expect("the component was just encoded") {
-            Payload::Version { .. } => depth += 1,
-            Payload::End(_) => depth -= 1,
-            Payload::ModuleSection { .. } if depth == 1 => modules += 1,
-            _ => {}
-        }
-    }
+    let index = sections(component, |payload| matches!(payload, Payload::ModuleSection { .. }));
     section(component, 1, module);
     let mut body = leb(instances);
     for _ in 0..instances {
         body.push(0);
-        body.extend(leb(modules));
+        body.extend(leb(index));
         body.push(0);
     }
     section(component, 2, &body);
+}
+
+/// Appends a component and one instance of it.
+fn append_component(component: &mut Vec<u8>, inner: &[u8]) {
+    let index = sections(component, |payload| matches!(payload, Payload::ComponentSection { .. }));
+    section(component, 4, inner);
+    let mut body = vec![1, 0];
+    body.extend(leb(index));
+    body.push(0);
+    section(component, 5, &body);
+}
+
+/// How many such sections the component has itself, and not the ones inside it.
+fn sections(component: &[u8], is: impl Fn(&Payload<'_>) -> bool) -> u32 {
+    let (mut depth, mut count) = (0, 0);
+    for payload in Parser::new(0).parse_all(component) {
+        let payload = payload.expect("the component was just encoded");
+        count += u32::from(depth == 1 && is(&payload));
+        match payload {
+            Payload::Version { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            _ => {}
+        }
+    }
+    count
 }
 
 fn section(component: &mut Vec<u8>, id: u8, body: &[u8]) {

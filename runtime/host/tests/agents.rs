@@ -235,7 +235,7 @@ async fn a_tools_failure_keeps_its_word_and_its_wait() {
 
 #[tokio::test]
 async fn a_panic_of_the_host_is_a_value() {
-    let bench = Bench::new();
+    let bench = Bench { may_panic: true, ..Bench::new() };
     let body = format!(
         "(call $tool (i32.const 32768) (i32.const 9) (i32.const 32780) (i32.const 3) (i32.const 40000)) {HAND_ON}"
     );

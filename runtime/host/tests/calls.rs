@@ -56,6 +56,7 @@ async fn an_agent_hands_on_its_state() {
     assert_eq!(output(&bench.host.call(call).await), "[1]");
 }
 
+/// Case 24.
 #[tokio::test]
 async fn what_does_not_match_the_schemas_is_refused() {
     let bench = Bench::new();
@@ -69,6 +70,7 @@ async fn what_does_not_match_the_schemas_is_refused() {
     let refused = failure(bench.host.call(bench.call(&loaded, r#"{"n":1}"#)).await);
     is(&refused, FailureKind::InvalidOutput, "schema_mismatch");
     assert_eq!(refused.data.unwrap().text(), r#"{"pointers":["/n"]}"#);
+    bench.is_well().await;
 }
 
 #[tokio::test]

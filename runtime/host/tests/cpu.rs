@@ -12,6 +12,7 @@ use support::{Bench, failure, output, soon};
 const SPIN: &str = "(loop $again (br $again)) (unreachable)";
 const NOW: &str = r#"(import "heddle:host/clock@0.1.0" "now-ms" (func $now (result i64)))"#;
 
+/// Case 1.
 #[tokio::test]
 async fn a_loop_runs_out_of_the_same_fuel_each_time() {
     let bench = Bench::new();
@@ -26,41 +27,64 @@ async fn a_loop_runs_out_of_the_same_fuel_each_time() {
     bench.is_well().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cpu_time_ends_what_fuel_does_not_and_others_go_on_meanwhile() {
+/// Case 2: the CPU time is what the thread's clock says, so the bound holds however busy the machine is.
+#[tokio::test]
+async fn cpu_time_ends_what_fuel_does_not_within_two_ticks() {
+    let (limit_ms, tick_ms) = (300, 100);
     let bench = Bench::with(|limits| {
-        limits.set("cpu_ms", 400).unwrap();
+        limits.set("cpu_ms", limit_ms).unwrap();
+        limits.set("epoch_tick_ms", tick_ms).unwrap();
         limits.set("fuel", 100_000_000_000).unwrap();
     });
-    let spins = bench.load(&Guest::tool("spins").body(SPIN)).await;
+    let end = bench.run(&Guest::tool("spins").body(SPIN)).await;
+    let used_us = end.usage.cpu_us;
+    assert_eq!(failure(end).kind, FailureKind::CpuDeadline);
+    assert!((limit_ms * 1_000..=(limit_ms + 2 * tick_ms) * 1_000).contains(&used_us), "{used_us} µs");
+    bench.is_well().await;
+}
+
+/// Case 2, case 13: one thread for all guests, and more guests on it that never come to an end by themselves than
+/// there are quick ones.
+#[tokio::test]
+async fn no_guest_keeps_a_thread_to_itself() {
+    let bench = Bench::on(1, |limits| {
+        limits.set("fuel", 100_000_000_000).unwrap();
+        limits.set("hostcalls", 100_000_000).unwrap();
+    });
     let quick = bench.load(&Guest::transform("quick")).await;
-    // More spinning guests than there are threads.
-    let spinning: Vec<_> = (0..4).map(|_| tokio::spawn(bench.host.call(bench.call(&spins, "1")))).collect();
-    let began = Instant::now();
-    let mut ran = 0;
-    while began.elapsed() < Duration::from_millis(300) {
+    let again = |what: &str| format!("(loop $again {what} (br $again)) (unreachable)");
+    let fill = again("(memory.fill (i32.const 65536) (i32.const 1) (i32.const 6553600))");
+    let mut spinning = Vec::new();
+    for guest in [
+        Guest::tool("spins").body(SPIN),
+        Guest::tool("asks").imports(NOW).body(&again("(drop (call $now))")),
+        Guest::tool("fills").memory("120").body(&fill),
+        Guest::tool("grows").memory("2 2").body(&again("(drop (memory.grow (i32.const 1)))")),
+    ] {
+        let loaded = bench.load(&guest).await;
+        spinning.push(tokio::spawn(bench.host.call(bench.call(&loaded, "1"))));
+    }
+    bench.busy(spinning.len()).await;
+    for _ in 0..10 {
         assert_eq!(output(&bench.host.call(bench.call(&quick, "1")).await), "1");
-        ran += 1;
     }
-    assert!(ran >= 3, "only {ran} quick attempts while others were spinning");
     for spin in spinning {
-        let end = spin.await.unwrap();
-        let used_ms = end.usage.cpu_us / 1_000;
-        assert!((400..900).contains(&used_ms), "{used_ms} ms");
-        assert_eq!(failure(end).kind, FailureKind::CpuDeadline);
+        assert!(!spin.is_finished(), "the quick ones only ran when it was over");
+        spin.abort();
+        assert!(spin.await.unwrap_err().is_cancelled());
     }
+    soon("not everything was given back", || bench.all_free()).await;
     bench.is_well().await;
 }
 
 #[tokio::test]
 async fn wall_time_ends_a_guest_that_spins() {
     let bench = Bench::with(|limits| limits.set("step_wall_ms", 200).unwrap());
-    let began = Instant::now();
     let failed = bench.fails(&Guest::tool("spins").body(SPIN)).await;
     assert_eq!((failed.kind, failed.retryable), (FailureKind::DeadlineExceeded, true));
-    assert!(began.elapsed() < Duration::from_secs(3));
 }
 
+/// Case 3.
 #[tokio::test]
 async fn deep_recursion_is_a_value() {
     let bench = Bench::new();
@@ -74,18 +98,80 @@ async fn deep_recursion_is_a_value() {
     // With a frame of the host on the stack: the host calls the guest's allocator.
     let failed = bench.fails(&Guest::tool("deep").items(direct).realloc("(call $deep (i32.const 0))")).await;
     assert_eq!(failed.kind, FailureKind::StackOverflow);
+    // With one between frames of the guest: a host call hands back a list, and the allocator for it never returns.
+    let between = Guest::tool("deep")
+        .world("import wasi:random/random@0.2.6;")
+        .imports(r#"(import "wasi:random/random@0.2.6" "get-random-bytes" (func $bytes (param i64 i32)))"#)
+        .items(&format!("{direct} (global $inside (mut i32) (i32.const 0))"))
+        .realloc(
+            "(if (result i32) (global.get $inside) (then (call $deep (i32.const 0)))
+             (else (call $move (local.get $old) (local.get $old_len) (local.get $align) (local.get $len))))",
+        )
+        .body(
+            "(global.set $inside (i32.const 1)) (call $bytes (i64.const 8) (i32.const 40000)) (i32.const 0)",
+        );
+    assert_eq!(bench.fails(&between).await.kind, FailureKind::StackOverflow);
+    // With a host call at every depth, the last of them where hardly any stack is left.
+    let calls = "(func $deep (param i32) (result i32) (drop (call $now))
+        (i32.add (call $deep (i32.add (local.get 0) (i32.const 1))) (i32.const 1)))";
+    let guest = Guest::tool("deep").imports(NOW).items(calls).body("(call $deep (i32.const 0))");
+    assert_eq!(bench.fails(&guest).await.kind, FailureKind::StackOverflow);
 }
 
+/// Case 12: at the upload, where `describe` is the probe.
 #[tokio::test]
 async fn the_start_function_is_under_the_same_limits() {
     let bench = Bench::new();
-    let guest =
-        Guest::tool("never").items(&format!("(func $f {}) (start $f)", SPIN.replace("(unreachable)", "")));
-    let refused = bench.try_load(&guest).await.unwrap_err();
+    let spin = SPIN.replace("(unreachable)", "");
+    let refused = bench
+        .try_load(&Guest::tool("never").items(&format!("(func $f {spin}) (start $f)")))
+        .await
+        .unwrap_err();
     assert_eq!(refused.kind, FailureKind::FuelExhausted, "{refused}");
+    let deep = "(func $f (call $f) (drop (i32.const 1))) (start $f)";
+    let refused = bench.try_load(&Guest::tool("deep").items(deep)).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::StackOverflow, "{refused}");
     bench.is_well().await;
 }
 
+/// Case 12: a start function that behaves while the plugin is looked at, which the fixed clock tells it, and does not
+/// when it is called.
+#[tokio::test]
+async fn a_start_function_that_waits_for_its_call_is_under_the_same_limits() {
+    let bench = Bench::new();
+    let later = |what: &str| {
+        let start = format!(
+            "(func $f (if (i64.ne (call $now) (i64.const 946684800000)) (then {what}))) (start $f)
+             (func $deep (call $deep) (drop (i32.const 1)))"
+        );
+        Guest::tool("later").imports(NOW).items(&start)
+    };
+    let spin = "(loop $again (br $again))";
+    let grow =
+        "(loop $more (br_if $more (i32.ne (memory.grow (i32.const 16)) (i32.const -1)))) (unreachable)";
+    for (what, kind) in [
+        (spin, FailureKind::FuelExhausted),
+        ("(call $deep)", FailureKind::StackOverflow),
+        (grow, FailureKind::MemoryLimit),
+        ("(unreachable)", FailureKind::Trap),
+    ] {
+        let mut kinds = Vec::new();
+        for _ in 0..3 {
+            let loaded = bench.load(&later(what)).await;
+            let mut call = bench.call(&loaded, "1");
+            call.limits.fuel = 50_000_000;
+            kinds.push(failure(bench.host.call(call).await).kind);
+        }
+        assert_eq!(kinds, [kind; 3], "{what}");
+        bench.is_well().await;
+    }
+    let mut call = bench.call(&bench.load(&later(spin)).await, "1");
+    call.limits.cpu_ms = 50;
+    assert_eq!(failure(bench.host.call(call).await).kind, FailureKind::CpuDeadline);
+    bench.is_well().await;
+}
+
+/// Case 12.
 #[tokio::test]
 async fn describe_is_under_limits_too() {
     let bench = Bench::new();
@@ -95,6 +181,7 @@ async fn describe_is_under_limits_too() {
     bench.is_well().await;
 }
 
+/// Case 13.
 #[tokio::test]
 async fn host_calls_cost_fuel_and_are_counted() {
     let bench = Bench::new();
@@ -110,6 +197,7 @@ async fn host_calls_cost_fuel_and_are_counted() {
     bench.is_well().await;
 }
 
+/// Case 37.
 #[tokio::test(flavor = "multi_thread")]
 async fn cancelling_anywhere_gives_everything_back() {
     let bench = Bench::new();
@@ -123,7 +211,6 @@ async fn cancelling_anywhere_gives_everything_back() {
     for guest in &guests {
         loaded.push(bench.load(guest).await);
     }
-    let began = Instant::now();
     let calls: Vec<_> = (0..1_000u64)
         .map(|n| {
             let call = bench.host.call(bench.call(&loaded[n as usize % 3], "1"));
@@ -134,11 +221,37 @@ async fn cancelling_anywhere_gives_everything_back() {
     for call in calls {
         assert!(call.await.unwrap().is_err(), "ended by itself");
     }
-    soon("not everything was given back", || {
-        let gauges = bench.host.gauges();
-        gauges.slots_free == gauges.slots && gauges.guest_memory_bytes == 0
-    })
-    .await;
-    assert!(began.elapsed() < Duration::from_secs(5), "{:?}", began.elapsed());
+    let cancelled = Instant::now();
+    soon("not everything was given back", || bench.all_free()).await;
+    // None of them would have ended by itself for many times as long.
+    assert!(cancelled.elapsed() < Duration::from_secs(1), "{:?}", cancelled.elapsed());
+    bench.is_well().await;
+}
+
+/// Case 37: with a sandbox in use, whoever waits for one can be cancelled too, and whoever comes then gets it.
+#[tokio::test]
+async fn cancelling_in_the_guest_and_in_a_host_call_frees_the_last_sandbox() {
+    let bench = Bench::with(|limits| {
+        limits.set("attempts_at_once", 1).unwrap();
+        limits.set("compiles_at_once", 1).unwrap();
+    });
+    let sleeps = Guest::tool("sleeps")
+        .world(support::SLEEP_WORLD)
+        .imports(support::SLEEP_IMPORTS)
+        .body(support::SLEEP_FOREVER);
+    for guest in [Guest::tool("spins").body(SPIN), sleeps] {
+        let loaded = bench.load(&guest).await;
+        for _ in 0..20 {
+            let inside: Vec<_> =
+                (0..3).map(|_| tokio::spawn(bench.host.call(bench.call(&loaded, "1")))).collect();
+            bench.busy(2).await;
+            for attempt in inside {
+                attempt.abort();
+                assert!(attempt.await.unwrap_err().is_cancelled());
+            }
+            assert_eq!(output(&bench.run(&Guest::transform("next")).await), "null");
+        }
+        soon("not everything was given back", || bench.all_free()).await;
+    }
     bench.is_well().await;
 }

@@ -52,6 +52,7 @@ async fn all_faults_come_at_once() {
     assert_eq!(refused.faults.len(), 3, "{refused}");
 }
 
+/// Case 39.
 #[tokio::test]
 async fn a_version_off_by_one_says_what_was_expected_and_found() {
     let bench = Bench::new();
@@ -66,6 +67,7 @@ async fn a_version_off_by_one_says_what_was_expected_and_found() {
     assert!(said.contains("expected `heddle:host/log@0.1.0`") && said.contains("`0.2.0`"), "{said}");
 }
 
+/// Case 39: an export that is missing, or one too many.
 #[tokio::test]
 async fn exports_decide_the_kind_and_must_agree_with_what_is_said() {
     let bench = Bench::new();
@@ -88,6 +90,36 @@ async fn exports_decide_the_kind_and_must_agree_with_what_is_said() {
     assert_eq!((said.kind, said.faults.len()), (FailureKind::ComponentInvalid, 4), "{said}");
 }
 
+/// Case 39: what is loaded already serves on, whatever comes after it and is refused, early or late.
+#[tokio::test]
+async fn what_is_refused_does_not_disturb_what_serves() {
+    let bench = Bench::new();
+    let serving = bench.load(&Guest::tool("serves")).await;
+    let log = r#"(import "heddle:host/log@0.2.0" "write" (func (param i32 i32 i32)))"#;
+    for (next, kind) in [
+        (Guest::tool("serves").version("1.1.0").plugin_version("0.1.1"), FailureKind::ComponentInvalid),
+        (
+            Guest::tool("serves").version("1.1.0").host_version("0.2.0").imports(log),
+            FailureKind::ComponentInvalid,
+        ),
+        (Guest::tool("serves").version("1.1.0").says_kind(PluginKind::Agent), FailureKind::ComponentInvalid),
+        (Guest::tool("serves").version("1.1.0").describe("(unreachable)"), FailureKind::Trap),
+    ] {
+        let attempts = (0..4).map(|_| tokio::spawn(bench.host.call(bench.call(&serving, "7"))));
+        let attempts: Vec<_> = attempts.collect();
+        assert_eq!(bench.try_load(&next).await.unwrap_err().kind, kind);
+        for attempt in attempts {
+            assert_eq!(support::output(&attempt.await.unwrap()), "7");
+        }
+        assert_eq!(support::output(&bench.host.call(bench.call(&serving, "8")).await), "8");
+        // Nor does the refused one serve.
+        let mut call = bench.call(&serving, "9");
+        call.component = support::digest(&next.build());
+        support::failure(bench.host.call(call).await);
+    }
+    bench.is_well().await;
+}
+
 #[tokio::test]
 async fn an_interface_of_other_types_is_refused() {
     let bench = Bench::new();
@@ -106,6 +138,7 @@ async fn an_interface_of_other_types_is_refused() {
     bench.is_well().await;
 }
 
+/// Case 14.
 #[tokio::test]
 async fn features_that_are_not_allowed_are_named() {
     let bench = Bench::new();
@@ -134,12 +167,22 @@ async fn features_that_are_not_allowed_are_named() {
         "(component (core func (canon waitable-set.new)))",
         "(component (type (stream u8)))",
         "(component (core func (canon backpressure.inc)))",
+        "(component (type (future u8)))",
+        "(component (core func (canon task.cancel)))",
     ] {
         let said = bench.host.inspect(&wat::parse_str(component).unwrap()).unwrap_err().to_string();
         assert!(said.contains("`component-model-async`"), "{said}");
     }
+    // An export that asks for the async ABI, of a function that is none otherwise.
+    let lifted = r#"(component (core module $m (func (export "f") (result i32) (i32.const 0)) (func (export "c") (param i32 i32 i32) (result i32) (i32.const 0)))
+        (core instance $i (instantiate $m))
+        (func (export "f") async (canon lift (core func $i "f") async (callback (func $i "c")))))"#;
+    let said = bench.host.inspect(&wat::parse_str(lifted).unwrap()).unwrap_err().to_string();
+    assert!(said.contains("`component-model-async`"), "{said}");
+    bench.is_well().await;
 }
 
+/// Case 15.
 #[tokio::test]
 async fn the_wrong_file_gets_the_sentence_that_helps() {
     let bench = Bench::new();

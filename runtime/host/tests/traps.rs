@@ -4,10 +4,11 @@
 
 mod support;
 
-use heddle_core::outcome::FailureKind;
+use heddle_core::outcome::{FailureKind, Outcome};
 use heddle_host::testkit::Guest;
 use support::{Bench, is, output};
 
+/// Case 16.
 #[tokio::test]
 async fn each_trap_has_its_word_and_a_backtrace() {
     let bench = Bench::new();
@@ -33,6 +34,7 @@ async fn each_trap_has_its_word_and_a_backtrace() {
     }
 }
 
+/// Case 16.
 #[tokio::test]
 async fn a_backtrace_has_at_most_twenty_frames() {
     let bench = Bench::new();
@@ -43,6 +45,7 @@ async fn a_backtrace_has_at_most_twenty_frames() {
     assert_eq!(text.matches("guest!").count(), 20, "{text}");
 }
 
+/// Case 17: an attempt after a trap finds nothing of it.
 #[tokio::test]
 async fn every_attempt_has_an_instance_of_its_own() {
     let bench = Bench::new();
@@ -62,6 +65,47 @@ async fn every_attempt_has_an_instance_of_its_own() {
     bench.is_well().await;
 }
 
+/// Case 17: sandboxes come from a pool. Whatever one guest left in memory and tables, on its trap or on its return, the
+/// next one in the same place, another plugin of another size, finds zeroes and nulls.
+#[tokio::test]
+async fn what_a_guest_leaves_in_its_sandbox_is_gone() {
+    let bench = Bench::with(|limits| {
+        limits.set("attempts_at_once", 1).unwrap();
+        limits.set("compiles_at_once", 1).unwrap();
+    });
+    let leaves = |end: &str| {
+        Guest::tool("leaves").memory("800").items("(table $t 5000 funcref) (elem declare func $alloc)").body(
+            &format!(
+                "(memory.fill (i32.const 65536) (i32.const 170) (i32.const 52363264))
+             (table.fill $t (i32.const 0) (ref.func $alloc) (i32.const 5000)) {end}"
+            ),
+        )
+    };
+    let looks = Guest::transform("looks").memory("900").items("(table $t 6000 funcref)").body(
+        "(local.set $a (i32.const 65600)) ;; behind its input
+        (loop $next
+          (local.set $wide (i64.or (local.get $wide) (i64.load (local.get $a))))
+          (br_if $next (i32.lt_u (local.tee $a (i32.add (local.get $a) (i32.const 8))) (i32.const 58982400))))
+        (loop $next
+          (if (i32.eqz (ref.is_null (table.get $t (local.get $c)))) (then (local.set $wide (i64.const 1))))
+          (br_if $next (i32.lt_u (local.tee $c (i32.add (local.get $c) (i32.const 1))) (i32.const 6000))))
+        (call $number (local.get $wide))",
+    );
+    let looks = bench.load(&looks).await;
+    for end in ["(unreachable)", "(loop $again (br $again)) (unreachable)", "(call $number (i64.const 1))"] {
+        let leaves = bench.load(&leaves(end)).await;
+        for _ in 0..6 {
+            let mut call = bench.call(&leaves, "1");
+            call.limits.fuel = 60_000_000;
+            let ended = bench.host.call(call).await.outcome;
+            assert_eq!(matches!(ended, Outcome::Done(_)), end.contains("$number"), "{ended:?}");
+            assert_eq!(output(&bench.host.call(bench.call(&looks, "1")).await), "0", "something was left");
+        }
+    }
+    bench.is_well().await;
+}
+
+/// Case 18.
 #[tokio::test]
 async fn exit_is_a_failure_whatever_the_code() {
     let bench = Bench::new();

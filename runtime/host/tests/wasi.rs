@@ -5,18 +5,12 @@
 mod support;
 
 use heddle_core::outcome::{FailureKind, Outcome, PluginKind};
-use heddle_host::Progress;
 use heddle_host::testkit::Guest;
+use heddle_host::{LogLevel, Progress};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-use support::{Bench, Recorder, failure, is, output};
+use std::time::SystemTime;
+use support::{Bench, Recorder, STDIO_IMPORTS, STDIO_WORLD, failure, is, output};
 
-const STDIO_WORLD: &str =
-    "import wasi:cli/stdout@0.2.6; import wasi:cli/stderr@0.2.6; import wasi:io/streams@0.2.6;";
-const STDIO_IMPORTS: &str = r#"
-    (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $stdout (result i32)))
-    (import "wasi:cli/stderr@0.2.6" "get-stderr" (func $stderr (result i32)))
-    (import "wasi:io/streams@0.2.6" "[method]output-stream.blocking-write-and-flush" (func $print (param i32 i32 i32 i32)))"#;
 const LOG: &str = r#"(import "heddle:host/log@0.1.0" "write" (func $log (param i32 i32 i32)))"#;
 
 /// Repeats something so many times.
@@ -36,22 +30,70 @@ async fn recorded(bench: &Bench, guest: &Guest) -> (heddle_core::outcome::Attemp
     (end, recorder)
 }
 
+/// Case 31: a GiB each, a MiB at a time, as lines of 256 bytes and as one line without an end.
 #[tokio::test]
-async fn a_flood_on_stdout_is_cut_and_the_attempt_succeeds() {
+async fn a_flood_on_stdout_and_stderr_is_cut_and_the_attempt_succeeds() {
     let bench = Bench::new();
-    // A GiB, a MiB at a time.
-    let body = format!(
-        "(local.set $a (call $stdout)) {} (call $number (i64.const 1))",
-        times(1024, "(call $print (local.get $a) (i32.const 65536) (i32.const 1048576) (i32.const 40000))")
-    );
-    let guest = Guest::tool("floods").memory("20").world(STDIO_WORLD).imports(STDIO_IMPORTS).body(&body);
-    let (end, recorder) = recorded(&bench, &guest).await;
+    let body = |ends: u32| {
+        format!(
+            "(memory.fill (i32.const 65536) (i32.const 120) (i32.const 1048576))
+            (local.set $c (i32.const 65791))
+            (loop $next (i32.store8 (local.get $c) (i32.const {ends}))
+              (br_if $next (i32.lt_u (local.tee $c (i32.add (local.get $c) (i32.const 256))) (i32.const 1114112))))
+            (local.set $a (call $stdout)) (local.set $b (call $stderr)) {} (call $number (i64.const 1))",
+            times(
+                1024,
+                "(call $print (local.get $a) (i32.const 65536) (i32.const 1048576) (i32.const 40000))
+                 (call $print (local.get $b) (i32.const 65536) (i32.const 1048576) (i32.const 40000))"
+            )
+        )
+    };
+    let guest =
+        |ends| Guest::tool("floods").memory("20").world(STDIO_WORLD).imports(STDIO_IMPORTS).body(&body(ends));
+    let dropped = (1u64 << 30) - bench.limits.stdio_bytes;
+    let marks =
+        ["stdout", "stderr"].map(|name| format!("{name}: {dropped} bytes dropped (`limits.stdio_bytes`)"));
+
+    let (end, recorder) = recorded(&bench, &guest(10)).await;
+    assert_eq!(output(&end), "1");
+    let lines = recorder.lines.lock().unwrap().clone();
+    let (kept, said) = lines.split_at(lines.len() - 2);
+    for level in [LogLevel::Info, LogLevel::Warn] {
+        let kept = kept.iter().filter(|(found, line)| *found == level && line.as_str() == "x".repeat(255));
+        assert_eq!(
+            kept.count() as u64 * 256,
+            bench.limits.stdio_bytes,
+            "64 KiB of each, line breaks counted"
+        );
+    }
+    assert_eq!(kept.len() as u64 * 256, 2 * bench.limits.stdio_bytes, "and nothing else");
+    assert!(said.iter().map(|(_, line)| line).eq(&marks), "{said:?}");
+
+    let (end, recorder) = recorded(&bench, &guest(120)).await;
     assert_eq!(output(&end), "1");
     let lines = recorder.lines();
-    let kept: usize = lines.iter().map(String::len).sum();
-    assert!(kept <= (8 << 10) + 200, "{kept}");
-    let dropped = (1u64 << 30) - bench.limits.stdio_bytes;
-    assert_eq!(lines.last().unwrap(), &format!("stdout: {dropped} bytes dropped (`limits.stdio_bytes`)"));
+    assert!(lines.len() == 4 && lines[2..] == marks, "{:?}", &lines[2..]);
+    assert!(
+        lines[..2].iter().all(|line| line.len() as u64 <= bench.limits.log_line_bytes && line.ends_with('…'))
+    );
+    bench.is_well().await;
+}
+
+/// Case 21, case 31: bytes on stdout need not be text. What is none is shown as what it is, and not as something else.
+#[tokio::test]
+async fn bytes_that_are_no_text_are_written_out() {
+    let bench = Bench::new();
+    let bytes = b"a\xffb\xed\xa0\x80c\0\xe2\x82";
+    let body = format!(
+        "(call $print (call $stdout) (i32.const 32768) (i32.const {}) (i32.const 40000)) (call $number (i64.const 1))",
+        bytes.len()
+    );
+    let guest =
+        Guest::tool("prints").world(STDIO_WORLD).imports(STDIO_IMPORTS).data(32_768, bytes).body(&body);
+    let (end, recorder) = recorded(&bench, &guest).await;
+    assert_eq!(output(&end), "1");
+    assert_eq!(recorder.lines(), [r"a\xffb\xed\xa0\x80c\u{0}\xe2\x82"]);
+    bench.is_well().await;
 }
 
 #[tokio::test]
@@ -69,24 +111,49 @@ async fn stdout_and_stderr_become_lines() {
     assert_eq!(recorder.lines(), ["one", "two", "oh\\u{1b}m"]);
 }
 
+/// Case 33: a million lines, beside a neighbour that says little, and loses nothing of it.
 #[tokio::test]
 async fn a_flood_of_log_lines_is_dropped_and_counted() {
     let bench = Bench::new();
-    let body = format!(
-        "{} (call $number (i64.const 1))",
-        times(200_000, "(call $log (i32.const 2) (i32.const 32768) (i32.const 5))")
-    );
-    let guest = Guest::tool("floods").imports(LOG).data(32_768, b"\r\n\x1b[2").body(&body);
-    let (end, recorder) = recorded(&bench, &guest).await;
-    assert_eq!(output(&end), "1");
+    let logs = |count: u32| {
+        format!(
+            "{} (call $number (i64.const 1))",
+            times(count, "(call $log (i32.const 2) (i32.const 32768) (i32.const 5))")
+        )
+    };
+    let quiet = bench.load(&Guest::tool("quiet").imports(LOG).data(32_768, b"hello").body(&logs(20))).await;
+    let loud = Guest::tool("floods").imports(LOG).data(32_768, b"\r\n\x1b[2").body(&logs(1_000_000));
+    let mut call = bench.call(&bench.load(&loud).await, "1");
+    let recorder = Arc::new(Recorder::default());
+    call.host_calls = recorder.clone();
+    let flood = tokio::spawn(bench.host.call(call));
+    bench.busy(1).await;
+    let mut heard = 0;
+    while heard < 10 || !flood.is_finished() {
+        let neighbour = Arc::new(Recorder::default());
+        let mut call = bench.call(&quiet, "1");
+        call.host_calls = neighbour.clone();
+        assert_eq!(output(&bench.host.call(call).await), "1");
+        assert_eq!(neighbour.lines(), ["hello"; 20]);
+        heard += 1;
+    }
+    let end = flood.await.unwrap();
+    assert_eq!((output(&end), end.usage.hostcalls), ("1", 1_000_000));
     let lines = recorder.lines();
-    assert_eq!(lines[0], "\\r\\n\\u{1b}[2");
-    assert!(
-        lines.last().unwrap().ends_with("lines dropped (`limits.log_bytes`, `limits.log_lines_per_second`)")
+    let (mark, kept) = lines.split_last().unwrap();
+    assert!(kept.iter().all(|line| line == "\\r\\n\\u{1b}[2"), "{:?}", kept.first());
+    assert_eq!(
+        *mark,
+        format!(
+            "{} lines dropped (`limits.log_bytes`, `limits.log_lines_per_second`)",
+            1_000_000 - kept.len()
+        )
     );
-    assert!(lines.iter().map(String::len).sum::<usize>() as u64 <= bench.limits.log_bytes + 200);
+    assert!(kept.iter().map(String::len).sum::<usize>() as u64 <= bench.limits.log_bytes);
+    bench.is_well().await;
 }
 
+/// Case 33: one line of 10 MiB.
 #[tokio::test]
 async fn one_huge_line_is_cut() {
     let bench = Bench::new();
@@ -98,8 +165,43 @@ async fn one_huge_line_is_cut() {
     let lines = recorder.lines();
     assert_eq!(lines.len(), 1);
     assert!(lines[0].len() as u64 <= bench.limits.log_line_bytes && lines[0].ends_with('…'));
+    bench.is_well().await;
 }
 
+/// Case 33: by each of the three ways into the log, nothing arrives that a terminal would obey, or that JSON would have
+/// to escape as a control character.
+#[tokio::test]
+async fn nothing_in_a_line_can_draw() {
+    let bench = Bench::new();
+    let mut bytes: Vec<u8> = (0..32).chain([127]).filter(|byte| *byte != b'\n').collect();
+    bytes.extend("\u{9b}31m\u{85}\u{202e}\u{2028}\u{feff}end".as_bytes());
+    let len = bytes.len();
+    let body = format!(
+        "(call $log (i32.const 2) (i32.const 32768) (i32.const {len}))
+         (call $print (call $stdout) (i32.const 32768) (i32.const {len}) (i32.const 40000))
+         (call $print (call $stderr) (i32.const 32768) (i32.const {len}) (i32.const 40000)) (call $number (i64.const 1))"
+    );
+    let guest = Guest::tool("draws")
+        .world(STDIO_WORLD)
+        .imports(&format!("{LOG}{STDIO_IMPORTS}"))
+        .data(32_768, &bytes)
+        .body(&body);
+    let (end, recorder) = recorded(&bench, &guest).await;
+    assert_eq!(output(&end), "1");
+    let lines = recorder.lines();
+    assert_eq!(lines.len(), 3);
+    for line in &lines {
+        assert_eq!(*line, lines[0]);
+        assert!(line.chars().all(|c| c.is_ascii_graphic() || c == ' '), "{line:?}");
+        assert!(
+            line.starts_with("\\u{0}") && line.contains("\\u{1b}") && line.ends_with("\\u{feff}end"),
+            "{line}"
+        );
+    }
+    bench.is_well().await;
+}
+
+/// Case 34.
 #[tokio::test]
 async fn randomness_is_bounded_and_paid_for() {
     let bench = Bench::new();
@@ -108,6 +210,8 @@ async fn randomness_is_bounded_and_paid_for() {
         (import "heddle:host/random@0.1.0" "bytes" (func $own (param i32 i32)))"#;
     for body in [
         "(call $bytes (i64.const 1073741824) (i32.const 40000))",
+        "(call $bytes (i64.const -1) (i32.const 40000))",
+        "(call $own (i32.const 1073741824) (i32.const 40000))",
         "(call $own (i32.const 65537) (i32.const 40000))",
     ] {
         let guest =
@@ -116,11 +220,16 @@ async fn randomness_is_bounded_and_paid_for() {
     }
     let body = format!(
         "{} (call $number (i64.const 1))",
-        times(10_000, "(global.set $heap (i32.const 65536)) (call $bytes (i64.const 64) (i32.const 40000))")
+        times(100_000, "(global.set $heap (i32.const 65536)) (call $bytes (i64.const 64) (i32.const 40000))")
     );
-    let end = bench.run(&Guest::tool("sips").world(world).imports(imports).body(&body)).await;
+    let sips = |guest: Guest| guest.world(world).imports(imports).body(&body);
+    let end = bench.run(&sips(Guest::tool("sips"))).await;
     assert_eq!(output(&end), "1");
-    assert!(end.usage.fuel > 10_000 * 101 && end.usage.hostcalls == 10_000, "{:?}", end.usage);
+    assert!(end.usage.fuel > 100_000 * 101 && end.usage.hostcalls == 100_000, "{:?}", end.usage);
+    let mut call = bench.call(&bench.load(&sips(Guest::tool("sips"))).await, "1");
+    call.limits.fuel = 50_000 * 101;
+    assert_eq!(failure(bench.host.call(call).await).kind, FailureKind::FuelExhausted);
+    bench.is_well().await;
 }
 
 /// Adds up every clock and every source of randomness, under both their names.
@@ -183,30 +292,93 @@ async fn clocks_go_by_kind_in_steps_of_a_millisecond() {
     assert_eq!(ticks % 1_000_000, 0);
 }
 
+/// Case 36: a hundred thousand times each clock under each of its names, which is long enough to see it move. What is
+/// finer than a millisecond is always nothing, and each look is paid for.
+#[tokio::test]
+async fn reading_the_clock_in_a_loop_is_paid_for_and_coarse() {
+    let bench = Bench::new();
+    let imports = r#"(import "heddle:host/clock@0.1.0" "monotonic-ns" (func $mono (result i64)))
+        (import "wasi:clocks/monotonic-clock@0.2.6" "now" (func $ticks (result i64)))
+        (import "wasi:clocks/monotonic-clock@0.2.6" "resolution" (func $step (result i64)))
+        (import "wasi:clocks/wall-clock@0.2.6" "now" (func $wall (param i32)))"#;
+    let read = "(call $wall (i32.const 40000))
+        (local.set $wide (i64.or (local.get $wide) (i64.or
+          (i64.or (i64.rem_u (call $mono) (i64.const 1000000)) (i64.rem_u (call $ticks) (i64.const 1000000)))
+          (i64.extend_i32_u (i32.rem_u (i32.load (i32.const 40008)) (i32.const 1000000))))))";
+    let body = format!(
+        "(local.set $wide (i64.extend_i32_u (i64.lt_u (call $step) (i64.const 1000000)))) {} (if (i64.eqz (call $ticks)) (then (unreachable))) (call $number (local.get $wide))",
+        times(100_000, read)
+    );
+    let world = "import wasi:clocks/monotonic-clock@0.2.6; import wasi:clocks/wall-clock@0.2.6;";
+    let end = bench.run(&Guest::tool("looks").world(world).imports(imports).body(&body)).await;
+    assert_eq!((output(&end), end.usage.hostcalls), ("0", 300_002));
+    assert!(end.usage.fuel > 300_000 * 100, "{:?}", end.usage);
+    bench.is_well().await;
+}
+
 fn sleeper(guest: Guest, body: &str) -> Guest {
     guest.world(support::SLEEP_WORLD).imports(support::SLEEP_IMPORTS).body(body)
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_sleeping_tool_holds_no_thread_and_ends_at_its_deadline() {
-    let bench = Bench::with(|limits| limits.set("step_wall_ms", 500).unwrap());
-    let loaded = bench.load(&sleeper(Guest::tool("sleeps"), support::SLEEP_FOREVER)).await;
+/// A `poll` on so many pollables, all of which are ready in a hundred years.
+fn poll_never(count: u32) -> Guest {
+    let fill = format!(
+        "(local.set $b (i32.const 65536)) (global.set $heap (i32.const 524288))
+         {} (call $poll (i32.const 65536) (i32.const {count}) (i32.const 40000)) (i32.const 0)",
+        times(
+            count,
+            "(i32.store (local.get $b) (call $sleep (i64.const 3155760000000000000))) (local.set $b (i32.add (local.get $b) (i32.const 4)))"
+        )
+    );
+    sleeper(Guest::tool("polls").memory("10"), &fill)
+}
+
+/// Case 35: one thread for all guests, and each of the sleepers has a sandbox. Nobody can have woken up when the quick
+/// one is done, since there is a minute for that.
+#[tokio::test]
+async fn sleeping_tools_hold_no_thread() {
+    let bench = Bench::on(1, |_| {});
     let quick = bench.load(&Guest::transform("quick")).await;
-    let began = Instant::now();
-    let sleeping: Vec<_> = (0..6).map(|_| tokio::spawn(bench.host.call(bench.call(&loaded, "1")))).collect();
-    let end = bench.host.call(bench.call(&quick, "2")).await;
-    assert_eq!(output(&end), "2");
-    assert!(began.elapsed() < Duration::from_millis(450), "sleepers held the threads");
-    for sleep in sleeping {
-        let end = sleep.await.unwrap();
-        assert!(
-            end.usage.cpu_us < 100_000 && (500_000..2_000_000).contains(&end.usage.wall_us),
-            "{:?}",
-            end.usage
-        );
-        assert_eq!(failure(end).kind, FailureKind::DeadlineExceeded);
+    let sleeps = bench.load(&sleeper(Guest::tool("sleeps"), support::SLEEP_FOREVER)).await;
+    let polls = bench.load(&poll_never(1_000)).await;
+    let threads = support::process::held().threads;
+    let sleeping: Vec<_> = [&sleeps, &polls]
+        .repeat(4)
+        .iter()
+        .map(|l| tokio::spawn(bench.host.call(bench.call(l, "1"))))
+        .collect();
+    bench.busy(sleeping.len()).await;
+    for _ in 0..10 {
+        assert_eq!(output(&bench.host.call(bench.call(&quick, "2")).await), "2");
     }
+    assert!(support::process::held().threads <= threads, "no thread for each of them either");
+    for sleep in sleeping {
+        assert!(!sleep.is_finished(), "the quick ones only ran when it was over");
+        sleep.abort();
+        assert!(sleep.await.unwrap_err().is_cancelled());
+    }
+    support::soon("not everything was given back", || bench.all_free()).await;
     bench.is_well().await;
+}
+
+/// Case 35: never before the deadline, and soon after it. Of a few, the one that was least in the way of other things
+/// says how late the host itself is.
+#[tokio::test]
+async fn a_guest_that_waits_ends_at_its_deadline() {
+    let bench = Bench::with(|limits| limits.set("step_wall_ms", 500).unwrap());
+    for guest in [sleeper(Guest::tool("sleeps"), support::SLEEP_FOREVER), poll_never(1), poll_never(1_000)] {
+        let loaded = bench.load(&guest).await;
+        let mut least = u64::MAX;
+        for _ in 0..3 {
+            let end = bench.host.call(bench.call(&loaded, "1")).await;
+            assert!(end.usage.wall_us >= 500_000, "{:?}", end.usage);
+            least = least.min(end.usage.wall_us);
+            let failed = failure(end);
+            assert_eq!((failed.kind, failed.retryable), (FailureKind::DeadlineExceeded, true));
+        }
+        assert!(least < 600_000, "{least} µs");
+        bench.is_well().await;
+    }
 }
 
 #[tokio::test]
@@ -219,6 +391,7 @@ async fn sleeps_are_real_for_tools_and_over_at_once_for_transforms() {
     assert!(matches!(end.outcome, Outcome::Done(_)), "{end:?}");
 }
 
+/// Case 35.
 #[tokio::test]
 async fn polls_are_bounded() {
     let bench = Bench::new();

@@ -8,6 +8,7 @@ use crate::bindings::Level;
 use crate::guest::{Cx, Guest, enter};
 use crate::host_calls::LogLevel;
 use heddle_core::limits::Limits;
+use std::borrow::Cow;
 use std::time::{Duration, Instant};
 use wasmtime::component::Linker;
 
@@ -98,7 +99,7 @@ impl Guest {
             partial.extend_from_slice(piece);
             if partial.pop_if(|last| *last == b'\n').is_some() {
                 let line = std::mem::take(partial);
-                self.write_log(which.level(), &String::from_utf8_lossy(&line));
+                self.write_log(which.level(), &text(&line));
             }
         }
     }
@@ -108,7 +109,7 @@ impl Guest {
         for which in [Stdio::Out, Stdio::Err] {
             let rest = std::mem::take(&mut self.log.stream(which).partial);
             if !rest.is_empty() {
-                self.write_log(which.level(), &String::from_utf8_lossy(&rest));
+                self.write_log(which.level(), &text(&rest));
             }
         }
         let (out, err) = (self.log.out.dropped_bytes, self.log.err.dropped_bytes);
@@ -144,6 +145,19 @@ impl Stdio {
             Stdio::Err => LogLevel::Warn,
         }
     }
+}
+
+/// Bytes as text. What is no UTF-8 is shown as what it is, byte by byte: a mark in its place would hide what was there.
+fn text(bytes: &[u8]) -> Cow<'_, str> {
+    if let Ok(text) = str::from_utf8(bytes) {
+        return Cow::Borrowed(text);
+    }
+    let mut out = String::with_capacity(bytes.len() + 32);
+    for chunk in bytes.utf8_chunks() {
+        out.push_str(chunk.valid());
+        out.extend(chunk.invalid().iter().map(|byte| format!("\\x{byte:02x}")));
+    }
+    Cow::Owned(out)
 }
 
 /// The text cut to this many bytes, with every control character written as an escape.

@@ -1,6 +1,11 @@
 //! A real host with a real compiling child, a canary, and the invariants that hold after every case.
+//!
+//! A test whose comment begins with `Case 19` is the one for case 19 of the hostile cases; `docs/guide/security.md` has
+//! the list. Every case ends with [`Bench::is_well`].
 
 #![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its part of this")]
+
+pub mod process;
 
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
@@ -35,6 +40,8 @@ pub struct Bench {
     pub host: Host,
     pub limits: Limits,
     pub dir: TempDir,
+    /// Whether the test plants panics of its own.
+    pub may_panic: bool,
 }
 
 impl Bench {
@@ -43,12 +50,17 @@ impl Bench {
     }
     /// With some limits changed. Few sandboxes, so that one that is not given back is missed soon.
     pub fn with(change: impl FnOnce(&mut Limits)) -> Bench {
+        Bench::on(2, change)
+    }
+    /// With so many threads for guests.
+    pub fn on(guest_threads: usize, change: impl FnOnce(&mut Limits)) -> Bench {
+        process::watch_panics();
         let mut limits = Limits::default();
         limits.set("attempts_at_once", 8).unwrap();
         change(&mut limits);
         let dir = tempfile::tempdir().unwrap();
-        let host = Host::new(config(&limits, dir.path().join("cache"))).unwrap();
-        Bench { host, limits, dir }
+        let config = HostConfig { guest_threads, ..config(&limits, dir.path().join("cache")) };
+        Bench { host: Host::new(config).unwrap(), limits, dir, may_panic: false }
     }
     pub async fn load(&self, guest: &Guest) -> Loaded {
         self.try_load(guest).await.unwrap()
@@ -85,12 +97,33 @@ impl Bench {
             host_calls: Arc::new(NoHostCalls),
         }
     }
-    /// After every case: another plugin runs as ever, and everything was given back.
+    /// After every case: another plugin runs as ever, everything was given back, and nothing panicked.
     pub async fn is_well(&self) {
+        assert!(self.may_panic || process::panics() == 0, "something in the host panicked");
         let canary = Guest::transform("canary");
         let end = self.run(&canary).await;
         assert_eq!(end.outcome, Outcome::Done(Json::null()), "the canary died");
         self.is_idle();
+    }
+    /// Runs small guests until every sandbox was another's in between: the pool gives the memory of ended guests back to
+    /// the system in batches, at the latest when it needs their place.
+    pub async fn flush(&self) {
+        for _ in 0..2 * self.host.gauges().slots {
+            self.run(&Guest::transform("canary")).await;
+        }
+    }
+    /// Whether every sandbox and all guest memory are given back.
+    pub fn all_free(&self) -> bool {
+        let gauges = self.host.gauges();
+        gauges.slots_free == gauges.slots && gauges.guest_memory_bytes == 0
+    }
+    /// Waits until so many sandboxes are in use: the guests in them have begun.
+    pub async fn busy(&self, sandboxes: usize) {
+        soon("no sandbox is in use", || {
+            let gauges = self.host.gauges();
+            gauges.slots - gauges.slots_free >= sandboxes
+        })
+        .await;
     }
     pub fn is_idle(&self) {
         let gauges = self.host.gauges();
@@ -208,6 +241,14 @@ impl HostCalls for Recorder {
 pub fn digest(bytes: &[u8]) -> Digest {
     Digest::of(bytes)
 }
+
+/// A world and imports that write to stdout and stderr: `$stdout`, `$stderr`, `$print (stream ptr len result)`.
+pub const STDIO_WORLD: &str =
+    "import wasi:cli/stdout@0.2.6; import wasi:cli/stderr@0.2.6; import wasi:io/streams@0.2.6;";
+pub const STDIO_IMPORTS: &str = r#"
+    (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $stdout (result i32)))
+    (import "wasi:cli/stderr@0.2.6" "get-stderr" (func $stderr (result i32)))
+    (import "wasi:io/streams@0.2.6" "[method]output-stream.blocking-write-and-flush" (func $print (param i32 i32 i32 i32)))"#;
 
 /// A world, imports and a body that sleep for a hundred years.
 pub const SLEEP_WORLD: &str = "import wasi:io/poll@0.2.6; import wasi:clocks/monotonic-clock@0.2.6;";
