@@ -114,8 +114,12 @@ fn read(api: &Api, wish: &Json) -> Result<Asked, Problem> {
     let definition = members.get("definition").cloned();
     let input = members.get("input").cloned();
     let labels = members.texts("labels");
-    if named.is_some() == definition.is_some() {
-        members.fault("", "wants either `workflow` (a name) or `definition` (the workflow itself)");
+    match (&named, &definition) {
+        (None, None) => members.fault("", "wants `workflow` (a name) or `definition` (the workflow itself)"),
+        (Some(_), Some(_)) => {
+            members.fault("", "has both `workflow` and `definition`; leave one of them out")
+        }
+        _ => {}
     }
     if let Some(definition) = &definition
         && !matches!(definition, Value::Map(_) | Value::String(_))
