@@ -121,20 +121,13 @@ async fn look(
         return Ok(());
     }
     let url = format!("http://{}", config.listen);
-    let answer = match Client::to(&url) {
-        Ok(client) => node::ask(&client).await.ok(),
-        Err(_) => None,
-    };
-    // A node that answers at the usual place need not be the one whose folder was typed.
-    match (answer, subject) {
-        (Some(report), Subject::Either) => {
+    // Who types a folder means it: a node that answers at the usual place need not be the one of that folder.
+    if let Subject::Either = subject {
+        if let Ok(report) = node::ask(&Client::to(&url)?).await {
             node::answered(&url, &report, config, findings);
             return Ok(());
         }
-        (None, Subject::Either) => {
-            findings.push(ok("node", format!("none answers at {url}; its data folder is looked at instead")));
-        }
-        _ => {}
+        findings.push(ok("node", format!("none answers at {url}; its data folder is looked at instead")));
     }
     folder::look(config, args, &url, findings).await;
     findings.push(machine::disk(&config.data));

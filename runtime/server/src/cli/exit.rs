@@ -47,12 +47,12 @@ pub(crate) struct Fault {
     /// What to type next.
     pub(crate) hint: Option<String>,
     /// A stable code: the node's, where it gave one, else the word of the exit code.
-    pub(crate) code: String,
+    pub(crate) code: Box<str>,
 }
 
 impl Fault {
     fn new(exit: Exit, message: impl Into<String>) -> Fault {
-        let (shown, errors, code) = (String::new(), Vec::new(), exit.word().to_owned());
+        let (shown, errors, code) = (String::new(), Vec::new(), exit.word().into());
         Fault { exit, message: message.into(), shown, errors, hint: None, code }
     }
     /// It was asked wrongly.
@@ -88,7 +88,7 @@ impl Fault {
     pub(crate) fn with_code(mut self, code: impl Into<String>) -> Fault {
         let code = code.into();
         if !code.is_empty() {
-            self.code = code;
+            self.code = code.into_boxed_str();
         }
         self
     }

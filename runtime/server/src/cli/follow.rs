@@ -153,10 +153,12 @@ impl Follower<'_> {
         }
     }
 
-    /// Says why nothing comes, once until something else is the matter.
+    /// Says why nothing comes, once until something comes or something else is the matter.
     fn tell(&mut self, trouble: Trouble, why: impl FnOnce() -> String) {
         if self.told.replace(trouble) != Some(trouble) && self.show == Show::People {
             note(&harmless(&why()));
+            // The picture goes on below what was said.
+            self.screen = self.screen.take().map(|_| Screen::default());
         }
     }
 
@@ -168,7 +170,6 @@ impl Follower<'_> {
             ask = ask.with("last-event-id", last.clone());
         }
         let answered = self.client.open(ask).await?;
-        self.told = None;
         let (mut body, mut reader) = (answered.body, Reader::default());
         let mut frames = tokio::time::interval(FRAME);
         loop {
@@ -192,6 +193,7 @@ impl Follower<'_> {
                 note(&line);
             }
             if event.id.is_some() {
+                self.told = None;
                 self.last = event.id;
             }
         }

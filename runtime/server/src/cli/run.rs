@@ -78,10 +78,12 @@ impl RunArgs {
             ))
             .with_hint(format!("leave `{flag}` out to run it there, or `--server` to run it here"))),
             (Some(named), Some(flag)) => {
-                out::note(&format!(
-                    "`{flag}` is for a run in this process: HEDDLE_SERVER ({}) is not asked",
-                    named.url
-                ));
+                if !context.json {
+                    out::note(&format!(
+                        "`{flag}` is for a run in this process: HEDDLE_SERVER ({}) is not asked",
+                        named.url
+                    ));
+                }
                 Ok(None)
             }
         }
