@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+// It listens nowhere: it knows `--listen` only to say what to do instead.
 #[derive(Args, Debug)]
+#[command(mut_arg("listen", |arg| arg.hide(true)))]
 pub(super) struct RunArgs {
     /// The workflow, YAML or JSON; or `namespace/name@range` of a published one.
     workflow: String,
