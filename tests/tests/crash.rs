@@ -122,8 +122,10 @@ fn a_hundred_kills_lose_nothing() {
         .output()
         .unwrap();
     let found: Value = serde_json::from_slice(&look.stdout).unwrap();
-    let store = found.as_array().unwrap().iter().find(|f| f["name"] == "store").unwrap();
-    assert_eq!(store["health"], "ok", "{store}");
+    for name in ["store", "journals"] {
+        let finding = found.as_array().unwrap().iter().find(|f| f["name"] == name).unwrap();
+        assert_eq!(finding["health"], "ok", "{finding}");
+    }
     let again = Server::start(folder.path(), &[]);
     for (id, (status, output)) in &ends {
         let run = again.ended(id);

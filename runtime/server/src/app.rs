@@ -13,10 +13,7 @@ use heddle_core::limits::Limits;
 use heddle_core::run::event::{Defaults, Node};
 use heddle_executor::{Executor, LeftInside, Parts, Settings, SystemClock};
 use heddle_host::{Compiler, ComponentFault, ComponentSource, Host, HostConfig, Inspection};
-use heddle_store::{
-    MemoryStore, ReportDepth, RunStore, Shelf, SqliteOptions, SqliteStore, StoreClock, StoreFault,
-    StoreReport,
-};
+use heddle_store::{MemoryStore, RunStore, Shelf, SqliteOptions, SqliteStore, StoreClock, StoreFault};
 use invoker::Sandbox;
 use loader::Loader;
 use metrics_exporter_prometheus::PrometheusHandle;
@@ -159,16 +156,15 @@ impl ComponentSource for StoredComponents {
     }
 }
 
-/// Looks at a data folder that no process has open, with an integrity check. `None` where there is none yet.
+/// Looks at a data folder that no process has open: all of it, and without writing to it. `None` where there is no
+/// store in it.
 ///
 /// # Errors
-/// [`StoreFault::InUse`] while a node has it open.
-pub async fn look_at_store(folder: &Path) -> Result<Option<StoreReport>, StoreFault> {
-    if !folder.is_dir() {
-        return Ok(None);
-    }
-    let store = SqliteStore::open(SqliteOptions::new(folder, Arc::new(|_| {})))?;
-    store.report(ReportDepth::Deep).await.map(Some)
+/// [`StoreFault::InUse`] while a node has it open; others where nothing of it can be read.
+pub async fn look_at_store(folder: &Path) -> Result<Option<heddle_store::Inspection>, StoreFault> {
+    let folder = folder.to_owned();
+    let looked = tokio::task::spawn_blocking(move || heddle_store::inspect(&folder)).await;
+    looked.unwrap_or_else(|error| Err(StoreFault::Unavailable(format!("the look itself failed: {error}"))))
 }
 
 /// Reads a component without a node: no store, nothing compiled.

@@ -9,6 +9,7 @@ mod exit;
 mod faults;
 mod follow;
 mod input;
+mod node_args;
 mod out;
 pub mod paint;
 mod plugin;
@@ -20,11 +21,10 @@ mod sse;
 mod tree;
 mod workflow;
 
-use crate::config::said::process_env;
-use crate::config::{Config, Layers};
 use crate::http::graph::Format;
-use clap::{Args, CommandFactory as _, Parser, Subcommand};
+use clap::{CommandFactory as _, Parser, Subcommand};
 use exit::{Exit, Fault};
+use node_args::NodeArgs;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -45,11 +45,11 @@ const STACK_BYTES: usize = 8 << 20;
     after_help = "Exit codes: 0 ok, 1 the run or the command failed, 2 it was asked wrongly, 3 no node answers, 4 denied.\nColours: NO_COLOR turns them off. Docs of every error: docs/errors, or GET /docs/errors/CODE."
 )]
 struct Cli {
-    /// Print JSON on stdout, for programs.
+    /// Print JSON, for programs: the result on stdout, a fault on stderr.
     #[arg(long, global = true)]
     json: bool,
-    /// The node to speak to [default: http://127.0.0.1:7878].
-    #[arg(long, global = true, env = "HEDDLE_SERVER", value_name = "URL", hide_env_values = true)]
+    /// The node to speak to, else that of HEDDLE_SERVER [default: http://127.0.0.1:7878].
+    #[arg(long, global = true, value_name = "URL")]
     server: Option<String>,
     #[command(subcommand)]
     command: Command,
@@ -92,7 +92,7 @@ enum Command {
         #[command(flatten)]
         node: NodeArgs,
     },
-    /// Print completions for a shell.
+    /// Print completions for a shell. They have no JSON form.
     Completions {
         /// The shell.
         shell: clap_complete::Shell,
@@ -141,57 +141,12 @@ enum ConfigCommand {
         /// Say also where each value comes from.
         #[arg(long)]
         origin: bool,
-        /// Print a documented `heddle.toml` instead.
-        #[arg(long)]
+        /// Print a documented `heddle.toml` with the defaults instead.
+        #[arg(long, conflicts_with_all = ["origin", "config", "listen", "data", "plugins", "set"])]
         example: bool,
         #[command(flatten)]
         node: NodeArgs,
     },
-}
-
-/// What a node is told on the command line: the last layer of its configuration.
-#[derive(Args, Clone, Debug, Default)]
-pub(crate) struct NodeArgs {
-    /// The configuration file [default: heddle.toml, where there is one].
-    #[arg(long, env = "HEDDLE_CONFIG", value_name = "FILE", hide_env_values = true)]
-    config: Option<PathBuf>,
-    /// Where the API listens.
-    #[arg(long, value_name = "ADDRESS")]
-    listen: Option<String>,
-    /// Where data is kept.
-    #[arg(long, value_name = "FOLDER")]
-    data: Option<String>,
-    /// A folder whose `*.wasm` files are loaded at the start.
-    #[arg(long, value_name = "FOLDER")]
-    plugins: Option<String>,
-    /// Any setting, such as `--set limits.fuel=1000000`.
-    #[arg(long, value_name = "KEY=VALUE")]
-    set: Vec<String>,
-}
-
-impl NodeArgs {
-    /// Reads the whole configuration.
-    pub(crate) fn load(&self) -> Result<Config, Fault> {
-        let mut flags = Vec::new();
-        for (key, value) in [("listen", &self.listen), ("data", &self.data), ("plugins", &self.plugins)] {
-            if let Some(value) = value {
-                flags.push((key.to_owned(), format!("--{key}"), value.clone()));
-            }
-        }
-        for said in &self.set {
-            let Some((key, value)) = said.split_once('=') else {
-                return Err(Fault::usage(format!(
-                    "`--set {said}` has no `=`; write `--set limits.fuel=1000000`"
-                )));
-            };
-            flags.push((key.to_owned(), format!("--set {key}"), value.to_owned()));
-        }
-        let layers = Layers { file: self.config.clone(), env: process_env(), flags };
-        Config::load(&layers).map_err(|faults| {
-            Fault::usage(format!("the configuration has faults\n{faults}"))
-                .with_hint("`heddle config show --example` prints every setting")
-        })
-    }
 }
 
 /// What every command knows.
@@ -200,13 +155,75 @@ pub(crate) struct Context {
     /// Whether stdout is for programs.
     pub(crate) json: bool,
     /// The node that was named.
-    pub(crate) server: Option<String>,
+    pub(crate) server: Option<Named>,
+}
+
+/// A node that was named.
+#[derive(Clone, Debug)]
+pub(crate) struct Named {
+    /// Its URL.
+    pub(crate) url: String,
+    /// How it was named: a flag that speaks against it wins over a variable.
+    pub(crate) by: By,
+}
+
+/// How a node was named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum By {
+    /// With `--server`.
+    Flag,
+    /// With `HEDDLE_SERVER`.
+    Variable,
+}
+
+impl Named {
+    /// A client of it.
+    pub(crate) fn client(&self) -> Result<client::Client, Fault> {
+        client::Client::to(&self.url).map_err(|fault| match self.by {
+            By::Flag => fault,
+            By::Variable => Fault { message: format!("HEDDLE_SERVER: {}", fault.message), ..fault },
+        })
+    }
 }
 
 impl Context {
+    fn new(json: bool, flag: Option<String>) -> Context {
+        let variable = || std::env::var("HEDDLE_SERVER").ok().filter(|url| !url.is_empty());
+        let server = match flag {
+            Some(url) => Some(Named { url, by: By::Flag }),
+            None => variable().map(|url| Named { url, by: By::Variable }),
+        };
+        Context { json, server }
+    }
     /// A client of the node that was named, or of the one at the usual place.
     pub(crate) fn client(&self) -> Result<client::Client, Fault> {
-        client::Client::to(self.server.as_deref().unwrap_or(DEFAULT_SERVER))
+        match &self.server {
+            Some(named) => named.client(),
+            None => client::Client::to(DEFAULT_SERVER),
+        }
+    }
+    /// The URL of the node that was named with a flag.
+    pub(crate) fn server_flag(&self) -> Option<&str> {
+        self.server.as_ref().filter(|named| named.by == By::Flag).map(|named| &*named.url)
+    }
+}
+
+impl Command {
+    /// What it does instead of asking a node, where it asks none.
+    fn asks_no_node(&self) -> Option<&'static str> {
+        Some(match self {
+            Command::Dev { .. } | Command::Serve { .. } => {
+                "starts a node; where it listens is `--listen ADDRESS`"
+            }
+            Command::Limits(_) | Command::Config(_) => {
+                "shows what a node started here would be told; what a running one is told is shown where it runs"
+            }
+            Command::Workflow(WorkflowCommand::Graph { .. } | WorkflowCommand::Schema) => {
+                "works without a node"
+            }
+            Command::Completions { .. } => "works without a node",
+            _ => return None,
+        })
     }
 }
 
@@ -214,12 +231,9 @@ impl Context {
 pub fn main() -> ExitCode {
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
-        Err(error) => {
-            let _ = error.print();
-            return ExitCode::from(if error.use_stderr() { Exit::Usage } else { Exit::Ok } as u8);
-        }
+        Err(error) => return typed_wrongly(&error),
     };
-    let context = Context { json: cli.json, server: cli.server };
+    let context = Context::new(cli.json, cli.server);
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .thread_name("heddle")
@@ -243,7 +257,46 @@ pub fn main() -> ExitCode {
     }
 }
 
+/// Arguments that are none; or help, which is asked for in the same way.
+fn typed_wrongly(error: &clap::Error) -> ExitCode {
+    let json = std::env::args_os().skip(1).take_while(|arg| arg != "--").any(|arg| arg == "--json");
+    if !error.use_stderr() {
+        let _ = error.print();
+        return ExitCode::from(Exit::Ok as u8);
+    }
+    match json {
+        false => drop(error.print()),
+        true => out::fault(&of_arguments(error), json),
+    }
+    ExitCode::from(Exit::Usage as u8)
+}
+
+/// What the parser of arguments says, as a fault: it writes paragraphs, the usage after what is wrong.
+fn of_arguments(error: &clap::Error) -> Fault {
+    let text = error.render().to_string();
+    let usage = text.lines().find_map(|line| line.strip_prefix("Usage: "));
+    let next = match usage {
+        Some(usage) => format!("type `{usage}`; `--help` says what each is"),
+        None => "`heddle --help` lists the commands".to_owned(),
+    };
+    if error.kind() == clap::error::ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand {
+        return Fault::usage("a command is missing").with_hint(next);
+    }
+    let said: Vec<&str> = text
+        .lines()
+        .take_while(|line| !line.starts_with("Usage: ") && !line.starts_with("For more information"))
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+        .collect();
+    let message = said.join("; ").replace(":; ", ": ");
+    Fault::usage(message.strip_prefix("error: ").unwrap_or(&message)).with_hint(next)
+}
+
 async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
+    if let (Some(url), Some(instead)) = (context.server_flag(), command.asks_no_node()) {
+        return Err(Fault::usage(format!("`--server {url}` has no use here: this command {instead}"))
+            .with_hint("leave `--server` out"));
+    }
     match command {
         Command::Dev { ephemeral, node } => {
             Box::pin(serve::dev(&node, ephemeral.then_some(crate::app::Keeping::Nothing))).await

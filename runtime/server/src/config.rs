@@ -92,7 +92,7 @@ pub enum Origin {
     File {
         /// The file.
         path: PathBuf,
-        /// The line, from 1.
+        /// The line, from 1; 0 for the file as a whole.
         line: usize,
     },
     /// A variable of the environment.
@@ -105,6 +105,8 @@ impl fmt::Display for Origin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Origin::Default => f.write_str("default"),
+            // Of a file that cannot be read there are no lines.
+            Origin::File { path, line: 0 } => write!(f, "{}", path.display()),
             Origin::File { path, line } => write!(f, "{}:{line}", path.display()),
             Origin::Env(name) => f.write_str(name),
             Origin::Flag(name) => f.write_str(name),

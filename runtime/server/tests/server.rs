@@ -2,11 +2,17 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
+#[path = "server/program.rs"]
+mod program;
 #[path = "server/support.rs"]
 mod support;
 
+#[path = "server/cli.rs"]
+mod cli;
 #[path = "server/config.rs"]
 mod config;
+#[path = "server/doctor.rs"]
+mod doctor;
 #[path = "server/events.rs"]
 mod events;
 #[path = "server/generated.rs"]

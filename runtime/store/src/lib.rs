@@ -28,4 +28,6 @@ pub use model::*;
 pub use run_store::{ReportDepth, RunStore};
 pub use shelf::Shelf;
 #[cfg(feature = "sqlite")]
+pub use sqlite::inspect::{DamagedRun, Inspection, inspect};
+#[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};

@@ -16,6 +16,7 @@ mod cache;
 mod checkpoint;
 mod drive;
 mod handover;
+pub mod inspect;
 mod line;
 mod open;
 mod read;

@@ -82,6 +82,8 @@ pub(crate) struct Refusal {
     pub(crate) errors: Vec<FileFault>,
     /// Seconds before another try is useful.
     pub(crate) retry_after_s: Option<u64>,
+    /// The URL of the node that refused; empty for this process.
+    pub(crate) node: String,
 }
 
 /// Why there is no answer as it was wanted.
@@ -105,37 +107,57 @@ impl From<Refused> for Fault {
 impl Refusal {
     /// The refusal as the end of a command.
     pub(crate) fn into_fault(self) -> Fault {
-        let mut message = harmless(&self.detail);
-        if self.errors.len() > 1 {
-            for error in &self.errors {
-                let place =
-                    if error.pointer.is_empty() { String::new() } else { format!("{}: ", error.pointer) };
-                message.push_str(&format!("\n  {place}{}", harmless(&error.message)));
-            }
-        }
+        let detail = harmless(&self.detail);
+        let message = match self.errors.as_slice() {
+            // The one fault is the detail. Where it does not name its place, that is put before it.
+            [one] if one.message == self.detail => match one.pointer.trim_start_matches('/') {
+                "" => detail,
+                place if detail.contains(&format!("`{place}`")) || detail.contains(&one.pointer) => detail,
+                place => format!("`{place}` {detail}"),
+            },
+            _ => detail,
+        };
+        // One fault is the detail itself.
+        let shown: Vec<String> = match self.errors.as_slice() {
+            [] | [_] => Vec::new(),
+            more => more
+                .iter()
+                .map(|error| {
+                    let place =
+                        if error.pointer.is_empty() { String::new() } else { format!("{}: ", error.pointer) };
+                    format!("  {place}{}", harmless(&error.message))
+                })
+                .collect(),
+        };
         let fault = match self.status {
             401 | 403 => Fault::denied(message),
             500..=599 => Fault::failed(message),
             _ => Fault::usage(message),
         };
-        let fault = fault.with_code(self.code.clone());
+        let fault = fault.with_code(self.code.clone()).with_errors(self.errors, shown.join("\n"));
         match self.code.as_str() {
             "" => fault,
             "plugin_missing" => fault.with_hint(
                 "load it with `heddle plugin push FILE`, or give its folder with `--plugins FOLDER`",
             ),
-            code => fault.with_hint(format!("read docs/errors/{code}.md")),
+            "run_not_found" => fault.with_hint("`heddle runs ls` lists the runs"),
+            "workflow_not_found" => fault.with_hint("`heddle workflow ls` lists the published workflows"),
+            "plugin_not_found" => fault.with_hint("`heddle plugin ls` lists the loaded plugins"),
+            "internal" => fault.with_hint("the node's log says more; `heddle doctor` looks for the cause"),
+            code if self.node.is_empty() => fault.with_hint(format!("read docs/errors/{code}.md")),
+            code => fault.with_hint(format!("`curl {}/docs/errors/{code}` says more", self.node)),
         }
+    }
+    /// Whether the same may be granted a little later.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self.status, 429 | 503)
     }
 }
 
 impl Client {
     /// A client of the node at this URL.
     pub(crate) fn to(url: &str) -> Result<Client, Fault> {
-        let url = url.trim_end_matches('/').to_owned();
-        if !url.starts_with("http://") {
-            return Err(Fault::usage(format!("`{url}` is not a URL such as `http://127.0.0.1:7878`")));
-        }
+        let url = well_formed(url)?;
         let http = reqwest::Client::builder()
             .connect_timeout(CONNECT)
             .no_proxy()
@@ -160,8 +182,7 @@ impl Client {
                 for (name, value) in ask.headers {
                     request = request.header(name, value);
                 }
-                let response =
-                    request.send().await.map_err(|error| Fault::unreachable(url, innermost(&error)))?;
+                let response = request.send().await.map_err(|error| not_answered(url, &error))?;
                 let retry_after_s = retry_after(response.headers());
                 let status = response.status().as_u16();
                 let body = response.bytes_stream().map_err(|error| innermost(&error)).boxed();
@@ -185,6 +206,29 @@ impl Client {
         }
     }
 
+    /// Sends a request whose answer is read piece by piece. A refusal is read here.
+    pub(crate) async fn open(&self, ask: Ask<'_>) -> Result<Answered, Refused> {
+        let answered = self.send(ask).await.map_err(Refused::Fault)?;
+        let (status, retry_after_s) = (answered.status, answered.retry_after_s);
+        match (200..300).contains(&status) {
+            true => Ok(answered),
+            false => {
+                let refusal = refusal(status, retry_after_s, &self.read(answered).await?);
+                let node = match self {
+                    Client::There { url, .. } => url.clone(),
+                    Client::Here(_) => String::new(),
+                };
+                Err(Refused::By(Refusal { node, ..refusal }))
+            }
+        }
+    }
+
+    async fn read(&self, answered: Answered) -> Result<String, Refused> {
+        let read: Result<Vec<Bytes>, String> = answered.body.try_collect().await;
+        let bytes = read.map_err(|why| Refused::Fault(Fault::cut_off(self.place(), why)))?.concat();
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
     /// Sends a request and reads an answer that is JSON.
     pub(crate) async fn json(&self, ask: Ask<'_>) -> Result<Value, Refused> {
         let text = self.text(ask).await?;
@@ -198,15 +242,43 @@ impl Client {
 
     /// Sends a request and reads an answer that is text.
     pub(crate) async fn text(&self, ask: Ask<'_>) -> Result<String, Refused> {
-        let answered = self.send(ask).await.map_err(Refused::Fault)?;
-        let (status, retry_after_s) = (answered.status, answered.retry_after_s);
-        let read: Result<Vec<Bytes>, String> = answered.body.try_collect().await;
-        let bytes = read.map_err(|why| Refused::Fault(Fault::unreachable(self.place(), why)))?.concat();
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        match (200..300).contains(&status) {
-            true => Ok(text),
-            false => Err(Refused::By(refusal(status, retry_after_s, &text))),
+        let answered = self.open(ask).await?;
+        self.read(answered).await
+    }
+}
+
+/// The URL of a node, without a slash at the end.
+fn well_formed(said: &str) -> Result<String, Fault> {
+    let trimmed = said.trim();
+    let url = trimmed.trim_end_matches('/');
+    let fault = |why: &str| {
+        let fault = Fault::usage(format!("`{said}` is not the URL of a node: {why}"));
+        match trimmed.contains("://") || url.is_empty() {
+            true => fault.with_hint(format!("a node's URL is such as `{}`", super::DEFAULT_SERVER)),
+            false => fault.with_hint(format!("did you mean `http://{url}`?")),
         }
+    };
+    if url.starts_with("https://") {
+        return Err(fault("nodes speak plain HTTP; what speaks TLS stands before one"));
+    }
+    if !trimmed.starts_with("http://") {
+        return Err(fault("it does not begin with `http://`"));
+    }
+    if !url.starts_with("http://") {
+        return Err(fault("it names no host"));
+    }
+    let parsed = reqwest::Url::parse(url).map_err(|error| fault(&error.to_string()))?;
+    match (parsed.query(), parsed.fragment()) {
+        (None, None) => Ok(url.to_owned()),
+        _ => Err(fault("it ends with a query or a fragment")),
+    }
+}
+
+/// Nobody there, or somebody who hung up: the two want different things done.
+fn not_answered(url: &str, error: &reqwest::Error) -> Fault {
+    match error.is_connect() {
+        true => Fault::unreachable(url, innermost(error)),
+        false => Fault::cut_off(url, innermost(error)),
     }
 }
 
@@ -220,16 +292,26 @@ fn refusal(status: u16, retry_after_s: Option<u64>, text: &str) -> Refusal {
     let place = |value: &Value, name: &str| value[name].as_u64().and_then(|n| u32::try_from(n).ok());
     let errors = problem["errors"].as_array().map(Vec::as_slice).unwrap_or_default();
     let errors = errors.iter().map(|error| FileFault {
+        file: None,
         line: place(error, "line"),
         column: place(error, "column"),
         pointer: error["pointer"].as_str().unwrap_or_default().to_owned(),
         message: error["message"].as_str().unwrap_or_default().to_owned(),
     });
     let detail = match word("detail") {
-        empty if empty.is_empty() => format!("the node answered {status}"),
+        empty if empty.is_empty() => {
+            format!("it answered {status} and not as a Heddle node does; is another program there?")
+        }
         detail => detail,
     };
-    Refusal { status, code: word("code"), detail, errors: errors.collect(), retry_after_s }
+    Refusal {
+        status,
+        code: word("code"),
+        detail,
+        errors: errors.collect(),
+        retry_after_s,
+        node: String::new(),
+    }
 }
 
 /// The cause that says most: libraries wrap it several times.

@@ -1,23 +1,55 @@
 //! Faults of a file as a person wants them: the line, a caret under the place, what is wrong there.
 
+use super::exit::Fault;
 use super::paint::{Colour, Paint, harmless};
-use std::path::Path;
+use serde::Serialize;
+use std::path::{Path, PathBuf};
 
-/// One fault of a file.
-#[derive(Clone, Debug, Default)]
+/// One fault of a file, or of a request.
+#[derive(Clone, Debug, Default, Serialize)]
 pub(crate) struct FileFault {
-    /// The line, from 1, where it is known.
-    pub(crate) line: Option<u32>,
-    /// The column, from 1.
-    pub(crate) column: Option<u32>,
-    /// JSON pointer to the part.
+    /// The file, where it is one of ours.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) file: Option<PathBuf>,
+    /// JSON pointer to the part; empty for the whole.
     pub(crate) pointer: String,
     /// What is wrong and what to do.
     pub(crate) message: String,
+    /// The line, from 1, where it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) line: Option<u32>,
+    /// The column, from 1.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) column: Option<u32>,
+}
+
+impl FileFault {
+    /// Whether it is only that a plugin is not loaded.
+    pub(super) fn misses_a_plugin(&self) -> bool {
+        self.pointer.ends_with("/call") && self.message.contains("is loaded")
+    }
+}
+
+/// The faults of a workflow's file as the end of a command.
+pub(crate) fn of_file(file: &Path, text: &str, mut faults: Vec<FileFault>, code: &str) -> Fault {
+    for fault in &mut faults {
+        fault.file = Some(file.to_owned());
+    }
+    let count = match faults.len() {
+        1 => "a fault".to_owned(),
+        more => format!("{more} faults"),
+    };
+    let shown = render(file, text, &faults, Paint::for_stderr());
+    Fault::usage(format!("`{}` has {count}", file.display()))
+        .with_errors(faults, shown.trim_end())
+        .with_code(code)
+        .with_hint(
+            "correct them and run `heddle workflow validate` again; `heddle workflow schema` describes every key",
+        )
 }
 
 /// All faults of a file, with the lines that they stand in.
-pub(crate) fn render(file: &Path, text: &str, faults: &[FileFault], paint: Paint) -> String {
+fn render(file: &Path, text: &str, faults: &[FileFault], paint: Paint) -> String {
     let lines: Vec<&str> = text.lines().collect();
     let mut out = String::new();
     for fault in faults {
@@ -64,8 +96,8 @@ mod tests {
 
     #[test]
     fn the_caret_stands_under_the_place() {
-        let fault =
-            FileFault { line: Some(2), column: Some(3), pointer: "/a/b".into(), message: "not so".into() };
+        let (pointer, message) = ("/a/b".into(), "not so".into());
+        let fault = FileFault { file: None, line: Some(2), column: Some(3), pointer, message };
         let text = render(Path::new("w.yaml"), "a:\n  b: 1\n", &[fault], Paint::plain());
         assert_eq!(text, "\n  w.yaml:2:3 (/a/b)\n  2 |   b: 1\n    |   ^ not so\n");
     }

@@ -1,9 +1,9 @@
 //! Following a run to its end: its events, from the first, over as many connections as it takes.
 
-use super::client::{Ask, Client, Refused};
+use super::client::{Ask, Client, Refusal, Refused};
 use super::exit::Fault;
 use super::out::note;
-use super::paint::{Paint, stderr_is_live};
+use super::paint::{Paint, harmless, stderr_is_live};
 use super::sse::Reader;
 use super::tree::{Picture, Screen};
 use futures_util::StreamExt as _;
@@ -35,6 +35,15 @@ pub(crate) enum OnInterrupt {
     Leave,
 }
 
+/// What keeps the events from coming, for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Trouble {
+    /// The node does not answer.
+    Away,
+    /// The node refuses the stream, and may grant it later.
+    Busy,
+}
+
 struct Follower<'a> {
     client: &'a Client,
     run: &'a str,
@@ -43,6 +52,8 @@ struct Follower<'a> {
     show: Show,
     paint: Paint,
     last: Option<String>,
+    /// What was said last about why nothing comes.
+    told: Option<Trouble>,
 }
 
 /// Follows a run to its end and gives its document.
@@ -62,6 +73,7 @@ pub(crate) async fn follow(
         show,
         paint: Paint::for_stderr(),
         last: None,
+        told: None,
     };
     let mut interrupts = 0;
     loop {
@@ -98,6 +110,13 @@ impl Follower<'_> {
                 }
                 Ok(()) => Fault::failed(format!("the events of run {} break off", self.run))
                     .with_hint(format!("`heddle runs why {}`", self.run)),
+                Err(Refused::By(refusal)) if refusal.is_passing() => {
+                    away = 0;
+                    if self.over_while_busy(refusal).await? {
+                        return Ok(());
+                    }
+                    continue;
+                }
                 Err(Refused::By(refusal)) => return Err(refusal.into_fault()),
                 Err(Refused::Fault(fault)) => fault,
             };
@@ -105,7 +124,41 @@ impl Follower<'_> {
             if away >= TRIES {
                 return Err(fault);
             }
+            self.tell(Trouble::Away, || format!("{}; trying again for a while", fault.message));
             tokio::time::sleep(COME_BACK).await;
+        }
+    }
+
+    /// The node has no stream to spare: waits as long as it asks for, and sees whether the run has ended by then.
+    async fn over_while_busy(&mut self, refusal: Refusal) -> Result<bool, Fault> {
+        let wait = refusal.retry_after_s.unwrap_or(1).clamp(1, 30);
+        self.tell(Trouble::Busy, || {
+            format!(
+                "the node gives no stream of events now ({}); asking again every {wait} s",
+                refusal.detail
+            )
+        });
+        tokio::time::sleep(Duration::from_secs(wait)).await;
+        match self.client.json(Ask::get(&format!("/v1/runs/{}", self.run))).await {
+            Ok(document) if document["finishedAt"].is_string() => {
+                if self.show == Show::People {
+                    note(&format!("run {} has {}", self.run, document["status"].as_str().unwrap_or("ended")));
+                }
+                Ok(true)
+            }
+            Ok(_) => Ok(false),
+            Err(Refused::By(refusal)) if !refusal.is_passing() => Err(refusal.into_fault()),
+            // Whether anybody is there is found out with the next try of the stream.
+            Err(_) => Ok(false),
+        }
+    }
+
+    /// Says why nothing comes, once until something comes or something else is the matter.
+    fn tell(&mut self, trouble: Trouble, why: impl FnOnce() -> String) {
+        if self.told.replace(trouble) != Some(trouble) && self.show == Show::People {
+            note(&harmless(&why()));
+            // The picture goes on below what was said.
+            self.screen = self.screen.take().map(|_| Screen::default());
         }
     }
 
@@ -116,18 +169,14 @@ impl Follower<'_> {
         if let Some(last) = &self.last {
             ask = ask.with("last-event-id", last.clone());
         }
-        let answered = self.client.send(ask).await.map_err(Refused::Fault)?;
-        if answered.status != 200 {
-            // The plain reader makes a refusal of it, with its words.
-            return self.client.text(Ask::get(&format!("/v1/runs/{}", self.run))).await.map(drop);
-        }
+        let answered = self.client.open(ask).await?;
         let (mut body, mut reader) = (answered.body, Reader::default());
         let mut frames = tokio::time::interval(FRAME);
         loop {
             tokio::select! {
                 chunk = body.next() => match chunk {
                     Some(Ok(chunk)) => self.take(reader.take(&chunk)),
-                    Some(Err(why)) => return Err(Refused::Fault(Fault::unreachable(self.client.place(), why))),
+                    Some(Err(why)) => return Err(Refused::Fault(Fault::cut_off(self.client.place(), why))),
                     None => break,
                 },
                 _ = frames.tick(), if self.screen.is_some() => self.draw(),
@@ -144,6 +193,7 @@ impl Follower<'_> {
                 note(&line);
             }
             if event.id.is_some() {
+                self.told = None;
                 self.last = event.id;
             }
         }

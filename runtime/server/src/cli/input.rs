@@ -12,7 +12,8 @@ pub(crate) fn input(whole: Option<&str>, args: &[String]) -> Result<Json, Fault>
         None => Value::map::<Arc<str>>([]),
         Some(said) => {
             let (text, from) = read(said)?;
-            parse(&text).map_err(|fault| Fault::usage(format!("{from} is not JSON: {fault}")))?
+            parse(&text).map_err(|fault| Fault::usage(format!("{from}: {fault}"))
+                    .with_hint("the input is JSON; `--input @FILE` reads it from a file, `--arg key=value` says a member"))?
         }
     };
     if args.is_empty() {
@@ -22,16 +23,42 @@ pub(crate) fn input(whole: Option<&str>, args: &[String]) -> Result<Json, Fault>
         return Err(Fault::usage("`--arg` needs an input that is an object"));
     };
     let mut map: Map = (**map).clone();
-    for arg in args {
-        let Some((key, said)) = arg.split_once('=') else {
-            return Err(Fault::usage(format!(
-                "`--arg {arg}` has no `=`; write `--arg name=value` or `--arg name=@file`"
-            )));
-        };
+    for (key, said) in pairs("arg", args)? {
         map.insert(key.into(), member(said)?);
     }
     value = Value::Map(Arc::new(map));
     Ok(Json::from_value(value))
+}
+
+/// What was said with a flag that takes `key=value` any number of times: each key once.
+pub(super) fn pairs<'a>(flag: &str, said: &'a [String]) -> Result<Vec<(&'a str, &'a str)>, Fault> {
+    let mut pairs: Vec<(&str, &str)> = Vec::new();
+    for one in said {
+        let how = match flag {
+            "arg" => "write `--arg name=value` or `--arg name=@file`".to_owned(),
+            _ => format!("write `--{flag} name=value`"),
+        };
+        let (key, value) = match one.split_once('=') {
+            None => return Err(Fault::usage(format!("`--{flag} {one}` has no `=`")).with_hint(how)),
+            Some(("", _)) => {
+                return Err(
+                    Fault::usage(format!("`--{flag} {one}` has no name before its `=`")).with_hint(how)
+                );
+            }
+            Some(pair) => pair,
+        };
+        if pairs.iter().any(|(earlier, _)| *earlier == key) {
+            let fault = Fault::usage(format!("`--{flag} {key}=…` is given twice"));
+            return Err(match flag {
+                "arg" => {
+                    fault.with_hint(format!("give it once; a list is JSON: `--arg '{key}=[\"a\", \"b\"]'`"))
+                }
+                _ => fault.with_hint("give it once"),
+            });
+        }
+        pairs.push((key, value));
+    }
+    Ok(pairs)
 }
 
 /// `@file` is the file's text; what is JSON is that JSON; anything else is text.
@@ -81,6 +108,9 @@ mod tests {
         assert_eq!(input(None, &[]).unwrap().text(), "{}");
         assert!(input(Some("[1"), &[]).is_err());
         assert!(input(Some("[1]"), &["a=1".into()]).is_err());
-        assert!(input(None, &["a".into()]).is_err());
+        for wrong in [&["a"][..], &["=1"], &["a=1", "b=1", "a=2"]] {
+            let args: Vec<String> = wrong.iter().map(|arg| (*arg).to_owned()).collect();
+            assert!(input(None, &args).is_err(), "{wrong:?}");
+        }
     }
 }

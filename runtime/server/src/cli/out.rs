@@ -29,15 +29,25 @@ pub(crate) fn json(value: &impl Serialize) {
 /// Why a command did not do what it was asked.
 pub(crate) fn fault(fault: &Fault, json_wanted: bool) {
     if json_wanted {
-        json(
-            &serde_json::json!({ "error": { "message": fault.message, "code": fault.code, "next": fault.hint, "exit": fault.exit as u8 } }),
-        );
+        let value = serde_json::json!({ "error": fault.json() });
+        note(&serde_json::to_string_pretty(&value).unwrap_or_default());
         return;
     }
     let paint = Paint::for_stderr();
     note(&format!("{} {}", paint.with(Colour::Red, "error:"), fault.message));
+    if !fault.shown.is_empty() {
+        note(&fault.shown);
+    }
     if let Some(hint) = &fault.hint {
         note(&format!("{} {hint}", paint.with(Colour::Cyan, "next:")));
+    }
+}
+
+/// `1 row`, `2 rows`.
+pub(crate) fn several(number: u64, thing: &str) -> String {
+    match number {
+        1 => format!("1 {thing}"),
+        more => format!("{more} {thing}s"),
     }
 }
 

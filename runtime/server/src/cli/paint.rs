@@ -34,7 +34,7 @@ pub enum Colour {
     Bold,
 }
 
-/// Paints text for stderr.
+/// Paints text for a terminal.
 #[derive(Clone, Copy, Debug)]
 pub struct Paint {
     on: Colouring,
@@ -50,6 +50,11 @@ impl Paint {
     /// For stderr as it is.
     pub fn for_stderr() -> Paint {
         Paint { on: if stderr_has_colour() { Colouring::On } else { Colouring::Off } }
+    }
+    /// For stdout as it is.
+    pub fn for_stdout() -> Paint {
+        let on = std::io::stdout().is_terminal() && colour_wanted();
+        Paint { on: if on { Colouring::On } else { Colouring::Off } }
     }
     /// Without colours.
     pub fn plain() -> Paint {

@@ -2,6 +2,7 @@
 
 use super::client::{Ask, Client, Refused};
 use super::exit::{Exit, Fault};
+use super::faults::FileFault;
 use super::follow::Show;
 use super::paint::{Colour, Paint, harmless};
 use super::runs::encode;
@@ -177,6 +178,7 @@ async fn pushed(client: &Client, files: &[PathBuf], context: &Context) -> Result
 }
 
 async fn ls(client: &Client, name: Option<&str>, context: &Context) -> Result<Exit, Fault> {
+    let name = name.map(some_name).transpose()?;
     let path = name.map_or("/v1/plugins".to_owned(), |name| format!("/v1/plugins/{}", encode(name)));
     let page = client.json(Ask::get(&path)).await?;
     if context.json {
@@ -203,15 +205,39 @@ async fn ls(client: &Client, name: Option<&str>, context: &Context) -> Result<Ex
     Ok(Exit::Ok)
 }
 
+/// An empty name is most often an empty variable of a script.
+fn some_name(name: &str) -> Result<&str, Fault> {
+    match name.trim() {
+        "" => Err(Fault::usage("the name of a plugin is empty").with_hint("`heddle plugin ls` lists them")),
+        name => Ok(name),
+    }
+}
+
 async fn inspect(what: &str, context: &Context) -> Result<Exit, Fault> {
+    let what = some_name(what)?;
     let path = Path::new(what);
+    let is_a_path = what.contains('/') || path.extension().is_some_and(|extension| extension == "wasm");
+    if is_a_path && !path.is_file() {
+        let why = match path.is_dir() {
+            true => "is a folder; name one of its files",
+            false => "is no file",
+        };
+        return Err(Fault::usage(format!("`{what}` {why}"))
+            .with_hint("a loaded plugin is named `name` or `kind:name`: `heddle plugin ls`"));
+    }
     if path.is_file() {
         let bytes =
             std::fs::read(path).map_err(|error| Fault::usage(format!("`{what}` cannot be read: {error}")))?;
         let inspection = crate::app::inspect_component(&bytes).map_err(|fault| {
             let reasons: Vec<String> =
                 fault.faults.iter().map(|reason| format!("  {}", harmless(reason))).collect();
-            Fault::usage(format!("`{what}` is no plugin that a node accepts\n{}", reasons.join("\n")))
+            let errors = fault.faults.iter().map(|reason| FileFault {
+                file: Some(path.to_owned()),
+                message: reason.clone(),
+                ..FileFault::default()
+            });
+            Fault::usage(format!("`{what}` is no plugin that a node accepts"))
+                .with_errors(errors.collect(), reasons.join("\n"))
                 .with_code(fault.kind.word())
         })?;
         if context.json {

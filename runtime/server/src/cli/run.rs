@@ -2,11 +2,11 @@
 
 use super::client::{Ask, Client, Refused};
 use super::exit::{Exit, Fault};
-use super::faults::render;
+use super::faults::{FileFault, of_file};
 use super::follow::{OnInterrupt, Show, follow};
-use super::paint::{Paint, harmless};
+use super::paint::harmless;
 use super::plugin::{Pushed, components, push};
-use super::{Context, NodeArgs, input, out};
+use super::{By, Context, Named, NodeArgs, input, out};
 use crate::app::{App, Keeping};
 use crate::config::Origin;
 use crate::http::{Api, router};
@@ -17,7 +17,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use tokio::sync::watch;
 
+// It listens nowhere: it knows `--listen` only to say what to do instead.
 #[derive(Args, Debug)]
+#[command(mut_arg("listen", |arg| arg.hide(true)))]
 pub(super) struct RunArgs {
     /// The workflow, YAML or JSON; or `namespace/name@range` of a published one.
     workflow: String,
@@ -31,10 +33,10 @@ pub(super) struct RunArgs {
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
     /// A part of the output, as a JSON pointer such as `/markdown`; text is printed as it is.
-    #[arg(long, value_name = "POINTER")]
+    #[arg(long, value_name = "POINTER", conflicts_with = "detach")]
     pick: Option<String>,
     /// Write the output to this file instead of stdout.
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(short, long, value_name = "FILE", conflicts_with = "detach")]
     output: Option<PathBuf>,
     /// Submit it and do not wait; only with `--server`.
     #[arg(long)]
@@ -46,19 +48,103 @@ pub(super) struct RunArgs {
     node: NodeArgs,
 }
 
+impl RunArgs {
+    /// The flags that are about a run in this process, as they were typed.
+    fn about_here(&self) -> Vec<&'static str> {
+        let node = &self.node;
+        let flags = [
+            ("--ephemeral", self.ephemeral),
+            ("--data", node.data.is_some()),
+            ("--set", !node.set.is_empty()),
+            ("--config", node.config.is_some()),
+        ];
+        flags.into_iter().filter(|(_, given)| *given).map(|(name, _)| name).collect()
+    }
+
+    /// The node that is to do it; none for this process. No flag is passed over in silence.
+    fn server<'a>(&self, context: &'a Context) -> Result<Option<&'a Named>, Fault> {
+        if self.node.listen.is_some() {
+            return Err(Fault::usage("`--listen` has no use here: `heddle run` listens nowhere")
+                .with_hint("leave it out, or start a node with `heddle serve --listen ADDRESS`"));
+        }
+        if self.ephemeral && self.node.data.is_some() {
+            return Err(Fault::usage("`--ephemeral` keeps nothing, and `--data` says where to keep it")
+                .with_hint("leave one of them out"));
+        }
+        match (&context.server, self.about_here().first()) {
+            (None, _) => Ok(None),
+            (Some(named), None) => Ok(Some(named)),
+            (Some(named), Some(flag)) if named.by == By::Flag => Err(Fault::usage(format!(
+                "`{flag}` is for a run in this process, and `--server {}` has it run there",
+                named.url
+            ))
+            .with_hint(format!("leave `{flag}` out to run it there, or `--server` to run it here"))),
+            (Some(named), Some(flag)) => {
+                if !context.json {
+                    out::note(&format!(
+                        "`{flag}` is for a run in this process: HEDDLE_SERVER ({}) is not asked",
+                        named.url
+                    ));
+                }
+                Ok(None)
+            }
+        }
+    }
+
+    /// What can be known of `--pick` and `--output` before there is an output: afterwards it would be too late.
+    fn check_way_out(&self) -> Result<(), Fault> {
+        if let Some(pointer) = &self.pick {
+            let escaped = pointer.split('~').skip(1).all(|rest| rest.starts_with(['0', '1']));
+            if !pointer.is_empty() && !pointer.starts_with('/') || !escaped {
+                return Err(Fault::usage(format!("`--pick {pointer}` is no JSON pointer"))
+                    .with_hint(format!("pointers begin with `/`: `--pick /{}`", pointer.replace('.', "/"))));
+            }
+        }
+        let Some(path) = &self.output else { return Ok(()) };
+        let refused = |why: String| {
+            Err(Fault::usage(format!("`{}` cannot be written: {why}", path.display()))
+                .with_hint("choose another file with `--output FILE`"))
+        };
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        if path.is_dir() || path.file_name().is_none() {
+            return refused("it is a folder".to_owned());
+        }
+        if path.exists() {
+            return match std::fs::File::options().append(true).open(path) {
+                Ok(_) => Ok(()),
+                Err(error) => refused(error.to_string()),
+            };
+        }
+        match rustix::fs::access(folder, rustix::fs::Access::WRITE_OK) {
+            Ok(()) if folder.is_dir() => Ok(()),
+            Ok(()) => refused(format!("`{}` is no folder", folder.display())),
+            Err(error) => refused(format!("its folder `{}`: {error}", folder.display())),
+        }
+    }
+}
+
 pub(super) async fn run(args: &RunArgs, context: &Context) -> Result<Exit, Fault> {
+    let server = args.server(context)?;
+    if server.is_none() && args.detach {
+        return Err(Fault::usage("`--detach` needs a node that goes on").with_hint(format!(
+            "start one with `heddle dev`, and add `--server {}`",
+            super::DEFAULT_SERVER
+        )));
+    }
+    args.check_way_out()?;
     let input = input::input(args.input.as_deref(), &args.arg)?;
     let wish = Wish::read(args, input)?;
-    match &context.server {
-        Some(url) => {
-            let client = Client::to(url)?;
+    match server {
+        Some(named) => {
+            let client = named.client()?;
             if let Some(folder) = &args.node.plugins {
                 load(&client, Path::new(folder), context).await?;
             }
             go(args, context, &client, &wish).await
         }
-        None if args.detach => Err(Fault::usage("`--detach` needs a node that goes on: add `--server URL`")
-            .with_hint("start one with `heddle dev`")),
         None => here(args, context, &wish).await,
     }
 }
@@ -71,9 +157,12 @@ async fn here(args: &RunArgs, context: &Context, wish: &Wish) -> Result<Exit, Fa
         // The picture of the run is what is wanted on stderr, unless somebody asked for more.
         "warn".clone_into(&mut config.telemetry.level);
     }
+    if let Some(folder) = &config.plugins {
+        components(folder)?;
+    }
     crate::telemetry::log_to(&config.telemetry)?;
     let keeping = if args.ephemeral { Keeping::Nothing } else { Keeping::Everything };
-    let app = Arc::new(App::open(&config, keeping).await.map_err(in_use)?);
+    let app = Arc::new(App::open(&config, keeping).await.map_err(|error| in_use(&error, &args.node))?);
     let (end, ending) = watch::channel(false);
     let client = Client::Here(router(Api { app: app.clone(), ending }));
     let result = match &config.plugins {
@@ -89,15 +178,16 @@ async fn here(args: &RunArgs, context: &Context, wish: &Wish) -> Result<Exit, Fa
 }
 
 /// A folder that is in use is most often in use by a node that could do this.
-fn in_use(error: anyhow::Error) -> Fault {
+pub(super) fn in_use(error: &anyhow::Error, node: &NodeArgs) -> Fault {
     let message = format!("{error:#}");
-    let fault = Fault::failed(message.clone());
     match message.contains("is in use") {
-        true => fault.with_hint(format!(
-            "a node has it open: add `--server {}`, or use another folder with `--data FOLDER`",
+        true => Fault::failed(message).with_hint(format!(
+            "a node has it open: let that one do it (`--server {}`), stop it, or use another folder with `--data FOLDER`",
             super::DEFAULT_SERVER
         )),
-        false => fault.with_hint("`heddle doctor` looks for the cause"),
+        false => {
+            Fault::failed(message).with_hint(format!("`heddle doctor{}` looks for the cause", node.typed()))
+        }
     }
 }
 
@@ -109,18 +199,19 @@ async fn load(client: &Client, folder: &Path, context: &Context) -> Result<(), F
         .filter_map(|(file, pushed)| match pushed {
             Pushed::Ready(_) => None,
             Pushed::Failed(reasons) => {
-                Some(format!("  {}: {}", file.display(), harmless(&reasons.join("; "))))
+                Some(format!("`{}`: {}", file.display(), harmless(&reasons.join(", "))))
             }
         })
         .collect();
     match failed.is_empty() {
         true => Ok(()),
         false => Err(Fault::usage(format!(
-            "{} of {} plugins could not be loaded\n{}",
+            "{} of {} plugins could not be loaded: {}",
             failed.len(),
             files.len(),
-            failed.join("\n")
-        ))),
+            failed.join("; ")
+        ))
+        .with_hint("`heddle plugin inspect FILE` says what is wrong with one")),
     }
 }
 
@@ -135,10 +226,7 @@ struct Wish {
 impl Wish {
     fn read(args: &RunArgs, input: Json) -> Result<Wish, Fault> {
         let mut labels = serde_json::Map::new();
-        for label in &args.label {
-            let Some((key, value)) = label.split_once('=') else {
-                return Err(Fault::usage(format!("`--label {label}` has no `=`; write `--label team=web`")));
-            };
+        for (key, value) in input::pairs("label", &args.label)? {
             labels.insert(key.to_owned(), Value::String(value.to_owned()));
         }
         let path = PathBuf::from(&args.workflow);
@@ -147,7 +235,9 @@ impl Wish {
         let (file, text, what) = if looks_published && !path.exists() {
             (None, String::new(), ("workflow", args.workflow.clone()))
         } else {
-            let text = input::file(&args.workflow)?;
+            let text = input::file(&args.workflow).map_err(|fault| {
+                fault.with_hint("name a file with a workflow, or a published one as `namespace/name`")
+            })?;
             (Some(path), text.clone(), ("definition", text))
         };
         let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
@@ -164,13 +254,7 @@ impl Wish {
             (Refused::By(refusal), Some(file))
                 if ["workflow_invalid", "yaml_invalid", "yaml_budget"].contains(&&*refusal.code) =>
             {
-                let count = match refusal.errors.len() {
-                    1 => "a fault".to_owned(),
-                    more => format!("{more} faults"),
-                };
-                let shown = render(file, &self.text, &refusal.errors, Paint::for_stderr());
-                Fault::usage(format!("`{}` has {count}\n{}", file.display(), shown.trim_end()))
-                    .with_code(refusal.code)
+                of_file(file, &self.text, refusal.errors, &refusal.code)
             }
             (refused, _) => refused.into(),
         }
@@ -178,10 +262,18 @@ impl Wish {
 }
 
 async fn go(args: &RunArgs, context: &Context, client: &Client, wish: &Wish) -> Result<Exit, Fault> {
-    let accepted = client
-        .json(Ask::post("/v1/runs", "application/json", wish.body.clone()))
-        .await
-        .map_err(|refused| wish.refused(refused))?;
+    let accepted = client.json(Ask::post("/v1/runs", "application/json", wish.body.clone())).await;
+    let accepted = accepted.map_err(|refused| {
+        let fault = wish.refused(refused);
+        match (client, &*fault.code) {
+            (Client::Here(_), "workflow_invalid") if fault.errors.iter().any(FileFault::misses_a_plugin) => fault
+                .with_hint("`--plugins FOLDER` loads the plugins of a folder, `--server URL` names a node that has them"),
+            (Client::Here(_), "workflow_not_found") => fault.with_hint(
+                "it was looked for in the data folder of this process; a node that has it is named with `--server URL`",
+            ),
+            _ => fault,
+        }
+    })?;
     let run = accepted["id"].as_str().unwrap_or_default().to_owned();
     if args.detach {
         match context.json {
@@ -212,9 +304,7 @@ async fn give(args: &RunArgs, context: &Context, client: &Client, document: &Val
     let output = whole_output(client, document).await?;
     let picked = match &args.pick {
         None => &output,
-        Some(pointer) => output.pointer(pointer).ok_or_else(|| {
-            Fault::usage(format!("the output has nothing at `{pointer}`; pointers begin with `/`"))
-        })?,
+        Some(pointer) => output.pointer(pointer).ok_or_else(|| nothing_there(pointer, &output, document))?,
     };
     let text = match (picked, &args.pick) {
         (Value::String(text), Some(_)) => text.clone(),
@@ -232,6 +322,22 @@ async fn give(args: &RunArgs, context: &Context, client: &Client, document: &Val
         }
     }
     Ok(exit)
+}
+
+/// The run went well and is paid for, so how to come to its output is said.
+fn nothing_there(pointer: &str, output: &Value, document: &Value) -> Fault {
+    let members: Vec<String> = match output {
+        Value::Object(map) => map.keys().take(10).map(|key| format!("`/{key}`")).collect(),
+        _ => Vec::new(),
+    };
+    let has = match members.as_slice() {
+        [] => "it is no object".to_owned(),
+        some => format!("it has {}", some.join(", ")),
+    };
+    let run = document["id"].as_str().unwrap_or_default();
+    Fault::usage(format!("the run succeeded, and its output has nothing at `{pointer}`; {has}")).with_hint(
+        format!("`heddle runs get {run} --output` prints all of it, where a node still has the run"),
+    )
 }
 
 /// The output of a run, fetched where it is too large for the document.

@@ -6,7 +6,8 @@ use super::exit::{Exit, Fault};
 use super::follow::Show;
 use super::out::note;
 use super::paint::{Colour, Paint};
-use super::plugin::{components, push};
+use super::plugin::{Pushed, components, push};
+use super::run::in_use;
 use crate::app::{App, Keeping};
 use crate::config::{Config, Origin};
 use crate::http::server::{Ending, listen, serve as accept};
@@ -31,7 +32,7 @@ pub(super) async fn dev(args: &NodeArgs, keeping: Option<Keeping>) -> Result<Exi
     if !said("plugins") && has_components(Path::new(DEV_PLUGINS)) {
         config.plugins = Some(PathBuf::from(DEV_PLUGINS));
     }
-    let node = Node::start(&config, keeping.unwrap_or(Keeping::Everything)).await?;
+    let node = Node::start(&config, keeping.unwrap_or(Keeping::Everything), args).await?;
     let plugins = match node.load_plugins(&config, Show::People).await {
         Ok(plugins) => plugins,
         Err(fault) => {
@@ -46,7 +47,7 @@ pub(super) async fn dev(args: &NodeArgs, keeping: Option<Keeping>) -> Result<Exi
 
 pub(super) async fn serve(args: &NodeArgs) -> Result<Exit, Fault> {
     let config = args.load()?;
-    let node = Node::start(&config, Keeping::Everything).await?;
+    let node = Node::start(&config, Keeping::Everything, args).await?;
     tracing::info!(listen = %node.address, data = %config.data.display(), node = %config.node, "the node takes work");
     if !config.listen.ip().is_loopback() {
         tracing::warn!(
@@ -75,14 +76,16 @@ struct Node {
 }
 
 impl Node {
-    async fn start(config: &Config, keeping: Keeping) -> Result<Node, Fault> {
+    async fn start(config: &Config, keeping: Keeping, args: &NodeArgs) -> Result<Node, Fault> {
+        // What is only typed wrongly is said before a run is taken.
+        if let Some(folder) = &config.plugins {
+            components(folder)?;
+        }
         crate::telemetry::log_to(&config.telemetry)?;
         // The socket comes first: a second node should fail before it touches the data.
         let (listener, address) =
             listen(config.listen).await.map_err(|error| Fault::failed(error.to_string()))?;
-        let app = App::open(config, keeping).await.map_err(|error| {
-            Fault::failed(format!("{error:#}")).with_hint("`heddle doctor` looks for the cause")
-        })?;
+        let app = App::open(config, keeping).await.map_err(|error| in_use(&error, args))?;
         let app = Arc::new(app);
         let (end, ending) = watch::channel(false);
         let router = router(Api { app: app.clone(), ending: ending.clone() });
@@ -100,8 +103,20 @@ impl Node {
     async fn load_plugins(&self, config: &Config, show: Show) -> Result<usize, Fault> {
         let Some(folder) = &config.plugins else { return Ok(0) };
         let files = components(folder)?;
-        let results = push(&self.here, &files, show).await?;
-        Ok(results.iter().filter(|(_, pushed)| matches!(pushed, super::plugin::Pushed::Ready(_))).count())
+        let mut ready = 0;
+        for (file, pushed) in push(&self.here, &files, show).await? {
+            match pushed {
+                Pushed::Ready(_) => ready += 1,
+                Pushed::Failed(reasons) => {
+                    let (file, why) = (file.display(), reasons.join("; "));
+                    tracing::error!(%file, why, "a plugin is not loaded: `heddle plugin inspect FILE`");
+                }
+            }
+        }
+        if ready == 0 {
+            tracing::warn!(folder = %folder.display(), "no plugin of this folder is loaded");
+        }
+        Ok(ready)
     }
 
     /// Serves until a signal comes; a second one ends at once.

@@ -64,7 +64,10 @@ fn origin(config: &Config, key: &str) -> String {
 
 pub(super) fn config(args: &NodeArgs, what: What, context: &Context) -> Result<Exit, Fault> {
     if what == What::Example {
-        out::text(&example::text());
+        match context.json {
+            true => out::json(&example::rows()),
+            false => out::text(&example::text()),
+        }
         return Ok(Exit::Ok);
     }
     let config = args.load()?;

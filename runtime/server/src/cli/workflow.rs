@@ -2,8 +2,7 @@
 
 use super::client::{Ask, Refusal, Refused};
 use super::exit::{Exit, Fault};
-use super::faults::{FileFault, render};
-use super::paint::Paint;
+use super::faults::{FileFault, of_file};
 use super::{Context, input, out};
 use crate::http::graph::{Format, Graph};
 use heddle_core::document::{Doc, Fault as DocFault};
@@ -16,8 +15,19 @@ use std::path::Path;
 pub(crate) const SCHEMA: &str = include_str!("workflow/schema.json");
 
 pub(super) async fn validate(file: &Path, context: &Context) -> Result<Exit, Fault> {
+    match check(file, context).await {
+        // What is wrong is what was asked for: the report.
+        Err(fault) if context.json && !fault.errors.is_empty() => {
+            out::json(&json!({ "valid": false, "error": fault.json() }));
+            Ok(fault.exit)
+        }
+        result => result,
+    }
+}
+
+async fn check(file: &Path, context: &Context) -> Result<Exit, Fault> {
     let text = input::file(&file.display().to_string())?;
-    let plan = read(&text).map_err(|faults| refused(file, &text, &faults, context))?;
+    let plan = read(&text).map_err(|faults| refused(file, &text, &faults))?;
     let mut checked = "its plugins were not looked for: add `--server URL`";
     if context.server.is_some() {
         ask(file, &text, "/v1/workflows?dryRun=true", context).await?;
@@ -28,11 +38,11 @@ pub(super) async fn validate(file: &Path, context: &Context) -> Result<Exit, Fau
             &json!({ "valid": true, "workflow": plan.full_name(), "version": plan.version.to_string(), "digest": plan.digest, "steps": plan.steps.len() }),
         ),
         false => out::note(&format!(
-            "`{}` is {}@{} with {} steps and has no fault; {checked}",
+            "`{}` is {}@{} with {} and has no fault; {checked}",
             file.display(),
             plan.full_name(),
             plan.version,
-            plan.steps.len()
+            out::several(plan.steps.len() as u64, "step")
         )),
     }
     Ok(Exit::Ok)
@@ -45,33 +55,15 @@ fn read(text: &str) -> Result<Plan, Vec<DocFault>> {
     Plan::read(&doc, None, &limits)
 }
 
-fn refused(file: &Path, text: &str, faults: &[DocFault], context: &Context) -> Fault {
+fn refused(file: &Path, text: &str, faults: &[DocFault]) -> Fault {
     let faults = faults.iter().map(|fault| FileFault {
+        file: None,
         line: (fault.place.line > 0).then_some(fault.place.line),
         column: (fault.place.line > 0).then_some(fault.place.column),
         pointer: fault.path.clone(),
         message: fault.message.clone(),
     });
-    told(file, text, &faults.collect::<Vec<_>>(), context)
-}
-
-fn told(file: &Path, text: &str, faults: &[FileFault], context: &Context) -> Fault {
-    if context.json {
-        let rows: Vec<Value> = faults
-            .iter()
-            .map(
-                |f| json!({ "line": f.line, "column": f.column, "pointer": f.pointer, "message": f.message }),
-            )
-            .collect();
-        return Fault::usage(serde_json::to_string(&rows).unwrap_or_default()).with_code("workflow_invalid");
-    }
-    let count = match faults.len() {
-        1 => "a fault".to_owned(),
-        more => format!("{more} faults"),
-    };
-    let shown = render(file, text, faults, Paint::for_stderr());
-    Fault::usage(format!("`{}` has {count}\n{}", file.display(), shown.trim_end())).with_code("workflow_invalid")
-        .with_hint("correct them and run `heddle workflow validate` again; `heddle workflow schema` describes every key")
+    of_file(file, text, faults.collect(), "workflow_invalid")
 }
 
 async fn ask(file: &Path, text: &str, path: &str, context: &Context) -> Result<Value, Fault> {
@@ -80,7 +72,7 @@ async fn ask(file: &Path, text: &str, path: &str, context: &Context) -> Result<V
         Refused::By(Refusal { code, errors, .. })
             if ["workflow_invalid", "yaml_invalid", "yaml_budget"].contains(&&*code) =>
         {
-            told(file, text, &errors, context)
+            of_file(file, text, errors, &code)
         }
         other => other.into(),
     })
@@ -123,8 +115,7 @@ pub(super) async fn ls(context: &Context) -> Result<Exit, Fault> {
 
 pub(super) fn graph(file: &Path, format: Format) -> Result<Exit, Fault> {
     let text = input::file(&file.display().to_string())?;
-    let plan = read(&text)
-        .map_err(|faults| refused(file, &text, &faults, &Context { json: false, server: None }))?;
+    let plan = read(&text).map_err(|faults| refused(file, &text, &faults))?;
     let drawn = Graph::of(&plan, None).print(format);
     out::text(&format!("{}\n", drawn.trim_end()));
     Ok(Exit::Ok)

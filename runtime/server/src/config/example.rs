@@ -35,6 +35,37 @@ pub fn text() -> String {
     out
 }
 
+/// The same for a program.
+pub fn rows() -> Vec<Row> {
+    let settings = SETTINGS.iter().map(|setting| Row {
+        key: setting.key.to_owned(),
+        default: setting.default.to_owned(),
+        max: None,
+        why: setting.why,
+    });
+    let limits = TABLE.iter().map(|row| Row {
+        key: format!("limits.{}", row.name),
+        default: quantity::print(row.default, row.unit),
+        max: Some(quantity::print(row.max, row.unit)),
+        why: row.why,
+    });
+    settings.chain(limits).collect()
+}
+
+/// A setting as the example documents it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Row {
+    /// Its name.
+    pub key: String,
+    /// Its default, as one would write it; empty for nothing.
+    pub default: String,
+    /// The most that a limit may be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max: Option<String>,
+    /// What it is for.
+    pub why: &'static str,
+}
+
 fn written(setting: &Setting) -> String {
     match setting.kind {
         Kind::Count if !setting.default.is_empty() => setting.default.to_owned(),

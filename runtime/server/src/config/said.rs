@@ -42,8 +42,13 @@ pub fn collect(layers: &Layers, faults: &mut Vec<ConfigFault>) -> Sayings {
         from_file(&path, &text, &known, &mut sayings, faults);
     }
     from_env(&layers.env, &known, &mut sayings, faults);
-    for (key, flag, text) in &layers.flags {
+    for (at, (key, flag, text)) in layers.flags.iter().enumerate() {
         let origin = Origin::Flag(flag.clone());
+        if let Some((_, other, _)) = layers.flags[..at].iter().find(|(earlier, ..)| earlier == key) {
+            let message = format!("`{key}` is said already by `{other}`; say it once");
+            faults.push(ConfigFault { origin, message });
+            continue;
+        }
         match known.contains(key) {
             true => drop(sayings.0.insert(key.clone(), Said { text: text.clone(), origin })),
             false => faults.push(unknown(key, &known, origin)),

@@ -81,10 +81,17 @@ fn every_fault_comes_at_once_with_its_place_and_the_nearest_name() {
 fn a_file_that_is_named_must_be_there_and_be_toml() {
     let missing =
         Config::load(&layers(PathBuf::from("/nowhere/heddle.toml"), &[], &[])).unwrap_err().to_string();
-    assert!(missing.contains("/nowhere/heddle.toml") && missing.contains("cannot be read"), "{missing}");
+    assert!(missing.starts_with("/nowhere/heddle.toml: the file cannot be read"), "{missing}");
     let (_folder, path) = file("listen = \n[limits\n");
     let broken = Config::load(&layers(path, &[], &[])).unwrap_err().to_string();
     assert!(broken.contains("heddle.toml:1: not TOML"), "{broken}");
+}
+
+#[test]
+fn a_setting_is_said_once_by_flags() {
+    let (_folder, path) = file("");
+    let text = Config::load(&layers(path, &[], &[("node", "a"), ("node", "b")])).unwrap_err().to_string();
+    assert!(text.contains("`node` is said already by `--node`"), "{text}");
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use super::checkpoint::{Checkpointer, Checkpoints, PAGE_BYTES, quarter};
 use super::handover::Handover;
+use super::inspect::lost_database;
 use super::line::Line;
 use super::threads::Threads;
 use super::values::Values;
@@ -30,6 +31,10 @@ pub(super) fn open(options: SqliteOptions) -> Result<Inner, StoreFault> {
     let folder = options.folder.clone();
     make_folder(&folder).map_err(|error| at_folder(&folder, &error))?;
     let lock = lock(&folder)?;
+    // A new database would know none of the values that are there, and they would be removed as nobody's.
+    if let Some(lost) = lost_database(&folder) {
+        return Err(lost);
+    }
     let database = folder.join("heddle.db");
     let wal_bytes = options.wal_bytes.max(MIN_WAL_BYTES);
 

@@ -5,6 +5,7 @@ use crate::model::{StoreFault, StoreReport};
 use crate::row::status_word;
 use crate::run_store::ReportDepth;
 use crate::sqlite::fault;
+use heddle_core::id::RunId;
 use rusqlite::Connection;
 use std::path::Path;
 
@@ -18,12 +19,24 @@ pub(super) fn report(
     depth: ReportDepth,
     mut report: StoreReport,
 ) -> Result<StoreReport, StoreFault> {
-    let size = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |file| file.len());
-    report.bytes = size("heddle.db");
-    report.wal_bytes = size("heddle.db-wal");
+    sizes(folder, &mut report);
     if depth == ReportDepth::Quick {
         return Ok(report);
     }
+    count(db, &mut report)?;
+    report.damage = damage(db).unwrap_or_else(|error| vec![format!("the check itself failed: {error}")]);
+    Ok(report)
+}
+
+/// How large the files are.
+pub(super) fn sizes(folder: &Path, report: &mut StoreReport) {
+    let size = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |file| file.len());
+    report.bytes = size("heddle.db");
+    report.wal_bytes = size("heddle.db-wal");
+}
+
+/// How many runs there are of each status.
+pub(super) fn count(db: &Connection, report: &mut StoreReport) -> Result<(), StoreFault> {
     let mut by_status = db.prepare("SELECT status, count(*) FROM runs GROUP BY status").map_err(fault)?;
     let rows =
         by_status.query_map([], |row| Ok((row.get::<_, u8>(0)?, row.get::<_, i64>(1)?))).map_err(fault)?;
@@ -32,35 +45,46 @@ pub(super) fn report(
         let word = STATUSES.get(usize::from(status)).map_or("unknown", |status| status_word(*status));
         report.runs.insert(word.to_owned(), count as u64);
     }
-    report.damage = damage(db).unwrap_or_else(|error| vec![format!("the check itself failed: {error}")]);
-    Ok(report)
+    Ok(())
 }
 
-/// What SQLite finds, and what our own rules find: gaps in journals, runs without one, values that are missing.
-fn damage(db: &Connection) -> rusqlite::Result<Vec<String>> {
+/// What SQLite finds.
+pub(super) fn structure(db: &Connection) -> rusqlite::Result<Vec<String>> {
     let mut findings = Vec::new();
-    let mut look = |sql: &str| -> rusqlite::Result<()> {
-        let mut statement = db.prepare(sql)?;
-        let rows = statement.query_map([], |row| row.get::<_, String>(0))?;
-        for finding in rows {
+    for sql in [
+        format!(
+            "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok' LIMIT {MAX_FINDINGS}"
+        ),
+        format!(
+            "SELECT 'a row of ' || \"table\" || ' refers to a missing row of ' || parent \
+             FROM pragma_foreign_key_check LIMIT {MAX_FINDINGS}"
+        ),
+    ] {
+        let mut statement = db.prepare(&sql)?;
+        for finding in statement.query_map([], |row| row.get::<_, String>(0))? {
             findings.push(finding?);
         }
-        Ok(())
-    };
-    look(&format!(
-        "SELECT integrity_check FROM pragma_integrity_check WHERE integrity_check <> 'ok' LIMIT {MAX_FINDINGS}"
-    ))?;
-    look(
-        "SELECT 'a row of ' || \"table\" || ' refers to a missing row of ' || parent FROM pragma_foreign_key_check",
-    )?;
-    look(&format!(
-        "SELECT 'the journal of run ' || lower(hex(run)) || ' has ' || count(*) || ' rows, the last is ' || max(seq) \
-         FROM journal WHERE run NOT IN (SELECT run FROM removing) \
+    }
+    Ok(findings)
+}
+
+/// What SQLite finds, and what our own rules find without reading every row: gaps in journals, runs without one.
+fn damage(db: &Connection) -> rusqlite::Result<Vec<String>> {
+    let mut findings = structure(db)?;
+    let id = |bytes: [u8; 16]| RunId(u128::from_be_bytes(bytes));
+    let mut gaps = db.prepare(&format!(
+        "SELECT run, count(*), max(seq) FROM journal WHERE run NOT IN (SELECT run FROM removing) \
          GROUP BY run HAVING count(*) <> max(seq) OR min(seq) <> 1 LIMIT {MAX_FINDINGS}"
     ))?;
-    look(&format!(
-        "SELECT 'run ' || lower(hex(run)) || ' has no journal' FROM runs \
-         WHERE NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.run) LIMIT {MAX_FINDINGS}"
+    for gap in gaps.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))? {
+        let (run, rows, last) = gap?;
+        findings.push(format!("the journal of run {} has {rows} of its {last} rows", id(run)));
+    }
+    let mut bare = db.prepare(&format!(
+        "SELECT run FROM runs WHERE NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.run) LIMIT {MAX_FINDINGS}"
     ))?;
+    for run in bare.query_map([], |row| row.get(0))? {
+        findings.push(format!("run {} has no journal", id(run?)));
+    }
     Ok(findings)
 }

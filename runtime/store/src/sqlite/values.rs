@@ -36,7 +36,11 @@ impl Values {
         }
         fs::create_dir_all(&unfinished)?;
         sync_folder(data)?;
-        Ok(Values { folder, claimed: Mutex::default(), next_name: AtomicU64::new(0) })
+        Ok(Values::at(data))
+    }
+    /// The folder in this data folder, for reading only.
+    pub(super) fn at(data: &Path) -> Values {
+        Values { folder: data.join("values"), claimed: Mutex::default(), next_name: AtomicU64::new(0) }
     }
     fn path(&self, digest: Digest) -> PathBuf {
         let hex = digest.hex();

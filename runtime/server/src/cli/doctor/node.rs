@@ -1,0 +1,151 @@
+//! A node that answers: what it says of itself.
+
+use super::folder::{runs, size};
+use super::{Finding, bad, machine, ok, warn};
+use crate::cli::client::{Ask, Client};
+use crate::cli::exit::Fault;
+use crate::cli::node_args::quoted;
+use crate::cli::out::several;
+use crate::config::Config;
+use serde_json::Value;
+use std::path::Path;
+
+/// Asks it.
+pub(super) async fn ask(client: &Client) -> Result<Value, Fault> {
+    let report = client.json(Ask::get("/v1/node")).await.map_err(Fault::from)?;
+    match report["executor"].is_object() && report["store"].is_object() {
+        true => Ok(report),
+        false => Err(Fault::failed(format!("what answers at `{}` is no Heddle node", client.place()))
+            .with_hint("name another with `--server URL`")),
+    }
+}
+
+/// Tells what it said.
+pub(super) fn answered(url: &str, report: &Value, config: &Config, findings: &mut Vec<Finding>) {
+    findings.push(ok("node", format!("it answers at {url}")));
+    let stuck = executor(report, findings);
+    store(&report["store"], stuck, findings);
+    let place = report["store"]["place"].as_str().unwrap_or_default();
+    let folder = Path::new(place);
+    // The limits of guests are those of the configuration here, which is the node's where the folder is, too.
+    if is_here(url) && folder.join("lock").is_file() {
+        findings.push(machine::disk(folder));
+        if std::path::absolute(folder).ok() == std::path::absolute(&config.data).ok() {
+            findings.push(machine::memory(config));
+        }
+    } else {
+        findings.push(ok(
+            "machine",
+            "the disk and the memory of the node's machine cannot be seen from here: type `heddle doctor` there",
+        ));
+    }
+}
+
+/// Whether a URL is of this machine.
+fn is_here(url: &str) -> bool {
+    let url = reqwest::Url::parse(url).ok();
+    let host = url.as_ref().and_then(reqwest::Url::host_str).unwrap_or_default();
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    bare == "localhost"
+        || bare.parse::<std::net::IpAddr>().is_ok_and(|ip| ip.is_loopback() || ip.is_unspecified())
+}
+
+/// Sandboxes, runs that cannot go on, the queue. Gives how many runs cannot go on.
+fn executor(report: &Value, findings: &mut Vec<Finding>) -> usize {
+    let (executor, limits) = (&report["executor"], &report["limits"]);
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let (used, all) = (number(&executor["slots"][0]), number(&executor["slots"][1]));
+    let (active, queued) = (number(&executor["runsActive"]), number(&executor["runsQueued"]));
+    let waiting = number(&executor["attemptsQueued"]);
+    findings.push(match used >= all && waiting > 0 {
+        true => warn(
+            "sandboxes",
+            format!("all {all} are in use, and {waiting} attempts wait for one"),
+            "raise `workers.at_once`, or wait",
+        ),
+        false => ok("sandboxes", format!("{used} of {all} are in use")),
+    });
+    let stuck = executor["stuck"].as_object().cloned().unwrap_or_default();
+    findings.push(match stuck.len() {
+        0 => ok("stuck runs", "there are none"),
+        some => bad(
+            "stuck runs",
+            format!("{} cannot go on; all others do", several(some as u64, "run")),
+            look_closer(report),
+        )
+        .with_details(
+            stuck
+                .iter()
+                .map(|(run, why)| format!("run {run}: {}", why.as_str().unwrap_or_default()))
+                .collect(),
+        ),
+    });
+    let most = number(&limits["runsQueued"]);
+    findings.push(match queued * 10 >= most * 9 {
+        true => bad(
+            "queue",
+            format!("{queued} runs wait; at {most} new ones are refused"),
+            "wait, or raise `limits.runs_queued` and `limits.runs_active`",
+        ),
+        false => ok("queue", format!("{queued} runs wait, {active} are driven")),
+    });
+    stuck.len()
+}
+
+/// A node that runs checks the structure of its database; the rows are read where it is stopped.
+fn look_closer(report: &Value) -> String {
+    let place = report["store"]["place"].as_str().unwrap_or_default();
+    format!(
+        "stop the node, and type on its machine `heddle doctor --data {}`: it reads every journal and names the damaged rows",
+        quoted(place)
+    )
+}
+
+fn store(report: &Value, stuck: usize, findings: &mut Vec<Finding>) {
+    let number = |name: &str| report[name].as_u64().unwrap_or(0);
+    let size = size(number("bytes"), number("walBytes"));
+    let text = |name: &str| report[name].as_str().unwrap_or_default();
+    let head = format!("{} {}: {size}", text("backend"), text("place"));
+    let damage: Vec<String> = report["damage"]
+        .as_array()
+        .map(Vec::as_slice)
+        .unwrap_or_default()
+        .iter()
+        .filter_map(|found| found.as_str().map(str::to_owned))
+        .collect();
+    findings.push(match (damage.is_empty(), stuck) {
+        (true, 0) => {
+            ok("store", format!("{head}; its structure holds (rows are read when the node is stopped)"))
+        }
+        (true, _) => bad(
+            "store",
+            format!(
+                "{head}; its structure holds, and what is stored of {} cannot be used",
+                several(stuck as u64, "run")
+            ),
+            "see `stuck runs`",
+        ),
+        (false, _) => bad(
+            "store",
+            format!("{head}; it is damaged"),
+            "stop the node, keep a copy of the folder, restore it from a backup",
+        )
+        .with_details(damage),
+    });
+    findings.push(runs(&report["runs"]));
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_here;
+
+    #[test]
+    fn what_is_here_is_known_by_its_address() {
+        for url in ["http://127.0.0.1:7878", "http://localhost:1", "http://[::1]:1", "http://0.0.0.0:1"] {
+            assert!(is_here(url), "{url}");
+        }
+        for url in ["http://10.0.0.1:7878", "http://node.example", "nothing"] {
+            assert!(!is_here(url), "{url}");
+        }
+    }
+}
