@@ -398,7 +398,8 @@ impl Run {
     fn keep_large(&mut self, event: &mut Event) {
         let payload = match event {
             Event::StepSucceeded { output, attempt: 0, .. } => output,
-            Event::RunFinished { output: Some(output), .. } | Event::RunEnding { output: Some(output), .. } => output,
+            Event::RunFinished { output: Some(output), .. }
+            | Event::RunEnding { output: Some(output), .. } => output,
             _ => return,
         };
         let Payload::Inline(json) = payload else { return };

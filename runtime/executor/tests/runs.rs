@@ -161,7 +161,10 @@ async fn a_cancel_ends_what_hangs() {
     );
     let detail = node.ended(run).await;
     assert_eq!(detail.view.status, "cancelled");
-    assert_eq!(node.executor.cancel(&Tenant::default(), run, ("ana", ""), false).await.unwrap(), Delivery::Ended);
+    assert_eq!(
+        node.executor.cancel(&Tenant::default(), run, ("ana", ""), false).await.unwrap(),
+        Delivery::Ended
+    );
     assert_eq!(
         node.executor.cancel(&Tenant("other".into()), run, ("ana", ""), false).await.unwrap(),
         Delivery::Unknown

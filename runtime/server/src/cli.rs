@@ -4,6 +4,7 @@
 //! server, to the same routes in this process. So there is one way to do each thing.
 
 mod client;
+mod control;
 mod doctor;
 mod exit;
 mod faults;

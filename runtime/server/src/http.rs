@@ -6,8 +6,11 @@
 //! A route reads what it wants with [`body`], calls the executor once, and answers with a type of [`wire`]; every
 //! refusal is a [`problem::Problem`], made in [`faults`] from the fault that it stands for.
 
+mod approvals;
 pub mod body;
+mod caller;
 pub mod codes;
+mod control;
 mod events;
 mod faults;
 pub mod graph;
@@ -57,6 +60,8 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(submit::routes())
         .merge(runs::routes())
         .merge(signal::routes())
+        .merge(control::routes())
+        .merge(approvals::routes())
         .merge(events::routes())
         .merge(workflows::routes())
         .merge(plugins::routes())

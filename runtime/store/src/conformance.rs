@@ -84,6 +84,7 @@ impl<B: Backend> Setup<B> {
             input: Payload::Inline(Json::trusted("{}")),
             max_parallel: 4,
             max_parallel_from: "node".into(),
+            by: None,
             labels: row.labels.clone(),
             traceparent: None,
             defaults: None,

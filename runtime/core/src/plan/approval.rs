@@ -69,8 +69,7 @@ pub(super) fn read(
             .ok()
     });
     let timeout = fields.span("timeout", faults);
-    let words =
-        &[("reject", OnTimeout::Reject), ("approve", OnTimeout::Approve), ("fail", OnTimeout::Fail)];
+    let words = &[("reject", OnTimeout::Reject), ("approve", OnTimeout::Approve), ("fail", OnTimeout::Fail)];
     let asked = policy::word(&mut fields, "onTimeout", words, faults);
     if asked.is_some() && timeout.is_none() {
         faults.at(doc, path, "`onTimeout` without a `timeout` never happens");
@@ -95,7 +94,8 @@ fn assignees(doc: &Doc, path: &str, faults: &mut Faults) -> Vec<Arc<str>> {
     }
     let mut found: Vec<Arc<str>> = Vec::new();
     for (at, item) in items.iter().enumerate() {
-        match item.as_str().filter(|text| !text.trim_start_matches("group:").is_empty() && text.len() <= 128) {
+        match item.as_str().filter(|text| !text.trim_start_matches("group:").is_empty() && text.len() <= 128)
+        {
             Some(text) if found.iter().any(|known| &**known == text) => {
                 faults.at(item, &pointer(path, &at.to_string()), format!("`{text}` is named twice"));
             }

@@ -1,9 +1,9 @@
 //! The whole document, from its head to its output.
 
+use super::parts::{self, Compensation, Entry};
 use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
-use super::parts::{self, Compensation, Entry};
 use super::{Catalog, OnStepFailure, Part, Plan, Step, Verb, call, graph, wait};
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::tree::ErrorName;
@@ -26,7 +26,8 @@ pub(super) fn plan(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) ->
     }
     let input_schema = fields.get("input").and_then(|(doc, path)| input_schema(doc, &path, &mut faults));
     let steps = fields.need("steps", &mut faults);
-    let (entries, compensation) = parts::entries(steps.as_ref().map(|(doc, _)| *doc), &mut fields, &mut faults);
+    let (entries, compensation) =
+        parts::entries(steps.as_ref().map(|(doc, _)| *doc), &mut fields, &mut faults);
     if let Some((doc, path)) = &steps {
         step_ids(doc, path, limits, &mut faults);
     }
@@ -44,9 +45,17 @@ pub(super) fn plan(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) ->
     fields.finish(&mut faults);
     graph::no_cycles(&read, &entries, &mut faults);
     match head.flatten() {
-        Some(head) if faults.0.is_empty() => {
-            Ok(assemble(doc, head, input_schema, read, output, max_parallel, total, (on_step_failure, compensation), shared))
-        }
+        Some(head) if faults.0.is_empty() => Ok(assemble(
+            doc,
+            head,
+            input_schema,
+            read,
+            output,
+            max_parallel,
+            total,
+            (on_step_failure, compensation),
+            shared,
+        )),
         _ => {
             faults.0.sort();
             faults.0.dedup();

@@ -50,7 +50,9 @@ pub(super) fn read(
     for (at, item) in items.iter().enumerate() {
         let path = pointer(&path, &at.to_string());
         if let Some(alternative) = one(item, &path, with, names, shared, faults) {
-            if let Alternative::Call { with: Some(template), .. } | Alternative::Value(template) = &alternative {
+            if let Alternative::Call { with: Some(template), .. } | Alternative::Value(template) =
+                &alternative
+            {
                 reads.extend(template.reads.iter().copied());
             }
             if matches!(found.last(), Some(Alternative::Value(_))) {

@@ -1,8 +1,8 @@
 //! One step of the document.
 
+use super::parts::Entry;
 use super::policy::{self, CachePolicy, Retry, Timeouts};
 use super::walk::{Faults, Fields};
-use super::parts::Entry;
 use super::{Catalog, Dependency, OnCrash, Part, Step, Verb, approval, call, fallback, graph, map, wait};
 use crate::document::Doc;
 use crate::expr::{Names, Template};
@@ -29,12 +29,7 @@ pub(super) struct Shared<'a> {
 }
 
 /// Reads one step.
-pub(super) fn read(
-    index: usize,
-    entry: &Entry<'_>,
-    shared: &mut Shared<'_>,
-    faults: &mut Faults,
-) -> Step {
+pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, faults: &mut Faults) -> Step {
     let mut fields = Fields::of(entry.doc, &entry.path, faults);
     let mut reads = BTreeSet::new();
     let title = fields.text("title", faults).unwrap_or_default().into();
@@ -132,10 +127,10 @@ fn care(
         Part::Compensate => fields.get("hint").map(|(doc, path)| hint(doc, &path, faults)),
         _ => None,
     };
-    if entry.part == Part::Compensate {
-        if let Some((doc, path)) = fields.get("dependsOn") {
-            faults.at(doc, &path, "steps are undone one at a time, the last that succeeded first");
-        }
+    if entry.part == Part::Compensate
+        && let Some((doc, path)) = fields.get("dependsOn")
+    {
+        faults.at(doc, &path, "steps are undone one at a time, the last that succeeded first");
     }
     (on_crash, breakpoint, hint)
 }

@@ -84,9 +84,7 @@ pub(super) fn read(
 /// Whether a wait that is written out can end before its run has to.
 pub(super) fn fits(doc: &Doc, path: &str, step: &Step, most: Span, faults: &mut Faults) {
     let (verb, asked) = match &step.verb {
-        Verb::Wait(Wait::For(template)) => {
-            ("wait", template.constant().and_then(|text| span_of(text).ok()))
-        }
+        Verb::Wait(Wait::For(template)) => ("wait", template.constant().and_then(|text| span_of(text).ok())),
         Verb::Wait(Wait::Signal { timeout, .. }) => ("wait", *timeout),
         Verb::Approval(approval) => ("approval", approval.timeout),
         _ => return,

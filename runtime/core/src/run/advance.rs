@@ -102,7 +102,7 @@ impl Run {
             return self.open_map(index, values);
         }
         match &step.verb {
-            Verb::Set(template) => match self.computed(template, &self.scope(values), index) {
+            Verb::Set(template) => match self.computed(template, &self.scope(values), (index, "set")) {
                 Ok(value) => vec![succeeded(Node::step(index), value)],
                 Err(failure) => fail(failure),
             },
@@ -152,7 +152,7 @@ impl Run {
         let value = self
             .node_scope(node, values)
             .map_err(|fault| self.expression_failure(&fault, index, "set"))
-            .and_then(|scope| self.computed(template, &scope, index));
+            .and_then(|scope| self.computed(template, &scope, (index, "set")));
         match value {
             Err(failure) => self.failed_for_good(node, failure),
             Ok(value) => {
@@ -163,10 +163,15 @@ impl Run {
         }
     }
 
-    /// What a `set` computes.
-    pub(super) fn computed(&self, template: &Template, scope: &dyn Scope, step: u32) -> Result<Payload, Failure> {
+    /// What a `set` or a value of a `fallback` computes.
+    pub(super) fn computed(
+        &self,
+        template: &Template,
+        scope: &dyn Scope,
+        (step, place): (u32, &str),
+    ) -> Result<Payload, Failure> {
         let value = template.eval(scope, &mut self.budget());
-        let json = Json::from_value(value.map_err(|fault| self.expression_failure(&fault, step, "set"))?);
+        let json = Json::from_value(value.map_err(|fault| self.expression_failure(&fault, step, place))?);
         match self.no_room_for(json.size() as u64) {
             None => Ok(Payload::Inline(json)),
             Some(failure) => Err(failure),

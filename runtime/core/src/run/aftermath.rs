@@ -22,7 +22,12 @@ pub(super) struct Ending {
 
 impl Run {
     /// The steps are over: the run ends so, at once or after what follows.
-    pub(super) fn over(&self, finish: Finish, output: Option<Payload>, error: Option<Box<RunError>>) -> Event {
+    pub(super) fn over(
+        &self,
+        finish: Finish,
+        output: Option<Payload>,
+        error: Option<Box<RunError>>,
+    ) -> Event {
         match self.part_after(Part::Main, finish) {
             Some(_) => Event::RunEnding { finish, output, error },
             None => Event::RunFinished { finish, output, error },
@@ -116,7 +121,8 @@ impl Run {
         let mut steps: Vec<u32> = open.filter(|step| !self.steps[*step as usize].has_ended()).collect();
         steps.sort_unstable();
         steps.dedup();
-        let undoing = steps.iter().copied().find(|step| self.plan.steps[*step as usize].part == Part::Compensate);
+        let undoing =
+            steps.iter().copied().find(|step| self.plan.steps[*step as usize].part == Part::Compensate);
         let mut events: Vec<Event> =
             steps.into_iter().map(|step| Event::StepCancelled { step, reason }).collect();
         events.push(match (undoing, reason) {
@@ -180,7 +186,8 @@ impl Run {
     pub(super) fn time_aftermath(&mut self, at: Timestamp) {
         let until = at.plus_ms(self.limits.aftermath_ms);
         if let Some(ending) = &mut self.ending {
-            let before = Action::Wake { timer: Timer::Aftermath, at: std::mem::replace(&mut ending.until, until) };
+            let before =
+                Action::Wake { timer: Timer::Aftermath, at: std::mem::replace(&mut ending.until, until) };
             self.drop_action(before);
             if self.paused.is_none() {
                 self.owe(Action::Wake { timer: Timer::Aftermath, at: until });

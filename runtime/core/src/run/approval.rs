@@ -82,7 +82,12 @@ impl Run {
     ///
     /// # Errors
     /// Why it does not.
-    pub fn may_decide(&self, step: &str, groups: &[Arc<str>], decision: &Decision) -> Result<u32, Undecidable> {
+    pub fn may_decide(
+        &self,
+        step: &str,
+        groups: &[Arc<str>],
+        decision: &Decision,
+    ) -> Result<u32, Undecidable> {
         let (index, approval, state) = self.asked(step)?;
         if !approval.may_decide(&decision.by, groups) {
             let who: Vec<String> = approval.assignees.iter().map(|who| format!("`{who}`")).collect();
@@ -104,12 +109,7 @@ impl Run {
         Ok(index)
     }
 
-    pub(super) fn decide_decision(
-        &self,
-        step: &str,
-        groups: &[Arc<str>],
-        decision: &Decision,
-    ) -> Vec<Event> {
+    pub(super) fn decide_decision(&self, step: &str, groups: &[Arc<str>], decision: &Decision) -> Vec<Event> {
         let Ok(index) = self.may_decide(step, groups, decision) else { return Vec::new() };
         let Ok((_, approval, state)) = self.asked(step) else { return Vec::new() };
         let mut events = vec![Event::ApprovalDecided { step: index, decision: decision.clone() }];
@@ -161,7 +161,9 @@ impl Run {
         };
         match approval.on_timeout {
             OnTimeout::Approve => vec![self.approved(step, None)],
-            OnTimeout::Reject => fail(FailureKind::Rejected, "nobody decided in time, which counts as a rejection"),
+            OnTimeout::Reject => {
+                fail(FailureKind::Rejected, "nobody decided in time, which counts as a rejection")
+            }
             OnTimeout::Fail => fail(FailureKind::DeadlineExceeded, "nobody decided in time"),
         }
     }

@@ -164,7 +164,9 @@ impl Run {
             },
             Timer::Wait { step } => self.decide_wait_over(step, now),
             Timer::Aftermath => match &self.ending {
-                Some(ending) if self.paused.is_none() && due(ending.until) => self.decide_abandon(CancelReason::RunDeadline),
+                Some(ending) if self.paused.is_none() && due(ending.until) => {
+                    self.decide_abandon(CancelReason::RunDeadline)
+                }
                 _ => Vec::new(),
             },
             Timer::RunTotal => match self.started.filter(|_| self.ending.is_none()) {

@@ -3,9 +3,9 @@
 //! The encoding is JSON, one outer key naming the fact, and steps by their index in the plan. It is versioned by
 //! [`ENCODING`] and pinned by golden tests: a changed encoding is a new version, never a silent one.
 
+use super::approval::Decision;
 use crate::id::{Digest, RunId, Tenant};
 use crate::json::Json;
-use super::approval::Decision;
 use crate::outcome::{Failure, Usage};
 use crate::plan::Part;
 use crate::time::{Span, Timestamp};

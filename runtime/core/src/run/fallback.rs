@@ -33,7 +33,7 @@ impl Run {
         let value = self
             .node_scope(node, values)
             .map_err(|fault| self.expression_failure(&fault, node.step, "fallback"))
-            .and_then(|scope| self.computed(template, &scope, node.step));
+            .and_then(|scope| self.computed(template, &scope, (node.step, "fallback")));
         match value {
             Err(failure) => self.failed_for_good(node, failure),
             Ok(value) => {

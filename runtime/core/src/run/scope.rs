@@ -84,11 +84,7 @@ impl Run {
         if self.paused.is_some() {
             return Vec::new();
         }
-        if self.ending.is_none()
-            && self.open_steps == 0
-            && self.failing.is_none()
-            && self.cancel.is_none()
-        {
+        if self.ending.is_none() && self.open_steps == 0 && self.failing.is_none() && self.cancel.is_none() {
             return match &self.plan.output {
                 Some(output) => self.missing(&output.reads, values),
                 None => self.missing(&self.final_steps(), values),
@@ -149,7 +145,9 @@ impl Run {
     pub fn input_of(&self, node: Node, values: &Values) -> Result<Json, Failure> {
         let step = self.plan.steps.get(node.step as usize);
         let with = match (self.taken(node), step.map(|s| &s.verb)) {
-            (Some(Alternative::Call { with: Some(with), .. }), _) | (_, Some(Verb::Call { with, .. })) => with,
+            (Some(Alternative::Call { with: Some(with), .. }), _) | (_, Some(Verb::Call { with, .. })) => {
+                with
+            }
             _ => return Err(Failure::new(FailureKind::Internal, "the step calls nothing")),
         };
         let scope =

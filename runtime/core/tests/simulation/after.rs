@@ -95,9 +95,8 @@ impl After {
             return Err(format!("{node:?} begins in the part {:?}", self.part));
         }
         let taken = self.alternatives.get(&node).copied().unwrap_or(0);
-        let value = taken
-            .checked_sub(1)
-            .map(|last| &self.plan.steps[node.step as usize].fallback[last as usize]);
+        let value =
+            taken.checked_sub(1).map(|last| &self.plan.steps[node.step as usize].fallback[last as usize]);
         if matches!(value, Some(Alternative::Value(_))) {
             return Err(format!("{node:?} begins an attempt although a value stands for it"));
         }
@@ -120,7 +119,9 @@ impl After {
     }
 
     fn part_begins(&mut self, part: Part) -> Result<(), String> {
-        let Some(finish) = self.finish else { return Err(format!("{part:?} begins before the steps are over")) };
+        let Some(finish) = self.finish else {
+            return Err(format!("{part:?} begins before the steps are over"));
+        };
         let may = match part {
             Part::Main => false,
             Part::OnError => finish == Finish::Failed,

@@ -266,10 +266,9 @@ impl Checker {
         if let Some(open) = main.iter().find(|step| !self.endings.contains_key(step)) {
             return Err(format!("the run ends and step {open} has not"));
         }
-        let failed_after = self
-            .endings
-            .iter()
-            .any(|(step, ending)| !main.contains(step) && matches!(ending, Ending::Failed | Ending::Cancelled));
+        let failed_after = self.endings.iter().any(|(step, ending)| {
+            !main.contains(step) && matches!(ending, Ending::Failed | Ending::Cancelled)
+        });
         self.after.finished(finish, failed_after)?;
         let cancelled = finish == Finish::Cancelled;
         if cancelled && !self.cancelled || (self.cancelled && !cancelled && !failed_after) {

@@ -161,7 +161,11 @@ impl Driver {
         let step = &self.snapshot.plan.steps[node.step as usize];
         let around =
             self.spans.entry(node.step).or_insert_with(|| tracing::debug_span!("step", id = &*step.id));
-        let plugin = self.snapshot.plan.call_at(node.step, self.run.alternative(node)).map(|(_, call)| call.to_string());
+        let plugin = self
+            .snapshot
+            .plan
+            .call_at(node.step, self.run.alternative(node))
+            .map(|(_, call)| call.to_string());
         tracing::debug_span!(parent: &*around, "attempt", number = attempt, item = node.item, plugin)
     }
 }

@@ -4,7 +4,7 @@ use super::client::{Ask, Client};
 use super::exit::{Exit, Fault};
 use super::follow::{OnInterrupt, Show, follow};
 use super::run::whole_output;
-use super::{Context, out};
+use super::{Context, control, out};
 use crate::http::graph::Format;
 use clap::Subcommand;
 use serde_json::Value;
@@ -74,20 +74,66 @@ pub(super) enum RunsCommand {
         /// Why.
         #[arg(long, default_value = "")]
         reason: String,
+        /// Run nothing more, not even compensation and `finally`.
+        #[arg(long)]
+        force: bool,
     },
+    /// Let a run stand still: nothing new begins.
+    Pause {
+        /// The run.
+        id: String,
+        /// Why.
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Let a run go on that stands still.
+    Resume {
+        /// The run.
+        id: String,
+    },
+    /// List what runs ask people.
+    Approvals,
+    /// Approve what a run asks.
+    Approve(DecideArgs),
+    /// Reject what a run asks.
+    Reject(DecideArgs),
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct DecideArgs {
+    /// The run.
+    pub(super) id: String,
+    /// The step that asks.
+    pub(super) step: String,
+    /// Who decides; the user of this machine where nothing is said.
+    #[arg(long = "as")]
+    pub(super) by: Option<String>,
+    /// The groups of whoever decides, separated by commas.
+    #[arg(long, default_value = "")]
+    pub(super) groups: String,
+    /// Why.
+    #[arg(long, default_value = "")]
+    pub(super) comment: String,
+    /// What is filled in: JSON.
+    #[arg(long)]
+    pub(super) form: Option<String>,
 }
 
 impl RunsCommand {
     /// Whether a run is wanted and its id is empty, as when a variable of a script is.
     fn names_no_run(&self) -> bool {
         match self {
-            RunsCommand::Ls { .. } => false,
+            RunsCommand::Ls { .. } | RunsCommand::Approvals => false,
             RunsCommand::Get { id, .. }
             | RunsCommand::Watch { id }
             | RunsCommand::Why { id }
             | RunsCommand::Graph { id, .. }
             | RunsCommand::Journal { id }
             | RunsCommand::Signal { id, .. }
+            | RunsCommand::Pause { id, .. }
+            | RunsCommand::Resume { id }
+            | RunsCommand::Approve(DecideArgs { id, .. })
+            | RunsCommand::Reject(DecideArgs { id, .. })
             | RunsCommand::Cancel { id, .. } => id.trim().is_empty(),
         }
     }
@@ -149,19 +195,24 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
             }
             Ok(Exit::Ok)
         }
-        RunsCommand::Cancel { id, reason } => {
-            let body = serde_json::json!({ "reason": reason }).to_string();
-            let answer = client.json(Ask::post(&path(id, "/cancel"), "application/json", body)).await?;
-            match context.json {
-                true => out::json(&answer),
-                false => out::note(&format!("run {id} will end; `heddle runs watch {id}` follows it")),
-            }
-            Ok(Exit::Ok)
+        RunsCommand::Cancel { id, reason, force } => {
+            let body = serde_json::json!({ "reason": reason, "force": force });
+            control::tell(&client, context, (id, "cancel"), body, "will end").await
         }
+        RunsCommand::Pause { id, reason } => {
+            let body = serde_json::json!({ "reason": reason });
+            control::tell(&client, context, (id, "pause"), body, "will stand still").await
+        }
+        RunsCommand::Resume { id } => {
+            control::tell(&client, context, (id, "resume"), serde_json::json!({}), "will go on").await
+        }
+        RunsCommand::Approvals => control::approvals(&client, context).await,
+        RunsCommand::Approve(asked) => control::decide(&client, context, asked, "approve").await,
+        RunsCommand::Reject(asked) => control::decide(&client, context, asked, "reject").await,
     }
 }
 
-fn path(id: &str, rest: &str) -> String {
+pub(super) fn path(id: &str, rest: &str) -> String {
     format!("/v1/runs/{}{rest}", encode(id))
 }
 
@@ -179,7 +230,7 @@ pub(super) fn encode(text: &str) -> String {
     out
 }
 
-fn text(value: &Value) -> String {
+pub(super) fn text(value: &Value) -> String {
     match value {
         Value::Null => String::new(),
         Value::String(text) => text.clone(),

@@ -166,6 +166,17 @@ impl<'a> Members<'a> {
         self.asked.push(name);
         self.value.get(name).filter(|value| !matches!(value, Value::Null))
     }
+    /// A member that is true or false.
+    pub fn flag(&mut self, name: &'static str) -> Option<bool> {
+        match self.get(name)? {
+            Value::Bool(flag) => Some(*flag),
+            other => {
+                let message = format!("wants `true` or `false`, and this is {}", other.type_name());
+                self.fault(name, message);
+                None
+            }
+        }
+    }
     /// A member that is text.
     pub fn text(&mut self, name: &'static str) -> Option<&'a str> {
         let value = self.get(name)?;

@@ -39,6 +39,8 @@ codes! {
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The path has no such method.";
     RequestTimeout = "request_timeout" REQUEST_TIMEOUT "The body did not come in time.";
     RunEnded = "run_ended" CONFLICT "The run has ended already.";
+    NotAsked = "not_asked" CONFLICT "Nobody is asked for this decision, or not any more.";
+    NotAssigned = "not_assigned" FORBIDDEN "Somebody else decides this.";
     VersionConflict = "version_conflict" CONFLICT "The version is taken by something else.";
     BodyTooLarge = "body_too_large" PAYLOAD_TOO_LARGE "The body is larger than allowed.";
     UriTooLong = "uri_too_long" URI_TOO_LONG "The request target is longer than allowed.";
@@ -69,7 +71,7 @@ macro_rules! pages {
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
     "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "plugin_not_found",
-    "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "version_conflict", "body_too_large",
+    "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "input_too_large",
     "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",
@@ -78,7 +80,7 @@ pages! {
     "guest_error", "guest_exit", "invalid_input", "invalid_output", "output_too_large", "hostcall_data_limit",
     "handle_limit", "hostcall_limit", "capability_denied", "egress_denied", "egress_failed", "egress_timeout",
     "signature_required", "signature_invalid", "diverged", "heartbeat_timeout", "compensation_failed",
-    "expression_failed", "items_failed", "cancelled", "interrupted", "circuit_open", "budget_exhausted",
+    "expression_failed", "items_failed", "rejected", "cancelled", "interrupted", "circuit_open", "budget_exhausted",
 }
 
 /// The page of a code or a failure kind.

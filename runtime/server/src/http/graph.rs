@@ -96,7 +96,7 @@ impl Graph {
                 title: step.title.to_string(),
                 calls: match &step.verb {
                     Verb::Call { call, .. } => plan.calls.get(*call).map(ToString::to_string),
-                    Verb::Set(_) | Verb::Wait(_) => None,
+                    Verb::Set(_) | Verb::Wait(_) | Verb::Approval(_) => None,
                 },
                 for_each: step.map.is_some(),
                 conditional: step.when.is_some(),

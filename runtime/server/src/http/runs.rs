@@ -1,27 +1,25 @@
-//! Looking at runs and cancelling them.
+//! Looking at runs.
 
 use super::Api;
-use super::body::{Bound, Members, Query, json, read, want_type};
+use super::body::Query;
 use super::codes::Code;
 use super::graph;
 use super::openapi::Problems;
 use super::problem::Problem;
 use super::why;
-use super::wire::catalog::{Accepted, ItemPage, JournalEntry, JournalPage, RunPage, RunSummary, Why};
+use super::wire::catalog::{ItemPage, JournalEntry, JournalPage, RunPage, RunSummary, Why};
 use super::wire::run::{Around, ItemDoc, RunDoc, StepDoc, limits_of, run, step, work};
 use axum::Json as Answer;
-use axum::extract::{Path, RawQuery, Request, State};
+use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::limits::AttemptLimits;
 use heddle_core::run::view::StepView;
 use heddle_core::time::Timestamp;
-use heddle_executor::{Clock as _, Delivery, RunDetail, SystemClock};
+use heddle_executor::{Clock as _, RunDetail, SystemClock};
 use heddle_store::{RunQuery, RunRow, RunStatus};
-use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
-use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -36,7 +34,6 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(get_graph))
         .routes(routes!(get_why))
         .routes(routes!(get_value))
-        .routes(routes!(cancel))
 }
 
 /// The document of a run, as of now.
@@ -335,62 +332,4 @@ async fn get_value(
     let parsed: Digest = digest.parse().map_err(|_| none())?;
     let value = api.app.executor.value(&Tenant::default(), run, parsed).await?.ok_or_else(none)?;
     Ok(([(CONTENT_TYPE, "application/json")], value.text().to_owned()).into_response())
-}
-
-/// Why a run is cancelled.
-#[derive(Debug, ToSchema)]
-#[schema(as = CancelRequest)]
-#[allow(dead_code, reason = "read by name; here for the API's description")]
-struct CancelRequest {
-    /// In the caller's words, at most 1,024 bytes.
-    reason: Option<String>,
-}
-
-/// Ask for a run to be cancelled. What is answered is on disk.
-#[utoipa::path(
-    post, path = "/v1/runs/{id}/cancel", tag = "runs", operation_id = "cancelRun",
-    params(("id" = String, Path, description = "The run.")),
-    request_body(content = Option<CancelRequest>, content_type = "application/json"),
-    responses((status = 202, description = "The run will end.", body = Accepted), Problems),
-)]
-async fn cancel(
-    State(api): State<Api>,
-    Path(id): Path<String>,
-    request: Request,
-) -> Result<Response, Problem> {
-    let (parts, content) = request.into_parts();
-    Query::of(parts.uri.query()).finish()?;
-    let run = run_id(&id)?;
-    let limits = &api.app.limits;
-    let bytes = read(
-        &parts.headers,
-        content,
-        Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms },
-    )
-    .await?;
-    let reason = if bytes.is_empty() { String::new() } else { cancel_reason(&parts.headers, &bytes)? };
-    match api.app.executor.cancel(&Tenant::default(), run, "api", &reason).await? {
-        Delivery::Accepted => {
-            let body = Accepted { id: run.to_string(), status: "cancelling".to_owned() };
-            Ok((StatusCode::ACCEPTED, Answer(body)).into_response())
-        }
-        Delivery::Unknown => Err(no_run(&id)),
-        // Only signals are counted.
-        Delivery::Ended | Delivery::Full { .. } => Err(Problem::new(
-            Code::RunEnded,
-            format!("run {run} has ended already; `GET /v1/runs/{run}` tells how"),
-        )),
-    }
-}
-
-fn cancel_reason(headers: &hyper::HeaderMap, bytes: &[u8]) -> Result<String, Problem> {
-    want_type(headers, &["application/json"])?;
-    let wish = json(bytes)?;
-    let mut members = Members::of(&wish);
-    let reason = members.text("reason").unwrap_or_default().to_owned();
-    if reason.len() > 1_024 {
-        members.fault("reason", format!("has {} bytes; at most 1,024 are kept", reason.len()));
-    }
-    members.finish()?;
-    Ok(reason)
 }

@@ -2,6 +2,7 @@
 
 use super::Api;
 use super::body::{Bound, Members, Query, json, read, want_type};
+use super::caller::caller;
 use super::codes::Code;
 use super::openapi::Problems;
 use super::problem::Problem;
@@ -66,7 +67,12 @@ async fn signal(
         let message = format!("`data` has {size} bytes; the limit inline_bytes is {most}; send a reference");
         return Err(Problem::new(Code::InputTooLarge, message));
     }
-    match api.app.executor.signal(&Tenant::default(), run, (&name, &data), "api").await? {
+    match api
+        .app
+        .executor
+        .signal(&Tenant::default(), run, (&name, &data), caller(&parts.headers)?.name())
+        .await?
+    {
         Delivery::Accepted => {
             let body = Accepted { id: run.to_string(), status: "signalled".to_owned() };
             Ok((StatusCode::ACCEPTED, Answer(body)).into_response())

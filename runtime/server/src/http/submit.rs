@@ -3,6 +3,7 @@
 
 use super::Api;
 use super::body::{self, Bound, Members};
+use super::caller::caller;
 use super::codes::Code;
 use super::faults::unreadable_document;
 use super::guard::Trace;
@@ -63,6 +64,7 @@ struct RunRequest {
     request_body(content = RunRequest, content_type = "application/json"),
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "At most 255 visible ASCII characters.", min_length = 1, max_length = 255, pattern = "^[!-~]+$"),
+        ("Heddle-User" = Option<String>, Header, description = "Who asks for the run, as a proxy that knows its users says."),
         ("Prefer" = Option<String>, Header, description = "`wait=30`: seconds that the answer may take."),
     ),
     responses(
@@ -92,8 +94,15 @@ async fn submit(
     let wish = body::json(&bytes)?;
     let (workflow, input, labels) = read(&api, &wish)?;
     let tenant = Tenant::default();
-    let wish =
-        Submit { tenant: tenant.clone(), workflow, input, labels, idempotency, traceparent: trace.parent };
+    let wish = Submit {
+        tenant: tenant.clone(),
+        workflow,
+        input,
+        labels,
+        by: caller(&headers)?.user,
+        idempotency,
+        traceparent: trace.parent,
+    };
     let submitted = api.app.executor.submit(wish).await?;
     match wait {
         Some(wait) => wait_for(&api, &tenant, submitted.run, wait).await,

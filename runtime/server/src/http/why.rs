@@ -1,7 +1,8 @@
 //! Why a run waits, in sentences, from what its document shows.
 
 use super::wire::catalog::{Why, WhyStep};
-use heddle_core::run::view::{RunView, StepView};
+use heddle_core::plan::Part;
+use heddle_core::run::view::{AskView, RunView, StepView};
 use heddle_core::time::{Span, Timestamp};
 use heddle_executor::RunDetail;
 
@@ -37,6 +38,13 @@ fn whole(view: &RunView, steps: &[WhyStep]) -> String {
     if view.started_at.is_none() {
         return "it waits for a node to take it".to_owned();
     }
+    if let Some(pause) = &view.paused {
+        let reason = if pause.reason.is_empty() { String::new() } else { format!(": {}", pause.reason) };
+        return format!(
+            "it was paused by {}{reason}; `heddle runs resume {}` lets it go on",
+            pause.by, view.id
+        );
+    }
     if let ("waiting", [first, ..]) = (view.status, steps) {
         return format!("`{}`: {}", first.step, first.why);
     }
@@ -50,9 +58,31 @@ fn whole(view: &RunView, steps: &[WhyStep]) -> String {
     }
 }
 
+/// Who is asked, how many have answered, and how to answer.
+fn asked(view: &RunView, step: &StepView, asks: &AskView, now: Timestamp) -> String {
+    let who = match asks.assignees.as_slice() {
+        [] => "anybody".to_owned(),
+        some => some.iter().map(|who| format!("`{who}`")).collect::<Vec<_>>().join(" or "),
+    };
+    let given = step.decisions.len();
+    let left = step.waits.as_ref().and_then(|waits| waits.until);
+    let left = left.map(|until| format!(", {} at most", Span(until.since_ms(now)))).unwrap_or_default();
+    let alone = match (view.by.as_ref(), step.decisions.as_slice()) {
+        (Some(by), [only]) if only.by == *by && asks.quorum == 1 => {
+            format!("; {by} asked for the run and may not approve alone")
+        }
+        _ => String::new(),
+    };
+    format!(
+        "it waits for the approval of {who}, {given} of {} given{left}{alone}: `heddle runs approve {} {}`",
+        asks.quorum, view.id, step.id
+    )
+}
+
 fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhyStep> {
     let view = &detail.view;
-    if step.finished_at.is_some() {
+    // A part that has not begun waits for nothing that could be named.
+    if step.finished_at.is_some() || (step.part != Part::Main && step.ready_at.is_none()) {
         return None;
     }
     let say = |why: String| Some(WhyStep { step: step.id.to_string(), status: step.status.to_owned(), why });
@@ -61,6 +91,9 @@ fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhySt
         let after =
             last.map(|e| format!(", because the last one failed with {}", e.kind.word())).unwrap_or_default();
         return say(format!("its next attempt is due in {}{after}", Span(at.since_ms(now))));
+    }
+    if let Some(asks) = &step.asks {
+        return say(asked(view, step, asks, now));
     }
     if let Some(waits) = &step.waits {
         let left = waits.until.map(|until| Span(until.since_ms(now)));

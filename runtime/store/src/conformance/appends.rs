@@ -39,7 +39,7 @@ pub async fn facts_come_back_as_written(backend: impl Backend) {
             usage: Default::default(),
             cache: Default::default(),
         },
-        Event::CancelRequested { by: "key:ops".into(), reason: "`stop`".into() },
+        Event::CancelRequested { by: "key:ops".into(), reason: "`stop`".into(), force: false },
         Event::RunFinished { finish: Finish::Cancelled, output: Some(stored), error: None },
     ];
     node.accept(run(1), RunStatus::Running).await;

@@ -159,7 +159,7 @@ pub(crate) fn workflow(plan: &Plan, status: &str) -> WorkflowDoc {
         id: step.id.to_string(),
         calls: match &step.verb {
             Verb::Call { call, .. } => plan.calls.get(*call).map(ToString::to_string),
-            Verb::Set(_) | Verb::Wait(_) => None,
+            Verb::Set(_) | Verb::Wait(_) | Verb::Approval(_) => None,
         },
         depends_on: step.depends.iter().map(|d| id(d.step)).collect(),
         for_each: step.map.is_some(),

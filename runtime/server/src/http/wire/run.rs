@@ -5,6 +5,7 @@ use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::Usage;
 use heddle_core::plugin::Pinned;
+use heddle_core::run::approval::Decision;
 use heddle_core::run::event::CacheVerdict;
 use heddle_core::run::view::{AttemptView, ErrorView, ItemCounts, StepView, WorkView};
 use heddle_core::time::Timestamp;
@@ -47,6 +48,12 @@ pub(crate) struct RunDoc {
     /// Who cancelled it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub cancelled: Option<CancelDoc>,
+    /// Who paused it, while it stands still.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused: Option<CancelDoc>,
+    /// Who asked for it, as far as that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// How far along it is, steps and items counted.
@@ -154,6 +161,15 @@ pub(crate) struct MaxParallelDoc {
 pub(crate) struct StepDoc {
     /// Its id in the workflow.
     pub id: String,
+    /// The part of the run that it belongs to: `main`, `onError`, `compensate` or `finally`.
+    pub part: &'static str,
+    /// How it is undone by hand, where undoing it failed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub hint: Option<Json>,
+    /// What people have decided, where it asks them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub decisions: Vec<DecisionDoc>,
     /// The plugin that it calls, as the workflow says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<String>,
@@ -186,6 +202,34 @@ pub(crate) struct StepDoc {
     /// Its work.
     #[serde(flatten)]
     pub work: WorkDoc,
+}
+
+/// What a person decided.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Decision)]
+pub(crate) struct DecisionDoc {
+    /// Who.
+    pub by: String,
+    /// Whether they approve.
+    pub approved: bool,
+    /// Why, in their words.
+    pub comment: String,
+    /// What they filled in.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub form: Option<Json>,
+}
+
+impl From<&Decision> for DecisionDoc {
+    fn from(decision: &Decision) -> DecisionDoc {
+        DecisionDoc {
+            by: decision.by.to_string(),
+            approved: decision.approved,
+            comment: decision.comment.to_string(),
+            form: decision.form.clone(),
+        }
+    }
 }
 
 /// A plugin, frozen.
@@ -375,6 +419,11 @@ pub(crate) fn run(around: Around<'_>) -> RunDoc {
             .cancelled
             .as_ref()
             .map(|(by, reason)| CancelDoc { by: by.to_string(), reason: reason.to_string() }),
+        paused: view
+            .paused
+            .as_ref()
+            .map(|pause| CancelDoc { by: pause.by.to_string(), reason: pause.reason.to_string() }),
+        by: view.by.as_ref().map(ToString::to_string),
         labels: view.labels.iter().cloned().collect(),
         progress: progress(view.done, view.total),
         current: view.current.iter().map(ToString::to_string).collect(),
@@ -421,6 +470,9 @@ pub(crate) fn step(view: &StepView, around: Around<'_>) -> StepDoc {
     }
     StepDoc {
         id: view.id.to_string(),
+        part: view.part.word(),
+        hint: view.hint.clone(),
+        decisions: view.decisions.iter().map(DecisionDoc::from).collect(),
         calls: view.calls.clone(),
         plugin: plugin.map(|p| PluginName {
             name: format!("{}:{}", p.kind.word(), p.name),

@@ -1,0 +1,209 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it must be")]
+//! The scenarios of `tests/scenarios`, told to the bare core: a clock that jumps, and attempts that do what the file
+//! says. A crash here forgets the state and reads the journal again.
+
+#[path = "scenario/expect.rs"]
+mod expect;
+#[path = "scenario/file.rs"]
+mod file;
+
+use expect::{Outcome, faults};
+use file::{Act, ActEnd, SUBMITTER, Scenario, Word, all};
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::limits::Limits;
+use heddle_core::outcome::Usage;
+use heddle_core::plan::Plan;
+use heddle_core::run::approval::Decision;
+use heddle_core::run::event::{Accepted, Batch, CacheVerdict, Event, Node, Pause, Payload};
+use heddle_core::run::scope::Values;
+use heddle_core::run::{Action, Change, Ended, Entered, Input, Run, Settled, Timer};
+use heddle_core::time::Timestamp;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+const START: Timestamp = Timestamp(1_795_000_000_000);
+
+/// What happens next: by time, and among the same times in the order in which it was decided.
+#[derive(Debug)]
+enum Next {
+    Ends(Node, u32, Act, Json),
+    Timer(Timer),
+    Outside(Word),
+}
+
+struct Teller<'a> {
+    scenario: &'a Scenario,
+    run: Run,
+    plan: Arc<Plan>,
+    limits: Arc<Limits>,
+    values: Values,
+    now: Timestamp,
+    journal: Vec<Batch>,
+    agenda: BTreeMap<(Timestamp, u64), Next>,
+    count: u64,
+    began: Vec<String>,
+}
+
+fn name(plan: &Plan, node: Node) -> String {
+    let id = &plan.steps[node.step as usize].id;
+    node.item.map_or_else(|| id.to_string(), |item| format!("{id}/{item}"))
+}
+
+impl Teller<'_> {
+    fn new(scenario: &Scenario) -> Teller<'_> {
+        let limits = Arc::new(Limits::default());
+        let plan = Plan::read(&scenario.workflow, None, &limits);
+        let plan = Arc::new(plan.unwrap_or_else(|faults| panic!("{}: {faults:?}", scenario.file)));
+        let accepted = Accepted {
+            tenant: Tenant::default(),
+            snapshot: Digest::of(b""),
+            input: Payload::Inline(plan.accept_input(&scenario.input).unwrap()),
+            max_parallel: plan.max_parallel.unwrap_or(64),
+            max_parallel_from: "node".into(),
+            by: Some(SUBMITTER.into()),
+            labels: Vec::new(),
+            traceparent: None,
+            defaults: None,
+        };
+        let first = Batch { at: START, events: vec![Event::RunAccepted(Arc::new(accepted))] };
+        let mut run = Run::new(RunId(7), plan.clone(), limits.clone());
+        run.apply(&first.events[0], START).unwrap();
+        let outside = scenario
+            .outside
+            .iter()
+            .enumerate()
+            .map(|(order, (at, word))| ((START.plus_ms(*at), order as u64), Next::Outside(word.clone())));
+        Teller {
+            scenario,
+            run,
+            plan,
+            limits,
+            values: Values::default(),
+            now: START,
+            journal: vec![first],
+            agenda: outside.collect(),
+            count: 1_000,
+            began: Vec::new(),
+        }
+    }
+
+    fn tell(mut self) -> Outcome {
+        self.settle(Input::Taken(Entered::Unknown));
+        while !self.run.is_finished() {
+            let Some(((at, _), next)) = self.agenda.pop_first() else {
+                panic!("{}: nothing happens any more: {}", self.scenario.file, self.run.status())
+            };
+            self.now = self.now.max(at);
+            self.take(next);
+        }
+        Outcome { view: self.run.view(), began: self.began, took: self.now.since_ms(START) }
+    }
+
+    fn take(&mut self, next: Next) {
+        let input = match next {
+            Next::Timer(timer) => Input::TimerFired(timer),
+            Next::Outside(word) => spoken(word),
+            Next::Ends(_, _, Act { end: ActEnd::Crash, .. }, _) => return self.crash(),
+            Next::Ends(node, attempt, act, echo) => {
+                let end = match act.end {
+                    ActEnd::Fail(failure) => Ended::Failed(failure),
+                    ActEnd::Output(json) => Ended::Done(Payload::Inline(json)),
+                    ActEnd::Echo | ActEnd::Crash => Ended::Done(Payload::Inline(echo)),
+                };
+                Input::AttemptEnded { node, attempt, end, cache: CacheVerdict::Off, usage: Usage::default() }
+            }
+        };
+        self.settle(input);
+    }
+
+    /// Everything that is not in the journal is gone.
+    fn crash(&mut self) {
+        self.run = Run::replay(RunId(7), self.plan.clone(), self.limits.clone(), &self.journal).unwrap();
+        self.agenda.retain(|_, next| matches!(next, Next::Outside(_)));
+        for action in self.run.pending().clone() {
+            if let Action::Wake { timer, at } = action {
+                self.note(at, Next::Timer(timer));
+            }
+        }
+        self.settle(Input::Taken(Entered::Unknown));
+    }
+
+    fn note(&mut self, at: Timestamp, next: Next) {
+        self.count += 1;
+        self.agenda.insert((at, self.count), next);
+    }
+
+    fn settle(&mut self, mut input: Input) {
+        loop {
+            let mut events = Vec::new();
+            let settled = self.run.settle(&input, self.now, &self.values, 256, &mut events).unwrap();
+            input = Input::Advance;
+            for (digest, json) in self.run.take_made() {
+                self.values.insert(digest, json);
+            }
+            if !events.is_empty() {
+                self.journal.push(Batch { at: self.now, events });
+            }
+            if settled == Settled::Quiet {
+                break;
+            }
+        }
+        for change in self.run.take_changes() {
+            match change {
+                Change::Owed(Action::Wake { timer, at }) => self.note(at, Next::Timer(timer)),
+                Change::Dropped(Action::Wake { timer, .. }) => {
+                    self.agenda.retain(|_, next| !matches!(next, Next::Timer(known) if *known == timer));
+                }
+                Change::Owed(Action::Invoke { node, attempt }) => self.begin(node, attempt),
+                Change::Dropped(Action::Invoke { node, attempt }) => self
+                    .agenda
+                    .retain(|_, next| !matches!(next, Next::Ends(n, a, ..) if *n == node && *a == attempt)),
+            }
+        }
+    }
+
+    fn begin(&mut self, node: Node, attempt: u32) {
+        let name = name(&self.plan, node);
+        let (act, echo) = match self.run.input_of(node, &self.values) {
+            Err(failure) => (Act { takes: 0, end: ActEnd::Fail(failure) }, Json::null()),
+            Ok(input) => {
+                self.began.push(format!("{name}#{attempt}"));
+                (file::act_of(self.scenario, &name, attempt), input)
+            }
+        };
+        self.note(self.now.plus_ms(act.takes), Next::Ends(node, attempt, act, echo));
+    }
+}
+
+fn spoken(word: Word) -> Input {
+    let by: Arc<str> = "ops".into();
+    match word {
+        Word::Signal { name, data } => Input::Signal { name, data: Payload::Inline(data), by },
+        Word::Cancel { force } => Input::Cancel { by, reason: "".into(), force },
+        Word::Pause => Input::Pause(Pause { by, reason: "".into(), step: None }),
+        Word::Resume => Input::Resume { by },
+        Word::Decide { step, by, groups, approved, form, comment } => {
+            Input::Decide { step, groups, decision: Decision { by, approved, comment, form } }
+        }
+    }
+}
+
+#[test]
+fn every_scenario_ends_as_its_file_says() {
+    let scenarios = all();
+    let mut wrong = Vec::new();
+    for scenario in &scenarios {
+        for fault in faults(&scenario.expect, &Teller::new(scenario).tell()) {
+            wrong.push(format!("{}: {fault}", scenario.file));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} faults in {} scenarios:\n{}",
+        wrong.len(),
+        scenarios.len(),
+        wrong.join("\n")
+    );
+    assert!(scenarios.len() >= 40, "{} scenarios", scenarios.len());
+}

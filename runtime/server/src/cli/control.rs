@@ -1,0 +1,102 @@
+//! What a person does with a run that is under way: pause, resume, cancel, and decide what it asks.
+
+use super::client::{Ask, Client};
+use super::exit::{Exit, Fault};
+use super::runs::{DecideArgs, path, text};
+use super::{Context, out};
+use crate::cli::runs::encode;
+use serde_json::{Value, json};
+
+/// Asks for something that the run will do.
+pub(super) async fn tell(
+    client: &Client,
+    context: &Context,
+    (id, verb): (&str, &str),
+    body: Value,
+    will: &str,
+) -> Result<Exit, Fault> {
+    let target = path(id, &format!("/{verb}"));
+    let ask = Ask::post(&target, "application/json", body.to_string()).with("heddle-user", user());
+    let answer = client.json(ask).await?;
+    match context.json {
+        true => out::json(&answer),
+        false => out::note(&format!("run {id} {will}; `heddle runs watch {id}` follows it")),
+    }
+    Ok(Exit::Ok)
+}
+
+/// Lists what runs ask people.
+pub(super) async fn approvals(client: &Client, context: &Context) -> Result<Exit, Fault> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let mut page = client.json(Ask::get(&format!("/v1/approvals{cursor}"))).await?;
+        items.extend(page["items"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("?cursor={}", encode(next)),
+            None => break,
+        }
+    }
+    if context.json {
+        out::json(&json!({ "items": items }));
+        return Ok(Exit::Ok);
+    }
+    let names = |value: &Value| {
+        let names: Vec<String> = value.as_array().into_iter().flatten().map(text).collect();
+        if names.is_empty() { "anybody".to_owned() } else { names.join(", ") }
+    };
+    let row = |item: &Value| {
+        let given = item["decisions"].as_array().map_or(0, Vec::len);
+        vec![
+            text(&item["run"]),
+            text(&item["step"]),
+            text(&item["workflow"]),
+            names(&item["assignees"]),
+            format!("{given} of {}", item["quorum"]),
+            text(&item["until"]),
+        ]
+    };
+    out::table(
+        &["RUN", "STEP", "WORKFLOW", "WHO", "GIVEN", "UNTIL"],
+        &items.iter().map(row).collect::<Vec<_>>(),
+    );
+    Ok(Exit::Ok)
+}
+
+/// Decides what a run asks.
+pub(super) async fn decide(
+    client: &Client,
+    context: &Context,
+    asked: &DecideArgs,
+    decision: &str,
+) -> Result<Exit, Fault> {
+    let mut body = json!({ "decision": decision, "comment": asked.comment });
+    if let Some(form) = &asked.form {
+        body["form"] = serde_json::from_str(form).map_err(|error| {
+            Fault::usage(format!("`--form` is no JSON: {error}; write `--form '{{\"key\": 1}}'`"))
+        })?;
+    }
+    let target = format!("/v1/approvals/{}.{}", encode(&asked.id), encode(&asked.step));
+    let by = asked.by.clone().unwrap_or_else(user);
+    let ask = Ask::post(&target, "application/json", body.to_string())
+        .with("heddle-user", by)
+        .with("heddle-groups", asked.groups.clone());
+    let answer = client.json(ask).await?;
+    match context.json {
+        true => out::json(&answer),
+        false => out::note(&format!(
+            "the decision is recorded; `heddle runs why {}` tells what else is needed",
+            asked.id
+        )),
+    }
+    Ok(Exit::Ok)
+}
+
+/// The user of this machine, as far as a header can carry the name.
+pub(super) fn user() -> String {
+    let name = ["USER", "LOGNAME", "USERNAME"].iter().find_map(|key| std::env::var(key).ok());
+    let name = name.unwrap_or_default();
+    match !name.is_empty() && name.len() <= 128 && name.bytes().all(|b| b.is_ascii_graphic()) {
+        true => name,
+        false => "cli".to_owned(),
+    }
+}
