@@ -207,7 +207,7 @@ fn bad_workflows_are_told_what_where_and_what_to_do() {
     for (body, pointer, part) in [
         (
             "steps: {a: {set: 1, dependsOn: [b]}, b: {set: 1, dependsOn: [a]}}".to_owned(),
-            "/steps",
+            "/steps/a/dependsOn",
             "wait for each other",
         ),
         (

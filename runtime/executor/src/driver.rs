@@ -98,6 +98,8 @@ pub(crate) struct Driver {
     accepted: Option<oneshot::Sender<Result<(), AppendFault>>>,
     inline: u64,
     draining: bool,
+    /// Whether the node knows of it no more: another driver may have the run by now.
+    left: bool,
     /// What the index says of the run.
     index: RunStatus,
     /// The spans of steps that have begun and not ended, in that of the run.
@@ -150,6 +152,7 @@ impl Driver {
             accepted,
             inline: 0,
             draining: false,
+            left: false,
             index: at.status,
             spans: HashMap::new(),
             blobs: Vec::new(),
@@ -174,8 +177,15 @@ impl Driver {
             };
             let _ = accepted.send(Err(fault));
         }
-        self.shared.deactivate(self.run.id);
+        self.leave();
         exit
+    }
+
+    /// The node knows of it no more.
+    fn leave(&mut self) {
+        if !std::mem::replace(&mut self.left, true) {
+            self.shared.deactivate(self.run.id);
+        }
     }
 
     async fn go(&mut self, opening: Option<(Vec<Event>, Opening)>) -> Result<Exit, Exit> {
@@ -341,6 +351,8 @@ impl Driver {
         if let Some((seq, result)) = self.appends.next().await {
             self.committed(seq, result).await?;
         }
+        // It goes before it lets go: whoever claims the run in between must not take it for driven.
+        self.leave();
         let lease = self.shared.lease();
         self.shared.store.release(&lease, vec![self.run.id]).await.map_err(Exit::Unreadable)?;
         Ok(Some(Exit::Parked))

@@ -151,7 +151,10 @@ fn what_a_node_refuses_says_where_and_what_next() {
     place.heddle(&["run", "calls.yaml", "--ephemeral"]).is_refused(&["is loaded", "`--plugins FOLDER`"]);
     let both = r#"{"workflow":"a/b","definition":"x"}"#;
     let told = crate::support::post("/v1/runs", both).is_problem(400, "body_invalid");
-    assert!(told["detail"].as_str().unwrap().contains("has both `workflow` and `definition`"), "{told}");
+    assert!(
+        told["detail"].as_str().unwrap().contains("`workflow` and `definition` are both given"),
+        "{told}"
+    );
 }
 
 #[test]

@@ -1,0 +1,210 @@
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test stops where something is not as it must be")]
+//! The scenarios of `tests/scenarios`, told to a whole executor on the memory store under a clock that jumps: the same
+//! files as the core is told. A crash here lets go of the node and starts another on what it had committed.
+
+#[path = "../../core/tests/scenario/expect.rs"]
+mod expect;
+#[path = "../../core/tests/scenario/file.rs"]
+mod file;
+
+use expect::{Outcome, faults};
+use file::{Act, ActEnd, SUBMITTER, Scenario, Word, act_of, all};
+use futures_util::FutureExt;
+use futures_util::future::BoxFuture;
+use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::limits::{AskedLimits, Limits};
+use heddle_core::outcome::{AttemptEnd, Outcome as End, Usage};
+use heddle_core::plan::Plan;
+use heddle_core::plugin::Metadata;
+use heddle_core::run::approval::Decision;
+use heddle_core::run::event::Node;
+use heddle_core::time::Timestamp;
+use heddle_executor::*;
+use heddle_store::{Lease, MemoryStore, RunStore, StoreClock};
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+use tokio::sync::mpsc;
+
+const START: u64 = 1_795_000_000_000;
+
+struct Jumping(tokio::time::Instant);
+
+impl Clock for Jumping {
+    fn now(&self) -> Timestamp {
+        Timestamp(START + self.0.elapsed().as_millis() as u64)
+    }
+}
+
+/// A sandbox that does what the scenario says.
+struct Actor {
+    scenario: Scenario,
+    began: Arc<Mutex<Vec<String>>>,
+    crashed: mpsc::UnboundedSender<LeftInside>,
+}
+
+impl Invoker for Actor {
+    fn invoke(&self, i: Invocation) -> BoxFuture<'static, AttemptEnd> {
+        let name = i.item.map_or_else(|| i.step.to_string(), |item| format!("{}/{item}", i.step));
+        self.began.lock().unwrap().push(format!("{name}#{}", i.attempt));
+        let Act { takes, end } = act_of(&self.scenario, &name, i.attempt);
+        let crashed = self.crashed.clone();
+        async move {
+            tokio::time::sleep(Duration::from_millis(takes)).await;
+            let outcome = match end {
+                ActEnd::Echo => End::Done(i.input.clone()),
+                ActEnd::Output(json) => End::Done(json),
+                ActEnd::Fail(failure) => End::Failed(failure),
+                ActEnd::Crash => {
+                    let node = Node { step: i.step_number, item: i.item };
+                    let _ = crashed.send(LeftInside { run: i.run, node, attempt: i.attempt });
+                    futures_util::future::pending().await
+                }
+            };
+            AttemptEnd { outcome, usage: Usage::default() }
+        }
+        .boxed()
+    }
+}
+
+struct Stage {
+    scenario: Scenario,
+    store: MemoryStore,
+    clock: tokio::time::Instant,
+    began: Arc<Mutex<Vec<String>>>,
+    crashed: mpsc::UnboundedSender<LeftInside>,
+}
+
+impl Stage {
+    async fn node(&self, left: Option<Vec<LeftInside>>) -> Executor {
+        let parts = Parts {
+            store: Arc::new(self.store.clone()),
+            shelf: Arc::new(self.store.clone()),
+            invoker: Arc::new(Actor {
+                scenario: self.scenario.clone(),
+                began: self.began.clone(),
+                crashed: self.crashed.clone(),
+            }),
+            clock: Arc::new(Jumping(self.clock)),
+            limits: Arc::new(Limits::default()),
+            // The store's clock does not jump, so what lies there would not come back in time.
+            settings: Settings { park_after_ms: u64::MAX, ..Settings::default() },
+            left_inside: left,
+        };
+        Executor::start(parts).await.unwrap()
+    }
+    /// Every plugin that the workflow calls.
+    async fn load(&self, executor: &Executor) {
+        let plan = Plan::read(&self.scenario.workflow, None, &Limits::default()).unwrap();
+        for call in &plan.calls {
+            let any = Json::trusted("{}");
+            let metadata = Metadata {
+                name: call.name.clone(),
+                version: semver::Version::new(1, 0, 0),
+                kind: call.kind,
+                title: String::new(),
+                description: String::new(),
+                input_schema: any.clone(),
+                output_schema: any,
+                provides: Vec::new(),
+                limits: AskedLimits::default(),
+                documentation: String::new(),
+            };
+            let digest = Digest::of(call.to_string().as_bytes());
+            executor.add_plugin(&Tenant::default(), metadata, digest, 1).await.unwrap();
+        }
+    }
+}
+
+async fn tell(scenario: &Scenario) -> Outcome {
+    let (crashed, mut crashes) = mpsc::unbounded_channel();
+    let stage = Stage {
+        scenario: scenario.clone(),
+        store: MemoryStore::new(StoreClock::system()),
+        clock: tokio::time::Instant::now(),
+        began: Arc::default(),
+        crashed,
+    };
+    let mut executor = stage.node(None).await;
+    stage.load(&executor).await;
+    let wish = Submit {
+        tenant: Tenant::default(),
+        workflow: WorkflowChoice::Inline(scenario.workflow.clone()),
+        input: scenario.input.clone(),
+        labels: Vec::new(),
+        by: Some(SUBMITTER.into()),
+        idempotency: None,
+        traceparent: None,
+    };
+    let began_at = tokio::time::Instant::now();
+    let run = executor.submit(wish).await.unwrap().run;
+    let mut words = scenario.outside.clone();
+    words.sort_by_key(|(at, _)| *at);
+    let mut words = words.into_iter().peekable();
+    let tenant = Tenant::default();
+    let patience = Duration::from_secs(40 * 86_400);
+    let detail = loop {
+        let next = words.peek().map_or(patience, |(at, _)| Duration::from_millis(*at));
+        tokio::select! {
+            biased;
+            Some(left) = crashes.recv() => {
+                let report = executor.report();
+                let lease = Lease { node: report.node.into(), epoch: report.epoch, expires: Timestamp(0) };
+                stage.store.release_lease(&lease).await.unwrap();
+                executor = stage.node(Some(vec![left])).await;
+            }
+            ended = executor.wait(&tenant, run, patience) => break ended.unwrap().unwrap(),
+            () = tokio::time::sleep_until(began_at + next) => match words.next() {
+                Some((_, word)) => say(&executor, run, word).await,
+                None => panic!("{}: nothing happens any more", scenario.file),
+            },
+        }
+    };
+    let took = detail.view.finished_at.unwrap().since_ms(detail.view.created_at);
+    let began = stage.began.lock().unwrap().clone();
+    Outcome { view: detail.view, began, took }
+}
+
+/// What is refused is refused; the file says what comes of it.
+async fn say(executor: &Executor, run: RunId, word: Word) {
+    let tenant = Tenant::default();
+    match word {
+        Word::Signal { name, data } => {
+            executor.signal(&tenant, run, (&name, &data), "ops").await.unwrap();
+        }
+        Word::Cancel { force } => {
+            executor.cancel(&tenant, run, ("ops", ""), force).await.unwrap();
+        }
+        Word::Pause => {
+            executor.pause(&tenant, run, "ops", "").await.unwrap();
+        }
+        Word::Resume => {
+            executor.resume(&tenant, run, "ops").await.unwrap();
+        }
+        Word::Decide { step, by, groups, approved, form, comment } => {
+            let decision = Decision { by, approved, comment, form };
+            match executor.decide(&tenant, run, (&step, &groups), decision).await {
+                Ok(_) | Err(DecideFault::Undecidable(_)) => {}
+                Err(fault) => panic!("{fault}"),
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn every_scenario_ends_as_its_file_says() {
+    let scenarios = all();
+    let mut wrong = Vec::new();
+    for scenario in &scenarios {
+        for fault in faults(&scenario.expect, &tell(scenario).await) {
+            wrong.push(format!("{}: {fault}", scenario.file));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} faults in {} scenarios:\n{}",
+        wrong.len(),
+        scenarios.len(),
+        wrong.join("\n")
+    );
+}
