@@ -254,6 +254,15 @@ impl Ending {
     }
 }
 
+/// Why a workflow is read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Reading {
+    /// It is new.
+    New,
+    /// A run has it already.
+    Again,
+}
+
 /// The plugins that there are, for the checks that need to know them.
 pub trait Catalog {
     /// The newest plugin that this reference can mean.
@@ -268,17 +277,17 @@ impl Plan {
     /// # Errors
     /// Every fault of the document, in the order of their places.
     pub fn read(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) -> Result<Plan, Vec<Fault>> {
-        check::plan(doc, catalog, limits)
+        check::plan(doc, catalog, limits, Reading::New)
     }
-    /// Reads a plan again that has been accepted before: under the hard maxima, so that a lowered limit does not take
-    /// a run in flight from its owner.
+    /// Reads a plan again that has been accepted before: under the hard maxima, and without what later versions demand
+    /// of a new workflow, so that neither a lowered limit nor an upgrade takes a run in flight from its owner.
     pub fn reread(source: &Json) -> Result<Plan, Vec<Fault>> {
         let mut limits = Limits::default();
         for row in crate::limits::TABLE {
             // Each value is the row's own maximum, so it is accepted.
             let _ = limits.set(row.name, row.max);
         }
-        Plan::read(&Doc::of_value(source.value()), None, &limits)
+        check::plan(&Doc::of_value(source.value()), None, &limits, Reading::Again)
     }
     /// `namespace/name`.
     pub fn full_name(&self) -> String {

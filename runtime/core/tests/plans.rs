@@ -225,3 +225,40 @@ fn ten_thousand_steps_are_refused_and_a_long_chain_is_not() {
     assert!(faults(&chain(1_001)).contains("limit workflow_steps"));
     assert_eq!(body(&chain(1_000)).unwrap().steps.len(), 1_000);
 }
+
+#[test]
+fn an_output_that_may_not_be_there_is_asked_for_first() {
+    let with = |rest: &str| {
+        format!("steps: {{a: {{when: \"${{ input.x }}\", set: {{n: 1}}}}, z: {{set: 1}}, {rest}}}")
+    };
+    for reads in [
+        "b: {set: \"${ steps.a.output.n }\"}",
+        "b: {set: \"${ has(steps.z.output) ? steps.a.output.n : 0 }\"}",
+        "b: {set: \"${ has(steps.a.output) || steps.a.output.n > 0 }\"}",
+        "b: {when: \"${ !has(steps.a.output) }\", set: \"${ steps.a.output.n }\"}",
+        "b: {set: 1, dependsOn: {a: [failed]}}, c: {set: \"${ steps.b.output }\"}",
+        "b: {call: \"tool:http-fetch\", with: {url: x}, fallback: [{value: \"${ steps.a.output }\"}]}",
+    ] {
+        let found = faults(&with(reads));
+        assert!(found.contains("may not be there"), "{reads}: {found}");
+    }
+    for reads in [
+        "b: {set: \"${ default(steps.a.output.n, 0) }\"}",
+        "b: {set: \"${ has(steps.a.output.n) && steps.a.output.n > 0 }\"}",
+        "b: {set: \"${ !has(steps.a.output) || steps.a.output.n > 0 }\"}",
+        "b: {set: \"${ steps.a.status == 'succeeded' ? steps.a.output.n : 0 }\"}",
+        "b: {when: \"${ has(steps.a.output) }\", set: \"${ steps.a.output.n }\"}",
+        "b: {dependsOn: {a: [succeeded]}, set: \"${ steps.a.output.n }\"}",
+        "b: {set: \"${ steps.z.output }\"}",
+    ] {
+        assert_eq!(faults(&with(reads)), "", "{reads}");
+    }
+    let after = "steps: {a: {set: 1}}\nfinally: {b: {set: \"${ steps.a.output }\"}}";
+    assert!(faults(after).contains("whether or not the step has succeeded"), "{}", faults(after));
+    let undoing = "steps: {a: {call: \"tool:http-fetch\", with: {url: x}, compensate: {set: \"${ steps.a.output.status }\"}}}";
+    assert_eq!(faults(undoing), "");
+    // A run that was accepted before this was asked for keeps its plan.
+    let old =
+        Doc::parse(&format!("{HEAD}{}", with("b: {set: \"${ steps.a.output.n }\"}")), &Limits::default());
+    assert!(Plan::reread(&Json::from_value(old.unwrap().value())).is_ok());
+}

@@ -107,6 +107,8 @@ pub(crate) fn enter(cx: &mut Cx<'_>, bytes: usize) -> wasmtime::Result<()> {
         let message = format!("more than {} host calls (`limits.hostcalls`)", guest.limits.hostcalls);
         return Err(Refusal::new(FailureKind::HostcallLimit, message).into());
     }
+    // What takes time has a span of its own; this shows, in the attempt's span, that the guest asked at all.
+    tracing::trace!(number = guest.hostcalls, bytes, "host_call");
     let price = guest.limits.hostcall_fuel;
     charge(cx, price.saturating_add(bytes as u64 / BYTES_PER_FUEL))
 }

@@ -1,8 +1,8 @@
 //! From the parsed form to one in which every name is resolved and every macro is what it stands for.
 
 use super::functions::Function;
-use super::guard;
 use super::types::{Type, TypeNames};
+use super::{absent, guard};
 use crate::limits::Limits;
 use crate::value::Value;
 use cel::common::ast::{
@@ -36,6 +36,10 @@ pub struct Names {
     pub error: ErrorName,
     /// Types of all of these.
     pub types: TypeNames,
+    /// Why a step's output may not be there, by step; `None` where it is.
+    pub absent: Arc<Vec<Option<&'static str>>>,
+    /// Steps whose output is there whatever that says.
+    pub proven: BTreeSet<u32>,
 }
 
 /// Whether the expression stands where there is an `error`.
@@ -80,6 +84,19 @@ pub enum ExprFault {
     Hyphen {
         /// The step's id.
         id: String,
+    },
+    /// An output that may not be there.
+    #[error(
+        "`{}` may not be there: {why}; write `default({}, ...)`, or test it with `has({})`",
+        output(id),
+        output(id),
+        output(id)
+    )]
+    MayBeAbsent {
+        /// The step.
+        id: String,
+        /// Why.
+        why: &'static str,
     },
     /// Something that CEL has and we do not.
     #[error("{0}")]
@@ -150,6 +167,10 @@ pub(super) enum Fold {
 }
 
 impl Expr {
+    /// The steps that must have an output where this is true.
+    pub fn proves(&self) -> BTreeSet<u32> {
+        absent::proves(&self.tree)
+    }
     /// Parses and checks one expression.
     pub fn compile(text: &str, names: &Names, limits: &Limits) -> Result<Expr, Vec<ExprFault>> {
         guard::check(text, limits).map_err(|f| vec![f])?;
@@ -162,6 +183,14 @@ impl Expr {
         let Resolver { reads, mut faults, .. } = resolver;
         let result =
             if faults.is_empty() { super::types::check(&tree, &names.types, &mut faults) } else { Type::Any };
+        let mut unguarded = BTreeSet::new();
+        absent::unguarded(&tree, &names.proven, &mut unguarded);
+        for step in unguarded {
+            if let Some(why) = names.absent.get(step as usize).copied().flatten() {
+                let id = names.steps.get(step as usize).cloned().unwrap_or_default();
+                faults.push(ExprFault::MayBeAbsent { id, why });
+            }
+        }
         if !faults.is_empty() {
             return Err(faults);
         }
@@ -508,6 +537,14 @@ fn distance(a: &str, b: &str) -> usize {
     }
     rows[a.len()][b.len()]
 }
+/// How a step's output is read.
+fn output(id: &str) -> String {
+    match is_plain(id) {
+        true => format!("steps.{id}.output"),
+        false => format!("steps[\"{id}\"].output"),
+    }
+}
+
 /// What a cap counts.
 fn counted(limit: &str) -> &'static str {
     match limit {

@@ -4,7 +4,7 @@ use super::parts::{self, Compensation, Entry};
 use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
-use super::{Catalog, OnStepFailure, Part, Plan, Step, Verb, call, graph, wait};
+use super::{Catalog, OnStepFailure, Part, Plan, Reading, Step, Verb, call, graph, wait};
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::tree::ErrorName;
 use crate::expr::types::{Type, TypeNames};
@@ -17,7 +17,12 @@ use crate::time::Span;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-pub(super) fn plan(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) -> Result<Plan, Vec<Fault>> {
+pub(super) fn plan(
+    doc: &Doc,
+    catalog: Option<&dyn Catalog>,
+    limits: &Limits,
+    reading: Reading,
+) -> Result<Plan, Vec<Fault>> {
     let mut faults = Faults::default();
     let mut fields = Fields::of(doc, "", &mut faults);
     let head = fields.need("document", &mut faults).map(|(doc, path)| head(doc, &path, &mut faults));
@@ -34,7 +39,7 @@ pub(super) fn plan(doc: &Doc, catalog: Option<&dyn Catalog>, limits: &Limits) ->
     parts::no_doubles(&entries, &mut faults);
     let ids: Vec<String> = entries.iter().map(|entry| entry.id.clone()).collect();
     let mut shared = shared(&mut fields, &ids, &entries, input_schema.as_ref(), catalog, limits, &mut faults);
-    let read = steps_of(&entries, &mut shared, &mut faults);
+    let read = steps_of(&entries, reading, &mut shared, &mut faults);
     let (max_parallel, total, on_step_failure) = run_policy(&mut fields, limits, &mut faults);
     let most = total.unwrap_or(Span(limits.run_wall_ms));
     for (entry, step) in entries.iter().zip(&read) {
@@ -99,10 +104,20 @@ fn assemble(
 }
 
 /// Reads the steps of all parts, each with the names that its part sees.
-fn steps_of(entries: &[Entry<'_>], shared: &mut Shared<'_>, faults: &mut Faults) -> Vec<Step> {
+fn steps_of(
+    entries: &[Entry<'_>],
+    reading: Reading,
+    shared: &mut Shared<'_>,
+    faults: &mut Faults,
+) -> Vec<Step> {
+    let absent = |part| match reading {
+        Reading::New => Arc::new(parts::absent(entries, part)),
+        Reading::Again => Arc::default(),
+    };
     let mut read: Vec<Step> = Vec::with_capacity(entries.len());
     for part in Part::ALL {
         shared.names.steps = Arc::new(parts::visible(entries, part));
+        shared.names.absent = absent(part);
         shared.names.error = match part {
             Part::Main => ErrorName::Unbound,
             _ => ErrorName::Bound,
@@ -120,6 +135,7 @@ fn steps_of(entries: &[Entry<'_>], shared: &mut Shared<'_>, faults: &mut Faults)
         }
     }
     shared.names.steps = Arc::new(parts::visible(entries, Part::Main));
+    shared.names.absent = absent(Part::Main);
     shared.names.error = ErrorName::Unbound;
     read
 }

@@ -3,7 +3,9 @@
 use super::parts::Entry;
 use super::policy::{self, CachePolicy, Retry, Timeouts};
 use super::walk::{Faults, Fields};
-use super::{Catalog, Dependency, OnCrash, Part, Step, Verb, approval, call, fallback, graph, map, wait};
+use super::{
+    Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, call, fallback, graph, map, wait,
+};
 use crate::document::Doc;
 use crate::expr::{Names, Template};
 use crate::json::Json;
@@ -38,10 +40,14 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         Some((doc, path)) => graph::read(doc, &path, &beside(entry, shared), faults),
         None => Vec::new(),
     };
+    // What it undoes has an output, and so has what it wants to have succeeded.
+    let sure = depends.iter().filter(|d| d.accepts == [Ending::Succeeded]).map(|d| d.step);
+    shared.names.proven = sure.chain(entry.undoes).collect();
     let when = fields
         .get("when")
         .and_then(|(doc, path)| policy::condition(doc, &path, &shared.names, shared.limits, faults));
     reads.extend(when.iter().flat_map(|e| e.reads.iter().copied()));
+    shared.names.proven.extend(when.iter().flat_map(|when| when.proves()));
     let (map, names) = match fields.get("forEach") {
         Some((doc, path)) => map::read(doc, &path, shared, faults),
         None => (None, shared.names.clone()),
@@ -85,6 +91,7 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     };
     let (on_crash, breakpoint, hint) = care(&mut fields, entry, kind, faults);
     fields.finish(faults);
+    shared.names.proven.clear();
     Step {
         id: shared.ids[index].as_str().into(),
         title,
