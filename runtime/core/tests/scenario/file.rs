@@ -5,6 +5,7 @@ use heddle_core::document::Doc;
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind};
+use heddle_core::time::Timestamp;
 use heddle_core::value::Value;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -20,6 +21,8 @@ pub(crate) struct Scenario {
     pub(crate) script: BTreeMap<String, Vec<Act>>,
     /// What comes from outside, and when.
     pub(crate) outside: Vec<(u64, Word)>,
+    /// How it looks on the way, and when.
+    pub(crate) seen: Vec<(u64, Value)>,
     pub(crate) expect: Value,
 }
 
@@ -90,7 +93,7 @@ fn read(path: &Path) -> Vec<Scenario> {
 fn one(file: &str, doc: &Doc) -> Scenario {
     let heddle_core::document::Part::Map(members) = &doc.part else { panic!("{file}: wants a map") };
     for (key, _) in members {
-        let known = ["workflow", "input", "script", "outside", "expect"].contains(&&*key.text);
+        let known = ["workflow", "input", "script", "outside", "seen", "expect"].contains(&&*key.text);
         assert!(known, "{file}: unknown key `{}`", key.text);
     }
     let value = |key: &str| doc.get(key).map(Doc::value).unwrap_or_default();
@@ -109,6 +112,7 @@ fn one(file: &str, doc: &Doc) -> Scenario {
         input,
         script: script(file, &value("script")),
         outside: list(&value("outside")).iter().map(|word| outside(file, word)).collect(),
+        seen: list(&value("seen")).iter().map(|look| seen(file, look)).collect(),
         expect: value("expect"),
     }
 }
@@ -195,9 +199,21 @@ fn outside(file: &str, value: &Value) -> (u64, Word) {
     (at, word)
 }
 
+/// `{after: 1m, status: paused}`: what is expected of it at this time.
+fn seen(file: &str, value: &Value) -> (u64, Value) {
+    let Value::Map(look) = value else { panic!("{file}: `seen` wants maps, and one is {value:?}") };
+    let mut look = (**look).clone();
+    let after = look.remove("after").unwrap_or_default();
+    let at = millis(file, after.as_str().unwrap_or_default());
+    (at, Value::Map(Arc::new(look)))
+}
+
 fn millis(file: &str, text: &str) -> u64 {
     heddle_core::time::Span::parse(text).unwrap_or_else(|fault| panic!("{file}: {fault}")).0
 }
+
+/// When every scenario begins: 2026-11-18T11:06:40Z.
+pub(crate) const START: Timestamp = Timestamp(1_795_000_000_000);
 
 /// The person who asked for every scenario's run.
 pub(crate) const SUBMITTER: &str = "ana";
