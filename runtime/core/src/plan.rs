@@ -4,6 +4,7 @@
 //! [`Plan::read`] walks the author's document once and reports every fault with its path, line and column:
 //! [`walk`] is how a map is read, [`step`], [`wait`] and [`policy`] what stands in a step, [`graph`] who waits for whom.
 
+mod absent;
 mod approval;
 mod call;
 mod check;

@@ -471,6 +471,10 @@ impl Run {
     pub fn accepted(&self) -> Option<&Arc<Accepted>> {
         self.accepted.as_ref()
     }
+    /// Whether the steps are over, and only what follows them runs.
+    pub fn is_over(&self) -> bool {
+        self.ending.is_some()
+    }
     /// Whether nothing will ever change again.
     pub fn is_finished(&self) -> bool {
         self.finished.is_some()

@@ -1,5 +1,7 @@
 //! JSON Schema, checked once and used often. The only place that knows the library.
 
+mod weight;
+
 use crate::json::Json;
 use std::fmt;
 use std::sync::Arc;
@@ -39,6 +41,7 @@ impl Schema {
     /// Checks the schema itself.
     pub fn compile(schema: &Json) -> Result<Schema, SchemaFault> {
         let document = serde_json::from_str(schema.text()).map_err(|e| SchemaFault(e.to_string()))?;
+        weight::check(&document)?;
         let validator = jsonschema::validator_for(&document).map_err(|e| SchemaFault(cut(&e.to_string())))?;
         Ok(Schema { validator: Arc::new(validator), text: schema.clone() })
     }

@@ -108,6 +108,8 @@ pub(crate) struct Driver {
     blobs: Vec<Blob>,
     cache: Vec<CacheRow>,
     consumed: Vec<u64>,
+    /// The last message that was taken from the inbox.
+    last_message: u64,
 }
 
 /// How the store has a run that a driver is made for.
@@ -158,6 +160,7 @@ impl Driver {
             blobs: Vec::new(),
             cache: Vec::new(),
             consumed: Vec::new(),
+            last_message: 0,
             run,
         }
     }
@@ -342,9 +345,10 @@ impl Driver {
         if !self.run.waits() || soon {
             return Ok(None);
         }
-        self.index = match self.run.paused() {
-            Some(_) => RunStatus::Paused,
-            None => RunStatus::Waiting,
+        self.index = match self.run.status() {
+            "paused" => RunStatus::Paused,
+            "compensating" => RunStatus::Compensating,
+            _ => RunStatus::Waiting,
         };
         let parked = IndexChange::Update { status: self.index, due, finished: None };
         self.hand_over(now, Vec::new(), Some(parked));

@@ -38,7 +38,7 @@ use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::plugin::Metadata;
-use heddle_core::run::approval::Decision;
+use heddle_core::run::approval::{Decision, Undecidable};
 use heddle_core::run::event::Pause;
 use heddle_core::run::view::WorkView;
 use heddle_store::{Blob, JournalRow, ReportDepth, RunQuery, RunRow, StoreFault, StoreReport};
@@ -88,6 +88,8 @@ pub enum Delivery {
     Unknown,
     /// The run has ended already.
     Ended,
+    /// Its steps are over; what follows them is stopped by force only.
+    Ending,
     /// The run has as many signals as it may have.
     Full {
         /// How many that is.
@@ -120,6 +122,11 @@ pub struct ExecutorReport {
     /// Runs that cannot go on, and why: the first hundred.
     pub stuck: BTreeMap<String, String>,
 }
+
+/// How long a decision may take to be judged before its answer says no more than that it is kept.
+const JUDGED_WITHIN: Duration = Duration::from_secs(2);
+/// How often that is looked at.
+const JUDGED_LOOK: Duration = Duration::from_millis(5);
 
 impl Executor {
     /// Takes the node's lease, reads what is on the shelf, and begins to drive what nobody drives.
@@ -244,6 +251,12 @@ impl Executor {
         (by, reason): (&str, &str),
         force: bool,
     ) -> Result<Delivery, ReadFault> {
+        if let (Some(row), false) = (read::row(&self.shared, tenant, run).await?, force)
+            && !row.status.is_terminal()
+            && read::replay(&self.shared, &row).await?.run.is_over()
+        {
+            return Ok(Delivery::Ending);
+        }
         let unique = if force { "cancel/force" } else { "cancel" };
         let message = Message::Cancel { by: by.into(), reason: reason.into(), force };
         self.tell(tenant, run, unique, &message).await
@@ -277,10 +290,42 @@ impl Executor {
         decision: Decision,
     ) -> Result<Delivery, DecideFault> {
         let Some(row) = read::row(&self.shared, tenant, run).await? else { return Ok(Delivery::Unknown) };
+        let unique: Arc<str> = format!("decide/{step}/{}", decision.by).into();
+        if self.shared.store.inbox(run).await.map_err(ReadFault::from)?.iter().any(|m| m.unique == unique) {
+            return Err(Undecidable::Twice(decision.by.to_string()).into());
+        }
         read::replay(&self.shared, &row).await?.run.may_decide(step, groups, &decision)?;
-        let unique = format!("decide/{step}/{}", decision.by);
+        let (by, approved) = (decision.by.clone(), decision.approved);
         let message = Message::Decide { step: step.into(), groups: groups.to_vec(), decision };
-        Ok(self.send(run, unique.into(), message.body()).await?)
+        let delivery = self.send(run, unique.clone(), message.body()).await?;
+        if delivery == Delivery::Accepted {
+            self.stood(&row, &unique, step, (&by, approved)).await?;
+        }
+        Ok(delivery)
+    }
+    /// Waits, for a while, until the decision has been judged: somebody else may have been quicker.
+    async fn stood(
+        &self,
+        row: &RunRow,
+        unique: &Arc<str>,
+        step: &str,
+        (by, approved): (&Arc<str>, bool),
+    ) -> Result<(), DecideFault> {
+        let end = tokio::time::Instant::now() + JUDGED_WITHIN;
+        while tokio::time::Instant::now() < end {
+            let inbox = self.shared.store.inbox(row.run).await.map_err(ReadFault::from)?;
+            if inbox.iter().any(|message| message.unique == *unique) {
+                tokio::time::sleep(JUDGED_LOOK).await;
+                continue;
+            }
+            let run = read::replay(&self.shared, row).await?.run;
+            let counts = run.decided(step).iter().any(|known| known.by == *by && known.approved == approved);
+            return match counts {
+                true => Ok(()),
+                false => Err(Undecidable::TooLate(step.to_owned()).into()),
+            };
+        }
+        Ok(())
     }
     /// A page of the runs that ask people for something, newest first: at most so many runs are looked at.
     pub async fn asking(

@@ -160,7 +160,14 @@ pub(crate) async fn asking(
     let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.run);
     let mut found = Vec::new();
     for row in rows {
-        let replayed = replay(shared, &row).await?;
+        let replayed = match replay(shared, &row).await {
+            Ok(replayed) => replayed,
+            // One damaged run takes nothing from the others; `doctor` names it.
+            Err(fault) => {
+                tracing::error!(run = %row.run, %fault, "a run cannot be read");
+                continue;
+            }
+        };
         let view = replayed.run.view();
         if view.steps.iter().any(|step| step.asks.is_some()) {
             found.push(RunDetail::new(view, replayed.snapshot, None));
@@ -177,8 +184,10 @@ pub(crate) async fn wait(
     at_most: Duration,
 ) -> Result<Option<RunDetail>, ReadFault> {
     let end = tokio::time::Instant::now() + at_most;
+    let mut pause = IDLE_LOOK;
     loop {
         if let Some(active) = shared.active(run) {
+            pause = IDLE_LOOK;
             let mut done = active.done;
             let ended = tokio::time::timeout_at(end, done.wait_for(Option::is_some)).await;
             if let Ok(Ok(detail)) = ended
@@ -192,12 +201,15 @@ pub(crate) async fn wait(
             return detail(shared, tenant, run).await;
         }
         // Nobody drives it here at the moment; it is looked at again soon.
-        tokio::time::sleep_until(end.min(tokio::time::Instant::now() + IDLE_LOOK)).await;
+        tokio::time::sleep_until(end.min(tokio::time::Instant::now() + pause)).await;
+        pause = (pause * 2).min(IDLE_LOOK_MOST);
     }
 }
 
 /// How soon a run that nobody drives here is looked at again.
 const IDLE_LOOK: Duration = Duration::from_millis(20);
+/// And how late at most, once it has been looked at in vain.
+const IDLE_LOOK_MOST: Duration = Duration::from_millis(500);
 
 pub(crate) async fn journal(
     shared: &Shared,

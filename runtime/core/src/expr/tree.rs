@@ -300,7 +300,7 @@ impl Resolver<'_> {
             "input" => Tree::Input,
             "run" => Tree::Run,
             "error" if self.names.error == ErrorName::Bound => Tree::Error,
-            "error" => self.unsupported("there is no `error` here; it can be read in a retry's `when`"),
+            "error" => self.unsupported("there is no `error` here; a retry's `when`, `fallback`, `onError`, `compensate` and `finally` have one"),
             "steps" => self.unsupported("`steps` is no value; read `steps.<id>.output`"),
             _ => {
                 let mut known: Vec<&str> = vec!["input", "run", "steps"];
@@ -336,7 +336,7 @@ impl Resolver<'_> {
 
     /// Index of the step; a fault and the first step where there is none, so that one fault does not hide others.
     fn step_named(&mut self, id: &str) -> Option<u32> {
-        match self.names.steps.iter().position(|s| s == id) {
+        match self.names.steps.iter().position(|s| s == id && !id.is_empty()) {
             Some(index) => Some(index as u32),
             None => {
                 let hint = match nearest(id, self.names.steps.iter().map(String::as_str)) {

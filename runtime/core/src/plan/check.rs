@@ -4,7 +4,7 @@ use super::parts::{self, Compensation, Entry};
 use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
-use super::{Catalog, OnStepFailure, Part, Plan, Reading, Step, Verb, call, graph, wait};
+use super::{Catalog, OnStepFailure, Part, Plan, Reading, Step, Verb, absent, call, graph, wait};
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::tree::ErrorName;
 use crate::expr::types::{Type, TypeNames};
@@ -43,7 +43,7 @@ pub(super) fn plan(
     let (max_parallel, total, on_step_failure) = run_policy(&mut fields, limits, &mut faults);
     let most = total.unwrap_or(Span(limits.run_wall_ms));
     for (entry, step) in entries.iter().zip(&read) {
-        wait::fits(entry.doc, &entry.path, step, most, &mut faults);
+        wait::fits((entry.doc, &entry.path), step, most, limits.aftermath_ms, &mut faults);
     }
     let output =
         fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
@@ -110,19 +110,23 @@ fn steps_of(
     shared: &mut Shared<'_>,
     faults: &mut Faults,
 ) -> Vec<Step> {
-    let absent = |part| match reading {
-        Reading::New => Arc::new(parts::absent(entries, part)),
+    let skips = absent::skips(entries);
+    let held = |absent| match reading {
+        Reading::New => Arc::new(absent),
         Reading::Again => Arc::default(),
     };
     let mut read: Vec<Step> = Vec::with_capacity(entries.len());
     for part in Part::ALL {
         shared.names.steps = Arc::new(parts::visible(entries, part));
-        shared.names.absent = absent(part);
+        shared.names.absent = held(absent::for_part(entries, &skips, part));
         shared.names.error = match part {
             Part::Main => ErrorName::Unbound,
             _ => ErrorName::Bound,
         };
         for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.part == part) {
+            if let Some(undone) = entry.undoes {
+                shared.names.absent = held(absent::for_undoing(undone, &read, &skips));
+            }
             let mut step = step::read(index, entry, shared, faults);
             graph::imply(&mut step, entries);
             if let Verb::Set(template) = &step.verb {
@@ -135,7 +139,7 @@ fn steps_of(
         }
     }
     shared.names.steps = Arc::new(parts::visible(entries, Part::Main));
-    shared.names.absent = absent(Part::Main);
+    shared.names.absent = held(absent::for_part(entries, &skips, Part::Main));
     shared.names.error = ErrorName::Unbound;
     read
 }

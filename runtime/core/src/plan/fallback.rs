@@ -4,6 +4,7 @@ use super::call::{self, At};
 use super::step::{Shared, compile};
 use super::walk::{Faults, Fields};
 use crate::document::{Doc, Part, pointer};
+use crate::expr::tree::ErrorName;
 use crate::expr::{Names, Template};
 use crate::outcome::PluginKind;
 use std::collections::BTreeSet;
@@ -46,6 +47,7 @@ pub(super) fn read(
     if items.len() > MOST {
         faults.at(doc, &path, format!("{} alternatives; at most {MOST} are tried", items.len()));
     }
+    let names = &Names { error: ErrorName::Bound, ..names.clone() };
     let mut found = Vec::new();
     for (at, item) in items.iter().enumerate() {
         let path = pointer(&path, &at.to_string());

@@ -45,13 +45,18 @@ fn named(doc: &Doc, id: Option<&str>, path: &str, ids: &[String], faults: &mut F
         faults.at(doc, path, format!("wants the id of a step, and this is {}", doc.kind()));
         return None;
     };
-    let found = ids.iter().position(|known| known == id);
+    let found = ids.iter().position(|known| known == id && !id.is_empty());
     if found.is_none() {
         let hint = match nearest(id, ids.iter().map(String::as_str)) {
             Some(near) => format!("; did you mean `{near}`?"),
             None => format!(
                 "; there are {}",
-                ids.iter().take(12).map(|s| format!("`{s}`")).collect::<Vec<_>>().join(", ")
+                ids.iter()
+                    .filter(|id| !id.is_empty())
+                    .take(12)
+                    .map(|s| format!("`{s}`"))
+                    .collect::<Vec<_>>()
+                    .join(", ")
             ),
         };
         faults.at(doc, path, format!("no step is called `{id}`{hint}"));

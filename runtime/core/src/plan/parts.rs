@@ -111,22 +111,6 @@ pub(super) fn visible(entries: &[Entry<'_>], part: Part) -> Vec<String> {
     entries.iter().map(|entry| if seen(entry) { entry.name.clone() } else { String::new() }).collect()
 }
 
-/// Why the output of a step may not be there when a step of this part reads it.
-pub(super) fn absent(entries: &[Entry<'_>], part: Part) -> Vec<Option<&'static str>> {
-    let why = |entry: &Entry<'_>| {
-        if entry.part == Part::Main && part != Part::Main {
-            return Some("this runs whether or not the step has succeeded");
-        }
-        let states = matches!(entry.doc.get("dependsOn").map(|on| &on.part), Some(DocPart::Map(_)));
-        match (entry.doc.get("when").is_some(), states) {
-            (true, _) => Some("the step has a `when`, so it may be skipped"),
-            (_, true) => Some("the step wants certain endings of others, so it may be skipped"),
-            _ => None,
-        }
-    };
-    entries.iter().map(why).collect()
-}
-
 /// Two steps that one expression could mean.
 pub(super) fn no_doubles(entries: &[Entry<'_>], faults: &mut Faults) {
     for entry in entries.iter().filter(|entry| matches!(entry.part, Part::OnError | Part::Finally)) {

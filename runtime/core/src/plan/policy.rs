@@ -124,7 +124,8 @@ impl Tolerance {
     pub fn of(self, count: u32) -> u32 {
         match self {
             Tolerance::Count(n) => n,
-            Tolerance::Percent(p) => (f64::from(count) * p / 100.0).floor() as u32,
+            // A share that is meant to be whole is not to be lost to the last bit.
+            Tolerance::Percent(p) => (f64::from(count) * p / 100.0 + 1e-9).floor() as u32,
         }
     }
 }

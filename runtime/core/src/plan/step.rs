@@ -55,6 +55,17 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     reads.extend(map.iter().flat_map(|m| m.list.reads.iter().copied()));
     let (verb, kind, verb_reads) = verb(&mut fields, &names, shared, faults);
     reads.extend(verb_reads);
+    if matches!(verb, Verb::Approval(_) | Verb::Wait(_)) {
+        for key in ["retry", "cache", "limits", "tools", "onCrash"] {
+            if let Some((doc, path)) = fields.get(key) {
+                faults.at(
+                    doc,
+                    &path,
+                    format!("`{key}` means nothing on a step that calls nothing; leave it out"),
+                );
+            }
+        }
+    }
     let fallback = match (fields.get("fallback"), &verb) {
         (None, _) => Vec::new(),
         (Some(at), Verb::Call { with, .. }) => {

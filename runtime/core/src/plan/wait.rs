@@ -3,8 +3,8 @@
 use super::policy;
 use super::step::Shared;
 use super::walk::{Faults, Fields, span};
-use super::{Step, Verb, Wait};
-use crate::document::{Doc, Part, pointer};
+use super::{Part, Step, Verb, Wait};
+use crate::document::{Doc, Part as DocPart, pointer};
 use crate::expr::Template;
 use crate::expr::tree::Names;
 use crate::expr::types::Type;
@@ -34,7 +34,7 @@ pub(super) fn read(
         template
     };
     let nothing = || (Wait::For(Template::literal(Value::Null)), BTreeSet::new());
-    if !matches!(doc.part, Part::Map(_)) {
+    if !matches!(doc.part, DocPart::Map(_)) {
         return duration(doc, path, &compile, faults);
     }
     let mut fields = Fields::of(doc, path, faults);
@@ -82,13 +82,29 @@ pub(super) fn read(
 }
 
 /// Whether a wait that is written out can end before its run has to.
-pub(super) fn fits(doc: &Doc, path: &str, step: &Step, most: Span, faults: &mut Faults) {
+pub(super) fn fits(
+    (doc, path): (&Doc, &str),
+    step: &Step,
+    most: Span,
+    aftermath_ms: u64,
+    faults: &mut Faults,
+) {
     let (verb, asked) = match &step.verb {
         Verb::Wait(Wait::For(template)) => ("wait", template.constant().and_then(|text| span_of(text).ok())),
         Verb::Wait(Wait::Signal { timeout, .. }) => ("wait", *timeout),
         Verb::Approval(approval) => ("approval", approval.timeout),
         _ => return,
     };
+    if step.part != Part::Main {
+        let most = Span(aftermath_ms);
+        if let Some(asked) = asked.filter(|asked| *asked >= most) {
+            let message = format!(
+                "it may wait {asked}, and what follows the steps must end within {most} (`limits.aftermath_ms`)"
+            );
+            faults.at(doc, &pointer(path, verb), message);
+        }
+        return;
+    }
     if let Some(asked) = asked.filter(|asked| *asked >= most) {
         let message = format!(
             "it may wait {asked}, and the run must end within {most}; give the workflow `timeout: {{total: ...}}`"

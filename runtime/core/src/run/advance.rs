@@ -23,7 +23,8 @@ impl Run {
             return self.decide_abandon(CancelReason::Requested);
         }
         if self.paused.is_some() {
-            return Vec::new();
+            // A signal that has come in time has come in time.
+            return self.to_match.first().map(|step| self.decide_match(*step, values)).unwrap_or_default();
         }
         if self.ending.is_some() && self.open_steps == 0 {
             return self.decide_part_over();
@@ -63,14 +64,14 @@ impl Run {
         let Some(work) = self.steps[node.step as usize].node(node.item) else { return Vec::new() };
         if work.interruptions > 0 && self.plan.steps[node.step as usize].on_crash == OnCrash::Fail {
             let message = "the host went away while this was in its sandbox, and `onCrash: fail` says that it must not run twice";
-            return self.failed_for_good(node, Failure::new(FailureKind::Interrupted, message));
+            return self.give_up(node, interrupted(message));
         }
         if u64::from(work.interruptions) >= self.limits.interruptions {
             let message = format!(
                 "the host went away {} times in a row while this was in its sandbox (limit interruptions)",
                 work.interruptions
             );
-            return self.failed_for_good(node, Failure::new(FailureKind::Interrupted, message));
+            return self.give_up(node, interrupted(message));
         }
         let attempt = match work.stage {
             Stage::Queued(attempt) => attempt,
@@ -186,6 +187,11 @@ impl Run {
             .find(|d| self.steps[d.step as usize].phase.ending().is_some_and(|e| !d.accepts.contains(&e)))
             .map(|d| d.step)
     }
+}
+
+/// The host went away often enough: trying again is what is not wanted.
+fn interrupted(message: impl Into<String>) -> Failure {
+    Failure { retryable: false, ..Failure::new(FailureKind::Interrupted, message) }
 }
 
 pub(super) fn succeeded(node: Node, output: Payload) -> Event {

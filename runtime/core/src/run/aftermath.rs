@@ -84,7 +84,11 @@ impl Run {
             self.plan.of_part(part).find(failed)
         };
         if let Some(step) = failed(Part::Compensate) {
-            return self.not_undone(step, ending);
+            let why = match &self.steps[step as usize].phase {
+                Phase::Failed(failure) => failure.message.clone(),
+                _ => String::new(),
+            };
+            return self.not_undone(step, &why, ending);
         }
         if let (Finish::Succeeded, Some(step)) = (ending.finish, failed(Part::Finally))
             && let Phase::Failed(failure) = &self.steps[step as usize].phase
@@ -98,12 +102,8 @@ impl Run {
     }
 
     /// The run ends with something left that a person must undo.
-    fn not_undone(&self, step: u32, ending: &Ending) -> Event {
+    fn not_undone(&self, step: u32, why: &str, ending: &Ending) -> Event {
         let undone = self.plan.steps[step as usize].undoes.unwrap_or(step);
-        let why = match &self.steps[step as usize].phase {
-            Phase::Failed(failure) => failure.message.clone(),
-            _ => "there was no time left".to_owned(),
-        };
         let cause = ending.error.as_ref().map(|e| format!("; the run failed because {}", e.failure.message));
         let message =
             format!("`{}` could not be undone: {why}{}", self.step_id(undone), cause.unwrap_or_default());
@@ -123,20 +123,28 @@ impl Run {
         steps.dedup();
         let undoing =
             steps.iter().copied().find(|step| self.plan.steps[*step as usize].part == Part::Compensate);
+        // What was not even begun is left undone, too.
+        let unbegun = match self.part < Part::Compensate && ending.finish != Finish::Succeeded {
+            true => self.to_undo().last().copied(),
+            false => None,
+        };
         let mut events: Vec<Event> =
             steps.into_iter().map(|step| Event::StepCancelled { step, reason }).collect();
-        events.push(match (undoing, reason) {
-            (Some(step), _) => self.not_undone(step, ending),
-            (None, CancelReason::Requested) => {
+        events.push(match (undoing.or(unbegun), ending.finish, reason) {
+            (Some(step), _, CancelReason::Requested) => self.not_undone(step, "somebody stopped it", ending),
+            (Some(step), ..) => self.not_undone(step, "there was no time left", ending),
+            (None, Finish::Succeeded, CancelReason::Requested) => {
                 Event::RunFinished { finish: Finish::Cancelled, output: None, error: None }
             }
-            (None, _) => {
+            (None, Finish::Succeeded, _) => {
                 let message =
                     format!("what follows the steps was not done within {}", Span(self.limits.aftermath_ms));
                 let failure = Failure::new(FailureKind::DeadlineExceeded, message);
                 let error = RunError { failure, node: None, attempt: None };
                 Event::RunFinished { finish: Finish::Failed, output: None, error: Some(Box::new(error)) }
             }
+            // It has failed or was cancelled before; that stands.
+            (None, ..) => self.end_of(ending),
         });
         events
     }
@@ -207,6 +215,11 @@ impl Run {
     pub(super) fn is_left_out(&self, step: u32, state: &StepState) -> bool {
         let part = self.plan.steps[step as usize].part;
         state.phase == Phase::Blocked && part != Part::Main && self.finished.is_some()
+    }
+    /// Whether this would have undone something in a run that has ended without it.
+    pub(super) fn is_left_undone(&self, undoing: u32) -> bool {
+        let over = self.finished.as_ref().is_some_and(|end| end.finish != Finish::Succeeded);
+        over && self.to_undo().contains(&undoing)
     }
     /// Whether a step counts among the work of the run.
     pub(super) fn is_known(&self, step: u32, state: &StepState) -> bool {

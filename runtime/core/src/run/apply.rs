@@ -329,12 +329,18 @@ impl Run {
             return Err(wrong("this alternative is not the next"));
         };
         work.alternative = alternative;
+        work.interruptions = 0;
         let attempt = work.attempts.last().map_or(1, |last| last.attempt + 1);
         work.stage = Stage::Queued(attempt);
+        self.to_start.remove(&node);
+        if let (Some(item), Some(map)) = (node.item, &mut self.steps[node.step as usize].map) {
+            map.requeued.remove(&item);
+        }
         match self.taken(node) {
             Some(Alternative::Value(_)) => drop(self.to_compute.insert(node)),
             _ => self.requeue(node),
         }
+        self.note_map_room(node.step);
         Ok(())
     }
 

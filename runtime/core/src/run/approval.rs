@@ -60,6 +60,9 @@ pub enum Undecidable {
     /// A second decision of the same person.
     #[error("`{0}` has decided already")]
     Twice(String),
+    /// It was decided before this could count.
+    #[error("`{0}` was decided before this decision could count")]
+    TooLate(String),
     /// The form is not as the step wants it.
     #[error("the form does not match: {0}")]
     Form(String),
@@ -107,6 +110,12 @@ impl Run {
                 .map_err(|mismatches| Undecidable::Form(mismatches[0].to_string()))?;
         }
         Ok(index)
+    }
+
+    /// What people have decided at this step.
+    pub fn decided(&self, step: &str) -> &[Decision] {
+        let step = self.plan.step(step).and_then(|step| self.steps.get(step as usize));
+        step.map_or(&[], |step| &step.decisions)
     }
 
     pub(super) fn decide_decision(&self, step: &str, groups: &[Arc<str>], decision: &Decision) -> Vec<Event> {

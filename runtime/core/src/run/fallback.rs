@@ -3,9 +3,11 @@
 use super::Run;
 use super::advance::succeeded;
 use super::event::{Event, Node};
-use super::scope::Values;
+use super::scope::{Values, failure_value};
+use super::state::AttemptNote;
 use crate::outcome::Failure;
 use crate::plan::Alternative;
+use crate::value::Value;
 
 impl Run {
     /// The last attempt has failed: the next alternative, or the end of the step or the item.
@@ -27,13 +29,24 @@ impl Run {
         let last = self.alternative(node).checked_sub(1)?;
         self.plan.steps.get(node.step as usize)?.fallback.get(last as usize)
     }
+    /// What the last attempt failed with, as an expression sees it.
+    pub(super) fn last_failure(&self, node: Node) -> Value {
+        let work = self.steps.get(node.step as usize).and_then(|step| step.node(node.item));
+        match work.and_then(|work| work.attempts.last()).map(|last| &last.end) {
+            Some(AttemptNote::Failed(failure)) => failure_value(failure),
+            _ => Value::Null,
+        }
+    }
     /// A value that stands for what failed.
     pub(super) fn compute_fallback(&self, node: Node, values: &Values) -> Vec<Event> {
         let Some(Alternative::Value(template)) = self.taken(node) else { return Vec::new() };
         let value = self
             .node_scope(node, values)
             .map_err(|fault| self.expression_failure(&fault, node.step, "fallback"))
-            .and_then(|scope| self.computed(template, &scope, (node.step, "fallback")));
+            .and_then(|mut scope| {
+                scope.error = self.last_failure(node);
+                self.computed(template, &scope, (node.step, "fallback"))
+            });
         match value {
             Err(failure) => self.failed_for_good(node, failure),
             Ok(value) => {

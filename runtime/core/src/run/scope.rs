@@ -70,6 +70,9 @@ impl Run {
         let mut members = (*members).clone();
         let step = error.node.map(|node| Value::text(self.step_id(node.step)));
         members.insert("step".into(), step.unwrap_or_default());
+        let number = |n: Option<u32>| n.map(|n| Value::Int(i64::from(n))).unwrap_or_default();
+        members.insert("item".into(), number(error.node.and_then(|node| node.item)));
+        members.insert("attempt".into(), number(error.attempt));
         Value::Map(Arc::new(members))
     }
     pub(super) fn budget(&self) -> Budget {
@@ -81,20 +84,18 @@ impl Run {
         if self.finished.is_some() {
             return Vec::new();
         }
-        if self.paused.is_some() {
-            return Vec::new();
-        }
         if self.ending.is_none() && self.open_steps == 0 && self.failing.is_none() && self.cancel.is_none() {
             return match &self.plan.output {
                 Some(output) => self.missing(&output.reads, values),
                 None => self.missing(&self.final_steps(), values),
             };
         }
-        if let Some(&step) = self.to_decide.first() {
+        let still = self.paused.is_some();
+        if let Some(&step) = self.to_decide.first().filter(|_| !still) {
             return self.missing(&self.plan.steps[step as usize].reads, values);
         }
         let Some(&step) = self.to_match.first() else {
-            let computed = self.to_compute.first();
+            let computed = self.to_compute.first().filter(|_| !still);
             return computed.map(|node| self.needs_for(*node, values)).unwrap_or_default();
         };
         let mut missing = self.missing(&self.plan.steps[step as usize].reads, values);
@@ -150,8 +151,11 @@ impl Run {
             }
             _ => return Err(Failure::new(FailureKind::Internal, "the step calls nothing")),
         };
-        let scope =
+        let mut scope =
             self.node_scope(node, values).map_err(|f| self.expression_failure(&f, node.step, "with"))?;
+        if self.alternative(node) > 0 {
+            scope.error = self.last_failure(node);
+        }
         with.eval(&scope, &mut self.budget())
             .map(Json::from_value)
             .map_err(|f| self.expression_failure(&f, node.step, "with"))

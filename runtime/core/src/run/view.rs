@@ -367,6 +367,14 @@ impl Run {
             Phase::Failed(_) | Phase::Cancelled(_) => {
                 ("compensationFailed", self.plan.steps[undoing as usize].hint.clone())
             }
+            Phase::Blocked if self.is_left_undone(undoing) => {
+                let hint = self.plan.steps[undoing as usize].hint.clone();
+                match self.ending {
+                    Some(_) => ("compensationFailed", hint),
+                    // By force, and before anything could have been undone: nothing has failed, and it is to be done.
+                    None => (state.word(), hint),
+                }
+            }
             _ => (state.word(), None),
         }
     }

@@ -41,6 +41,11 @@ impl After {
         }
     }
 
+    /// Whether the steps ended with a failure, which nothing takes back.
+    pub(crate) fn has_failed(&self) -> bool {
+        self.finish == Some(Finish::Failed)
+    }
+
     fn part_of(&self, step: u32) -> Part {
         self.plan.steps[step as usize].part
     }

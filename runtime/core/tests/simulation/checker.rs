@@ -76,6 +76,7 @@ impl Checker {
             | Event::RunResumed { .. } => Ok(()),
             Event::FallbackTaken { node, .. } => {
                 self.failures.insert(*node, 0);
+                self.interruptions.remove(node);
                 Ok(())
             }
             Event::CancelRequested { .. } => {
@@ -271,7 +272,9 @@ impl Checker {
         });
         self.after.finished(finish, failed_after)?;
         let cancelled = finish == Finish::Cancelled;
-        if cancelled && !self.cancelled || (self.cancelled && !cancelled && !failed_after) {
+        if cancelled && !self.cancelled
+            || (self.cancelled && !cancelled && !failed_after && !self.after.has_failed())
+        {
             return Err(format!("the run ends {finish:?}, cancelled: {}", self.cancelled));
         }
         let failed = main.iter().any(|step| self.endings.get(step) == Some(&Ending::Failed));

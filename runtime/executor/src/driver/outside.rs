@@ -11,7 +11,9 @@ use std::sync::Arc;
 impl Driver {
     /// Takes the messages of the run's inbox into one append.
     pub(super) async fn read_inbox(&mut self) -> Result<(), Exit> {
-        let messages = self.shared.store.inbox(self.run.id).await.map_err(Exit::Unreadable)?;
+        let mut messages = self.shared.store.inbox(self.run.id).await.map_err(Exit::Unreadable)?;
+        // Those whose append is still on its way lie there until it is committed. Their numbers only grow.
+        messages.retain(|message| message.id > self.last_message);
         if messages.is_empty() || self.run.is_finished() {
             return Ok(());
         }
@@ -23,6 +25,7 @@ impl Driver {
                     tracing::error!(run = %self.run.id, message = message.id, "a message of the inbox cannot be read; it is dropped")
                 }
             }
+            self.last_message = message.id;
             self.consumed.push(message.id);
         }
         self.settle(inputs, Vec::new(), None).await

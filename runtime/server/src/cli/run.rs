@@ -1,6 +1,7 @@
 //! `heddle run`: a workflow from a file, with its input, to its end. The exit code is the run's result.
 
 use super::client::{Ask, Client, Refused};
+use super::control::user;
 use super::exit::{Exit, Fault};
 use super::faults::{FileFault, of_file};
 use super::follow::{OnInterrupt, Show, follow};
@@ -262,7 +263,8 @@ impl Wish {
 }
 
 async fn go(args: &RunArgs, context: &Context, client: &Client, wish: &Wish) -> Result<Exit, Fault> {
-    let accepted = client.json(Ask::post("/v1/runs", "application/json", wish.body.clone())).await;
+    let ask = Ask::post("/v1/runs", "application/json", wish.body.clone()).with("heddle-user", user());
+    let accepted = client.json(ask).await;
     let accepted = accepted.map_err(|refused| {
         let fault = wish.refused(refused);
         match (client, &*fault.code) {

@@ -7,7 +7,7 @@ use super::codes::Code;
 use super::control::answer;
 use super::openapi::Problems;
 use super::problem::{Place, Problem};
-use super::runs::{no_run, run_id};
+use super::runs::run_id;
 use super::wire::catalog::Accepted;
 use super::wire::run::DecisionDoc;
 use axum::Json as Answer;
@@ -146,7 +146,13 @@ async fn decide(
 ) -> Result<Response, Problem> {
     let (parts, content) = request.into_parts();
     Query::of(parts.uri.query()).finish()?;
-    let (run, step) = id.split_once('.').ok_or_else(|| no_run(&id))?;
+    let (run, step) = id.split_once('.').ok_or_else(|| {
+        let id: String = id.chars().take(64).collect();
+        Problem::new(
+            Code::StepNotFound,
+            format!("`{id}` names no approval; its id is `run.step`, as `GET /v1/approvals` shows"),
+        )
+    })?;
     let run = run_id(run)?;
     let caller = caller(&parts.headers)?;
     want_type(&parts.headers, &["application/json"])?;
@@ -187,7 +193,9 @@ impl From<DecideFault> for Problem {
             DecideFault::Read(fault) => fault.into(),
             DecideFault::Undecidable(fault) => match fault {
                 Undecidable::NoSuchStep(_) => Problem::new(Code::StepNotFound, detail),
-                Undecidable::NotAsked { .. } | Undecidable::Twice(_) => Problem::new(Code::NotAsked, detail),
+                Undecidable::NotAsked { .. } | Undecidable::Twice(_) | Undecidable::TooLate(_) => {
+                    Problem::new(Code::NotAsked, detail)
+                }
                 Undecidable::NotAssigned { .. } => Problem::new(Code::NotAssigned, detail),
                 Undecidable::Form(message) => {
                     let place = Place { pointer: "/form".into(), message, ..Place::default() };

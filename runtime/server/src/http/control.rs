@@ -81,6 +81,12 @@ pub(super) fn answer(delivery: Delivery, run: RunId, status: &str) -> Result<Res
             Ok((StatusCode::ACCEPTED, Answer(body)).into_response())
         }
         Delivery::Unknown => Err(no_run(&run.to_string())),
+        Delivery::Ending => Err(Problem::new(
+            Code::RunEnded,
+            format!(
+                "the steps of run {run} are over, and what follows them is stopped by force only: `heddle runs cancel {run} --force`, or `{{\"force\": true}}`"
+            ),
+        )),
         // Only signals are counted.
         Delivery::Ended | Delivery::Full { .. } => Err(Problem::new(
             Code::RunEnded,

@@ -14,7 +14,7 @@ use utoipa::openapi::{Ref, RefOr, Response};
 use utoipa::{IntoResponses, OpenApi};
 
 /// Every status that a refusal can have, whatever the route.
-const REFUSALS: &[u16] = &[400, 404, 405, 408, 409, 413, 414, 415, 422, 429, 431, 500, 503];
+const REFUSALS: &[u16] = &[400, 403, 404, 405, 408, 409, 413, 414, 415, 422, 429, 431, 500, 503];
 
 /// The refusals of every route.
 #[derive(Debug)]
@@ -39,6 +39,7 @@ impl IntoResponses for Problems {
     components(schemas(ProblemBody, super::graph::Format)),
     tags(
         (name = "runs", description = "Submit, follow, read and cancel runs."),
+        (name = "approvals", description = "What runs ask people."),
         (name = "workflows", description = "Check, publish and read workflows."),
         (name = "plugins", description = "Load and read plugins."),
         (name = "node", description = "How the node is."),

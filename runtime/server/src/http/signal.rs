@@ -78,7 +78,7 @@ async fn signal(
             Ok((StatusCode::ACCEPTED, Answer(body)).into_response())
         }
         Delivery::Unknown => Err(no_run(&id)),
-        Delivery::Ended => Err(Problem::new(
+        Delivery::Ended | Delivery::Ending => Err(Problem::new(
             Code::RunEnded,
             format!("run {run} has ended already; `GET /v1/runs/{run}` tells how"),
         )),

@@ -99,7 +99,7 @@ async fn submit(
         workflow,
         input,
         labels,
-        by: caller(&headers)?.user,
+        by: Some(caller(&headers)?.name().into()),
         idempotency,
         traceparent: trace.parent,
     };

@@ -45,7 +45,10 @@ fn whole(view: &RunView, steps: &[WhyStep]) -> String {
             pause.by, view.id
         );
     }
-    if let ("waiting", [first, ..]) = (view.status, steps) {
+    let asks = view.steps.iter().any(|step| step.waits.is_some() && step.part != Part::Main);
+    if let ("waiting", true, [first, ..]) | ("compensating" | "running", true, [first, ..]) =
+        (view.status, view.status == "waiting" || asks, steps)
+    {
         return format!("`{}`: {}", first.step, first.why);
     }
     let current: Vec<String> = view.current.iter().map(|id| format!("`{id}`")).collect();
@@ -135,6 +138,7 @@ fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhySt
             attempt.attempt,
             Span(now.since_ms(attempt.started_at))
         )),
+        _ if view.paused.is_some() => say("the run stands still".to_owned()),
         _ => {
             say("it waits for room: the run or the node has as many attempts under way as it may".to_owned())
         }
