@@ -298,3 +298,41 @@ fn a_term_signal_ends_the_server_in_order() {
         assert_eq!(run["steps"][0]["attempts"].as_array().unwrap().len(), 1, "what ran was let end");
     }
 }
+
+/// Three signals at once for a chain of four waits: each is heard once, so the fourth wait goes on. Then the fourth, with
+/// clients that speak while the run is on its way into the store and out of it.
+#[test]
+fn what_a_run_is_told_is_heard_once_and_never_lost() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let definition = workflow(
+        "told",
+        "steps: {a: {wait: {signal: go}}, b: {wait: {signal: go}, dependsOn: [a]}, c: {wait: {signal: go}, dependsOn: [b]}, d: {wait: {signal: go}, dependsOn: [c]}}",
+    );
+    for round in 0..30 {
+        let run = server.submit(&definition, json!({}));
+        let signal = |n: u64| {
+            let sent = server.post(&format!("/v1/runs/{run}/signal"), &json!({ "name": "go", "data": n }));
+            assert_eq!(sent.status, 202, "{sent:?}");
+        };
+        std::thread::scope(|scope| {
+            for n in 0..3 {
+                scope.spawn(move || signal(n));
+            }
+        });
+        let status = |step: &str| {
+            let found = server.get(&format!("/v1/runs/{run}/steps/{step}"));
+            found.body["status"].as_str().unwrap().to_owned()
+        };
+        server.until(|| (status("c") == "succeeded").then_some(()));
+        assert_eq!(status("d"), "waiting", "round {round}");
+        signal(3);
+        let ended = server.ended(&run);
+        let mut heard: Vec<u64> =
+            ["a", "b", "c"].iter().map(|id| step(&ended, id)["output"].as_u64().unwrap()).collect();
+        heard.sort_unstable();
+        assert_eq!((heard, step(&ended, "d")["output"].as_u64()), (vec![0, 1, 2], Some(3)), "round {round}");
+        let journal = server.get(&format!("/v1/runs/{run}/journal?limit=200")).body.to_string();
+        assert_eq!(journal.matches("signalReceived").count(), 4, "round {round}: {journal}");
+    }
+}

@@ -7,7 +7,6 @@ use crate::document::{Doc, Part, pointer};
 use crate::expr::tree::ErrorName;
 use crate::expr::{Names, Template};
 use crate::outcome::PluginKind;
-use std::collections::BTreeSet;
 
 /// One thing that is tried instead.
 #[derive(Clone, Debug)]
@@ -23,6 +22,17 @@ pub enum Alternative {
     Value(Template),
 }
 
+impl Alternative {
+    /// The steps whose outcome its expressions read.
+    pub(super) fn reads(&self) -> impl Iterator<Item = u32> + '_ {
+        let template = match self {
+            Alternative::Call { with, .. } => with.as_ref(),
+            Alternative::Value(template) => Some(template),
+        };
+        template.into_iter().flat_map(|template| template.reads.iter().copied())
+    }
+}
+
 /// Alternatives of one step.
 const MOST: usize = 8;
 
@@ -33,8 +43,7 @@ pub(super) fn read(
     names: &Names,
     shared: &mut Shared<'_>,
     faults: &mut Faults,
-) -> (Vec<Alternative>, BTreeSet<u32>) {
-    let mut reads = BTreeSet::new();
+) -> Vec<Alternative> {
     let Part::List(items) = &doc.part else {
         let message = format!(
             "wants a list such as `[{{call: {}:other@^1}}, {{value: null}}]`, and this is {}",
@@ -42,7 +51,7 @@ pub(super) fn read(
             doc.kind()
         );
         faults.at(doc, &path, message);
-        return (Vec::new(), reads);
+        return Vec::new();
     };
     if items.len() > MOST {
         faults.at(doc, &path, format!("{} alternatives; at most {MOST} are tried", items.len()));
@@ -52,18 +61,13 @@ pub(super) fn read(
     for (at, item) in items.iter().enumerate() {
         let path = pointer(&path, &at.to_string());
         if let Some(alternative) = one(item, &path, with, names, shared, faults) {
-            if let Alternative::Call { with: Some(template), .. } | Alternative::Value(template) =
-                &alternative
-            {
-                reads.extend(template.reads.iter().copied());
-            }
             if matches!(found.last(), Some(Alternative::Value(_))) {
                 faults.at(item, &path, "comes after a value, which does not fail, so it is never tried");
             }
             found.push(alternative);
         }
     }
-    (found, reads)
+    found
 }
 
 fn one(

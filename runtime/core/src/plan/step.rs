@@ -4,7 +4,8 @@ use super::parts::Entry;
 use super::policy::{self, CachePolicy, Retry, Timeouts};
 use super::walk::{Faults, Fields};
 use super::{
-    Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, call, fallback, graph, map, wait,
+    Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, call, fallback, graph,
+    map, wait,
 };
 use crate::document::Doc;
 use crate::expr::{Names, Template};
@@ -14,6 +15,7 @@ use crate::outcome::PluginKind;
 use crate::plugin::PluginRef;
 use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 /// What every step of a workflow shares.
 pub(super) struct Shared<'a> {
@@ -55,51 +57,15 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     reads.extend(map.iter().flat_map(|m| m.list.reads.iter().copied()));
     let (verb, kind, verb_reads) = verb(&mut fields, &names, shared, faults);
     reads.extend(verb_reads);
-    if matches!(verb, Verb::Approval(_) | Verb::Wait(_)) {
-        for key in ["retry", "cache", "limits", "tools", "onCrash"] {
-            if let Some((doc, path)) = fields.get(key) {
-                faults.at(
-                    doc,
-                    &path,
-                    format!("`{key}` means nothing on a step that calls nothing; leave it out"),
-                );
-            }
-        }
-    }
-    let fallback = match (fields.get("fallback"), &verb) {
-        (None, _) => Vec::new(),
-        (Some(at), Verb::Call { with, .. }) => {
-            let with = with.clone();
-            let (fallback, read) = fallback::read(at, (kind, &with), &names, shared, faults);
-            reads.extend(read);
-            fallback
-        }
-        (Some((doc, path)), _) => {
-            faults.at(doc, &path, "only a `call` has a `fallback`");
-            Vec::new()
-        }
-    };
+    nothing_of_calls(&mut fields, &verb, faults);
+    let fallback = alternatives(&mut fields, (&verb, kind), &names, shared, faults);
+    reads.extend(fallback.iter().flat_map(|alternative| alternative.reads()));
     let retry = match fields.get("retry") {
         Some((doc, path)) => retry(doc, &path, shared, faults),
         None => shared.default_retry.clone(),
     };
     reads.extend(retry.iter().flat_map(|r| r.when.iter()).flat_map(|e| e.reads.iter().copied()));
-    let timeouts = match fields.get("timeout") {
-        Some((doc, path)) => Timeouts::read(doc, &path, shared.default_timeouts, faults),
-        None => shared.default_timeouts,
-    };
-    let cache = match fields.get("cache") {
-        Some((doc, path)) => CachePolicy::read(doc, &path, kind, faults),
-        None => CachePolicy::default_of(kind),
-    };
-    let limits = match fields.get("limits") {
-        Some((doc, path)) => policy::limits(doc, &path, shared.default_limits, faults),
-        None => shared.default_limits,
-    };
-    let tools = match fields.get("tools") {
-        Some((doc, path)) => call::tools(doc, &path, kind, shared, faults),
-        None => Vec::new(),
-    };
+    let (timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
     let (on_crash, breakpoint, hint) = care(&mut fields, entry, kind, faults);
     fields.finish(faults);
     shared.names.proven.clear();
@@ -124,6 +90,63 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         fallback,
         breakpoint,
     }
+}
+
+/// Refuses what only a call can have where nothing is called.
+fn nothing_of_calls(fields: &mut Fields<'_>, verb: &Verb, faults: &mut Faults) {
+    if !matches!(verb, Verb::Approval(_) | Verb::Wait(_)) {
+        return;
+    }
+    for key in ["retry", "cache", "limits", "tools", "onCrash"] {
+        if let Some((doc, path)) = fields.get(key) {
+            let message = format!("`{key}` means nothing on a step that calls nothing; leave it out");
+            faults.at(doc, &path, message);
+        }
+    }
+}
+
+/// What is tried instead.
+fn alternatives(
+    fields: &mut Fields<'_>,
+    (verb, kind): (&Verb, PluginKind),
+    names: &Names,
+    shared: &mut Shared<'_>,
+    faults: &mut Faults,
+) -> Vec<Alternative> {
+    match (fields.get("fallback"), verb) {
+        (None, _) => Vec::new(),
+        (Some(at), Verb::Call { with, .. }) => fallback::read(at, (kind, with), names, shared, faults),
+        (Some((doc, path)), _) => {
+            faults.at(doc, &path, "only a `call` has a `fallback`");
+            Vec::new()
+        }
+    }
+}
+
+/// What a step says about time, cache, limits and tools.
+fn policies(
+    fields: &mut Fields<'_>,
+    kind: PluginKind,
+    shared: &Shared<'_>,
+    faults: &mut Faults,
+) -> (Timeouts, CachePolicy, AskedLimits, Vec<Arc<str>>) {
+    let timeouts = match fields.get("timeout") {
+        Some((doc, path)) => Timeouts::read(doc, &path, shared.default_timeouts, faults),
+        None => shared.default_timeouts,
+    };
+    let cache = match fields.get("cache") {
+        Some((doc, path)) => CachePolicy::read(doc, &path, kind, faults),
+        None => CachePolicy::default_of(kind),
+    };
+    let limits = match fields.get("limits") {
+        Some((doc, path)) => policy::limits(doc, &path, shared.default_limits, faults),
+        None => shared.default_limits,
+    };
+    let tools = match fields.get("tools") {
+        Some((doc, path)) => call::tools(doc, &path, kind, shared, faults),
+        None => Vec::new(),
+    };
+    (timeouts, cache, limits, tools)
 }
 
 /// What a step says about crashes, about people who look at it, and about being undone.

@@ -36,21 +36,8 @@ impl Run {
                 Ok(())
             }
             Event::RunStarted {} => self.started(at),
-            Event::CancelRequested { by, reason, force } => {
-                // What stands still could not end.
-                self.paused = None;
-                self.time_aftermath(at);
-                self.cancel = Some(Cancel { by: by.clone(), reason: reason.clone(), force: *force });
-                Ok(())
-            }
-            Event::RunPaused { pause } => {
-                self.apply_pause(pause);
-                self.time_aftermath(at);
-                Ok(())
-            }
-            Event::RunResumed { .. } => {
-                self.paused = None;
-                self.time_aftermath(at);
+            Event::CancelRequested { .. } | Event::RunPaused { .. } | Event::RunResumed { .. } => {
+                self.apply_wish(event, at);
                 Ok(())
             }
             Event::RunEnding { .. } | Event::PartBegan { .. } => self.apply_part(event, at),
@@ -90,15 +77,27 @@ impl Run {
                 if self.open_steps > 0 {
                     return Err(illegal("steps are still open"));
                 }
-                self.finished =
-                    Some(Finished { at, finish: *finish, output: output.clone(), error: error.clone() });
-                for action in std::mem::take(&mut self.pending) {
-                    self.changes.push(Change::Dropped(action));
-                }
+                let (output, error) = (output.clone(), error.clone());
+                self.finished = Some(Finished { at, finish: *finish, output, error });
+                self.changes.extend(std::mem::take(&mut self.pending).into_iter().map(Change::Dropped));
                 Ok(())
             }
         }
         .map_err(|e: IllegalEvent| IllegalEvent { kind: event.kind(), ..e })
+    }
+
+    /// What somebody wants of the run as a whole.
+    fn apply_wish(&mut self, event: &Event, at: Timestamp) {
+        match event {
+            Event::CancelRequested { by, reason, force } => {
+                // What stands still could not end.
+                self.paused = None;
+                self.cancel = Some(Cancel { by: by.clone(), reason: reason.clone(), force: *force });
+            }
+            Event::RunPaused { pause } => self.apply_pause(pause),
+            _ => self.paused = None,
+        }
+        self.time_aftermath(at);
     }
 
     pub(super) fn owe(&mut self, action: Action) {

@@ -178,24 +178,7 @@ fn translate(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
             data.push(("error", failure_value(failure)));
             emit("step.failed", data);
         }
-        Event::ApprovalDecided { step, decision } => {
-            let mut data = vec![named(plan, *step), ("by", Value::text(decision.by.clone()))];
-            data.push(("approved", Value::Bool(decision.approved)));
-            if !decision.comment.is_empty() {
-                data.push(("comment", Value::text(decision.comment.clone())));
-            }
-            emit("approval.decided", data);
-        }
-        Event::FallbackTaken { node, alternative, failure } => {
-            let mut data = decision(place(plan, *node), "fallback", "taken", failure.message.clone());
-            if let Some((call, _)) = plan.call_at(node.step, *alternative)
-                && let Some(pin) = told.pins.get(call)
-            {
-                data.push(("plugin", Value::text(pin.to_string())));
-                data.push(("digest", Value::text(pin.digest.to_string())));
-            }
-            emit("decision", data);
-        }
+        Event::ApprovalDecided { .. } | Event::FallbackTaken { .. } => of_what_came(event, told, emit),
         Event::ConditionHeld { step } => condition(plan, *step, "true", emit),
         Event::MapStarted { step, count } => {
             emit("step.running", vec![named(plan, *step), ("items", Value::Int(i64::from(*count)))]);
@@ -222,6 +205,32 @@ fn translate(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
             };
             emit("step.cancelled", vec![named(plan, *step), ("reason", Value::text(why))]);
         }
+    }
+}
+
+/// What people decided, and what is tried instead.
+fn of_what_came(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
+    let plan = told.plan;
+    match event {
+        Event::ApprovalDecided { step, decision } => {
+            let mut data = vec![named(plan, *step), ("by", Value::text(decision.by.clone()))];
+            data.push(("approved", Value::Bool(decision.approved)));
+            if !decision.comment.is_empty() {
+                data.push(("comment", Value::text(decision.comment.clone())));
+            }
+            emit("approval.decided", data);
+        }
+        Event::FallbackTaken { node, alternative, failure } => {
+            let mut data = decision(place(plan, *node), "fallback", "taken", failure.message.clone());
+            if let Some((call, _)) = plan.call_at(node.step, *alternative)
+                && let Some(pin) = told.pins.get(call)
+            {
+                data.push(("plugin", Value::text(pin.to_string())));
+                data.push(("digest", Value::text(pin.digest.to_string())));
+            }
+            emit("decision", data);
+        }
+        _ => {}
     }
 }
 

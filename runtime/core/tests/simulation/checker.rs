@@ -63,13 +63,11 @@ impl Checker {
             return Err(format!("{} after the end", event.kind()));
         }
         self.after.see(event, &self.endings)?;
+        self.over |= matches!(event, Event::RunEnding { .. });
         match event {
-            Event::RunEnding { .. } => {
-                self.over = true;
-                Ok(())
-            }
             Event::RunAccepted(_)
             | Event::RunStarted {}
+            | Event::RunEnding { .. }
             | Event::PartBegan { .. }
             | Event::ApprovalDecided { .. }
             | Event::RunPaused { .. }

@@ -181,20 +181,7 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
             Ok(Exit::Ok)
         }
         RunsCommand::Journal { id } => journal(&client, id, context).await,
-        RunsCommand::Signal { id, name, data } => {
-            let data: serde_json::Value = serde_json::from_str(data).map_err(|error| {
-                Fault::usage(format!("`--data` is no JSON: {error}; text is written `--data '\"text\"'`"))
-            })?;
-            let body = serde_json::json!({ "name": name, "data": data }).to_string();
-            let answer = client.json(Ask::post(&path(id, "/signal"), "application/json", body)).await?;
-            match context.json {
-                true => out::json(&answer),
-                false => out::note(&format!(
-                    "run {id} has the signal `{name}`; `heddle runs watch {id}` follows it"
-                )),
-            }
-            Ok(Exit::Ok)
-        }
+        RunsCommand::Signal { id, name, data } => signal(&client, context, id, (name, data)).await,
         RunsCommand::Cancel { id, reason, force } => {
             let body = serde_json::json!({ "reason": reason, "force": force });
             control::tell(&client, context, (id, "cancel"), body, "will end").await
@@ -210,6 +197,24 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
         RunsCommand::Approve(asked) => control::decide(&client, context, asked, "approve").await,
         RunsCommand::Reject(asked) => control::decide(&client, context, asked, "reject").await,
     }
+}
+
+async fn signal(
+    client: &Client,
+    context: &Context,
+    id: &str,
+    (name, data): (&str, &str),
+) -> Result<Exit, Fault> {
+    let data: serde_json::Value = serde_json::from_str(data).map_err(|error| {
+        Fault::usage(format!("`--data` is no JSON: {error}; text is written `--data '\"text\"'`"))
+    })?;
+    let body = serde_json::json!({ "name": name, "data": data }).to_string();
+    let answer = client.json(Ask::post(&path(id, "/signal"), "application/json", body)).await?;
+    match context.json {
+        true => out::json(&answer),
+        false => out::note(&format!("run {id} has the signal `{name}`; `heddle runs watch {id}` follows it")),
+    }
+    Ok(Exit::Ok)
 }
 
 pub(super) fn path(id: &str, rest: &str) -> String {
