@@ -364,3 +364,28 @@ async fn what_the_node_does_where_a_workflow_says_nothing_is_kept_with_the_run()
     assert_eq!(second.script.walls.lock().unwrap().last(), Some(&4_000));
     assert_eq!(second.run(steps, "{}").await.view.status, "failed");
 }
+
+/// What was decided about a condition, a failed attempt and the plugin, in the words of the events.
+#[tokio::test(start_paused = true)]
+async fn a_decision_says_why() {
+    let node = node().await;
+    let steps = "steps: {a: {call: \"tool:e\", with: {do: \"flaky:2\"}, retry: {delay: 1s, limit: {attempts: 2}}}, b: {when: \"${ input.x > 1 }\", set: 1}, c: {dependsOn: [a], call: \"tool:e\", with: {do: fail}}}";
+    let detail = node.run(steps, "{\"x\":1}").await;
+    let told: Vec<StreamItem> = followed(&node, detail.view.id, None).await.collect().await;
+    let decisions: Vec<String> = told
+        .iter()
+        .filter_map(|item| match item {
+            StreamItem::Event(event) if event.kind == "decision" => Some(event.data.text().to_owned()),
+            _ => None,
+        })
+        .collect();
+    for part in [
+        r#""about":"when","reason":"input.x > 1","step":"b","verdict":"false""#,
+        r#""about":"retry","reason":"`guest_error` may be tried again; attempt 2 is due""#,
+        r#""about":"retry","reason":"the step has no retry policy","step":"c","verdict":"stop""#,
+        r#""about":"provider","#,
+        r#""plugin":"tool:e@1.0.0","reason":"what `tool:e@*` meant when the run was accepted""#,
+    ] {
+        assert!(decisions.iter().any(|said| said.contains(part)), "missing: {part}\nin {decisions:#?}");
+    }
+}

@@ -48,6 +48,8 @@ pub struct RunView {
     pub max_parallel: (u32, Arc<str>),
     /// What its steps do where the workflow says nothing.
     pub defaults: Option<Defaults>,
+    /// The trace that its request belongs to.
+    pub traceparent: Option<String>,
     /// Labels.
     pub labels: Vec<(String, String)>,
     /// When it was accepted.
@@ -263,6 +265,7 @@ impl Run {
             current: self.current(),
             max_parallel: accepted
                 .map_or((1, "node".into()), |a| (a.max_parallel, a.max_parallel_from.clone())),
+            traceparent: accepted.and_then(|a| a.traceparent.clone()),
             labels: accepted.map(|a| a.labels.clone()).unwrap_or_default(),
             created_at: self.created,
             started_at: self.started,

@@ -54,6 +54,9 @@ pub(crate) struct RunDoc {
     /// Who asked for it, as far as that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The W3C trace context that its request came with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub traceparent: Option<String>,
     /// Labels.
     pub labels: BTreeMap<String, String>,
     /// How far along it is, steps and items counted.
@@ -424,6 +427,7 @@ pub(crate) fn run(around: Around<'_>) -> RunDoc {
             .as_ref()
             .map(|pause| CancelDoc { by: pause.by.to_string(), reason: pause.reason.to_string() }),
         by: view.by.as_ref().map(ToString::to_string),
+        traceparent: view.traceparent.clone(),
         labels: view.labels.iter().cloned().collect(),
         progress: progress(view.done, view.total),
         current: view.current.iter().map(ToString::to_string).collect(),
