@@ -154,13 +154,14 @@ impl Run {
             .node_scope(node, values)
             .map_err(|fault| self.expression_failure(&fault, index, "set"))
             .and_then(|scope| self.computed(template, &scope, (index, "set")));
+        self.ends_with(node, value)
+    }
+
+    /// A step or an item ends with what was computed for it, or because it could not be.
+    pub(super) fn ends_with(&self, node: Node, value: Result<Payload, Failure>) -> Vec<Event> {
         match value {
             Err(failure) => self.failed_for_good(node, failure),
-            Ok(value) => {
-                let mut events = vec![succeeded(node, value)];
-                events.extend(self.map_completed(node));
-                events
-            }
+            Ok(value) => [succeeded(node, value)].into_iter().chain(self.map_completed(node)).collect(),
         }
     }
 

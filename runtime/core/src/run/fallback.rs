@@ -1,7 +1,6 @@
 //! What is tried instead when a step or an item has failed for good.
 
 use super::Run;
-use super::advance::succeeded;
 use super::event::{Event, Node};
 use super::scope::{Values, failure_value};
 use super::state::AttemptNote;
@@ -47,13 +46,6 @@ impl Run {
                 scope.error = self.last_failure(node);
                 self.computed(template, &scope, (node.step, "fallback"))
             });
-        match value {
-            Err(failure) => self.failed_for_good(node, failure),
-            Ok(value) => {
-                let mut events = vec![succeeded(node, value)];
-                events.extend(self.map_completed(node));
-                events
-            }
-        }
+        self.ends_with(node, value)
     }
 }
