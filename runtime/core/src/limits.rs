@@ -93,11 +93,13 @@ limits! {
     // One run.
     fan_out: Count = 10_000, max 10_000, "Items of one `forEach`.";
     run_steps: Count = 25_000, max 25_000, "Steps of one run, items counted.";
+    child_depth: Count = 8, max 64, "Runs above one run, where workflows run workflows.";
     run_parallel: Count = 64, max 10_000, "Attempts of one run that are under way at the same time.";
     retry_attempts: Count = 10, max 100, "Attempts of one step that a retry policy may ask for, the first included.";
     interruptions: Count = 3, max 10, "Times in a row that the host may go away under a step before the step fails.";
     run_wall_ms: Millis = HOUR, max 30 * DAY, "A whole run, from its start.";
     run_unsynced_events: Count = 256, max 4_096, "Events of one run that may be ahead of the disk.";
+    event_bytes: Bytes = 64 * KIB, max 256 * KIB, "What one event says that a step emits.";
     signals: Count = 1_000, max 100_000, "Signals of one run; further ones are refused.";
     approvers: Count = 16, max 256, "People whose approval one step may ask for.";
     aftermath_ms: Millis = 15 * MINUTE, max 24 * HOUR, "What runs after the steps: `onError`, compensation and `finally` together.";

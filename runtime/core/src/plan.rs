@@ -8,6 +8,8 @@ mod absent;
 mod approval;
 mod call;
 mod check;
+mod child;
+mod emit;
 mod fallback;
 mod fit;
 mod graph;
@@ -32,6 +34,8 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use approval::{Approval, OnTimeout};
+pub use child::{Child, ChildWorkflow, OnParentCancel};
+pub use emit::Emit;
 pub use fallback::Alternative;
 pub use parts::Compensation;
 pub use policy::{Backoff, CacheMode, CachePolicy, CacheScope, Jitter, Retry, Timeouts, Tolerance};
@@ -190,6 +194,32 @@ pub enum Verb {
     Wait(Wait),
     /// Asks people.
     Approval(Box<Approval>),
+    /// Runs another workflow.
+    Workflow(Box<Child>),
+    /// Sends an event.
+    Emit(Emit),
+}
+
+impl Verb {
+    /// What it computes, where it does nothing else.
+    pub(crate) fn computes(&self) -> Option<&Template> {
+        match self {
+            Verb::Set(template) => Some(template),
+            Verb::Emit(emit) => Some(&emit.data),
+            Verb::Call { .. } | Verb::Wait(_) | Verb::Approval(_) | Verb::Workflow(_) => None,
+        }
+    }
+    /// The word of the language.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Verb::Call { .. } => "call",
+            Verb::Set(_) => "set",
+            Verb::Wait(_) => "wait",
+            Verb::Approval(_) => "approval",
+            Verb::Workflow(_) => "workflow",
+            Verb::Emit(_) => "emit",
+        }
+    }
 }
 
 /// What a step waits for.
@@ -270,6 +300,10 @@ pub trait Catalog {
     fn find(&self, reference: &PluginRef) -> Option<Arc<Metadata>>;
     /// The references of all plugins, `kind:name`, for hints.
     fn names(&self) -> Vec<String>;
+    /// Why a published workflow cannot be run, where that is known: that there is none, with what was probably meant.
+    fn lacks_workflow(&self, _reference: &WorkflowRef) -> Option<String> {
+        None
+    }
 }
 
 impl Plan {
@@ -302,7 +336,7 @@ impl Plan {
     pub fn call_of(&self, step: u32) -> Option<(usize, &PluginRef)> {
         match self.steps.get(step as usize)?.verb {
             Verb::Call { call, .. } => Some((call, &self.calls[call])),
-            Verb::Set(_) | Verb::Wait(_) | Verb::Approval(_) => None,
+            Verb::Set(_) | Verb::Wait(_) | Verb::Approval(_) | Verb::Workflow(_) | Verb::Emit(_) => None,
         }
     }
     /// The plugin that does a step's work once so many of its alternatives have been taken; `None` where none does.

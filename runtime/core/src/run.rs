@@ -12,7 +12,7 @@
 //!
 //! One concern, one file: [`event`] the facts, [`state`] what is remembered, `apply` and `decide` the machine,
 //! `advance` what becomes ready, `retry` what becomes of a failure, `wait` times and signals,
-//! [`approval`] people, `pause` standing still, `fallback` what is tried instead, `finish` the end of the steps,
+//! [`approval`] people, [`child`] runs of other workflows, [`emit`] events, `pause` standing still, `fallback` what is tried instead, `finish` the end of the steps,
 //! `aftermath` what follows it, [`scope`] what an expression
 //! sees, [`view`] what people are shown.
 
@@ -20,7 +20,9 @@ mod advance;
 mod aftermath;
 mod apply;
 pub mod approval;
+pub mod child;
 mod decide;
+pub mod emit;
 pub mod event;
 mod fallback;
 mod finish;
@@ -40,6 +42,8 @@ use crate::plan::{Part, Plan};
 use crate::time::Timestamp;
 use aftermath::Ending;
 use approval::Decision;
+use child::Orphan;
+use emit::Emitted;
 use event::{Accepted, CacheVerdict, Event, Node, Pause, Payload, RunError};
 use scope::Values;
 use state::{Signal, StepState};
@@ -137,6 +141,13 @@ pub enum Ended {
 pub enum Action {
     /// Run this attempt and tell how it ended.
     Invoke {
+        /// Of what.
+        node: Node,
+        /// Which.
+        attempt: u32,
+    },
+    /// See to it that the run exists that this attempt asks for, and tell how it ended.
+    Child {
         /// Of what.
         node: Node,
         /// Which.
@@ -268,6 +279,10 @@ pub struct Run {
     /// Bytes of computed values that were kept in the journal itself.
     made_inline: u64,
     changes: Vec<Change>,
+    /// Children that nobody waits for any more, until the shell takes them.
+    orphans: Vec<Orphan>,
+    /// Events on their way, until the shell takes them.
+    emitted: Vec<Emitted>,
     events: u64,
 }
 
@@ -324,6 +339,8 @@ impl Run {
             stored: 0,
             made_inline: 0,
             changes: Vec::new(),
+            orphans: Vec::new(),
+            emitted: Vec::new(),
             events: 0,
             plan,
         }
@@ -345,6 +362,7 @@ impl Run {
             }
         }
         run.changes.clear();
+        run.orphans.clear();
         Ok(run)
     }
 
@@ -383,6 +401,7 @@ impl Run {
         out: &mut Vec<Event>,
     ) -> Result<bool, IllegalEvent> {
         let mut events = self.decide(input, now, values);
+        self.note_emitted(&events);
         for event in &mut events {
             self.keep_large(event);
         }

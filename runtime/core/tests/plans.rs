@@ -147,7 +147,7 @@ fn each_mistake_has_its_answer() {
         ("steps: {a: {set: 1, needs: [b]}}", "here it is `dependsOn`"),
         ("steps: {a: {set: 1, if: true}}", "here it is `when`"),
         ("steps: {a: {call: \"tool:http-fetch\", with: {url: x}, retry: {maxAttempts: 3}}}", "attempts"),
-        ("steps: {a: {emit: {}}}", "does not run yet"),
+        ("steps: {a: {emit: {}}}", "`event` is missing"),
         ("steps: {a: {}}", "no verb"),
         ("steps: {a: {set: 1, call: \"tool:http-fetch\", with: {url: x}}}", "one verb"),
         ("steps: []", "wants a map from id to step"),

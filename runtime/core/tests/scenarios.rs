@@ -13,7 +13,7 @@ use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind, Usage};
-use heddle_core::plan::Plan;
+use heddle_core::plan::{Plan, Verb};
 use heddle_core::run::approval::Decision;
 use heddle_core::run::event::{Accepted, Batch, CacheVerdict, Event, Node, Pause, Payload};
 use heddle_core::run::scope::Values;
@@ -69,6 +69,8 @@ impl Teller<'_> {
             by: Some(SUBMITTER.into()),
             labels: Vec::new(),
             traceparent: None,
+            parent: None,
+            deadline: None,
             defaults: None,
         };
         let first = Batch { at: START, events: vec![Event::RunAccepted(Arc::new(accepted))] };
@@ -142,7 +144,14 @@ impl Teller<'_> {
     /// Everything that is not in the journal is gone.
     fn crash(&mut self) {
         self.run = Run::replay(RunId(7), self.plan.clone(), self.limits.clone(), &self.journal).unwrap();
-        self.agenda.retain(|_, next| matches!(next, Next::Outside(_) | Next::Seen(_)));
+        let plan = self.plan.clone();
+        let child = |node: &Node| matches!(plan.steps[node.step as usize].verb, Verb::Workflow(_));
+        self.agenda.retain(|_, next| match next {
+            Next::Outside(_) | Next::Seen(_) => true,
+            // A run of its own goes on.
+            Next::Ends(node, ..) => child(node),
+            Next::Timer(_) => false,
+        });
         for action in self.run.pending().clone() {
             if let Action::Wake { timer, at } = action {
                 self.note(at, Next::Timer(timer));
@@ -177,8 +186,10 @@ impl Teller<'_> {
                 Change::Dropped(Action::Wake { timer, .. }) => {
                     self.agenda.retain(|_, next| !matches!(next, Next::Timer(known) if *known == timer));
                 }
-                Change::Owed(Action::Invoke { node, attempt }) => self.begin(node, attempt),
-                Change::Dropped(Action::Invoke { node, attempt }) => self
+                Change::Owed(Action::Invoke { node, attempt } | Action::Child { node, attempt }) => {
+                    self.begin(node, attempt)
+                }
+                Change::Dropped(Action::Invoke { node, attempt } | Action::Child { node, attempt }) => self
                     .agenda
                     .retain(|_, next| !matches!(next, Next::Ends(n, a, ..) if *n == node && *a == attempt)),
             }
@@ -187,7 +198,11 @@ impl Teller<'_> {
 
     fn begin(&mut self, node: Node, attempt: u32) {
         let name = name(&self.plan, node);
-        let (act, echo) = match self.run.input_of(node, &self.values) {
+        let input = match self.run.child_of(node, attempt) {
+            Some(_) => self.run.wanted_child(node, attempt, &self.values).map(|wanted| wanted.input),
+            None => self.run.input_of(node, &self.values),
+        };
+        let (act, echo) = match input {
             Err(failure) => (Act { takes: 0, end: ActEnd::Fail(failure) }, Json::null()),
             Ok(input) => {
                 self.began.push(format!("{name}#{attempt}"));
@@ -218,7 +233,9 @@ fn said<Fault: ToString>(faults: Vec<Fault>) -> Vec<String> {
 fn spoken(word: Word) -> Input {
     let by: Arc<str> = "ops".into();
     match word {
-        Word::Signal { name, data } => Input::Signal { name, data: Payload::Inline(data), by },
+        Word::Signal { name, data } | Word::Event { name, data } => {
+            Input::Signal { name, data: Payload::Inline(data), by }
+        }
         Word::Cancel { force } => Input::Cancel { by, reason: "".into(), force },
         Word::Pause => Input::Pause(Pause { by, reason: "".into(), step: None }),
         Word::Resume => Input::Resume { by },
@@ -230,7 +247,7 @@ fn spoken(word: Word) -> Input {
 
 #[test]
 fn every_scenario_ends_as_its_file_says() {
-    let scenarios = all();
+    let scenarios: Vec<Scenario> = all().into_iter().filter(|story| story.workflows.is_empty()).collect();
     let mut wrong = Vec::new();
     for scenario in &scenarios {
         let faults = match Teller::new(scenario) {

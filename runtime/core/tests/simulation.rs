@@ -10,6 +10,8 @@
 mod after;
 #[path = "simulation/checker.rs"]
 mod checker;
+#[path = "simulation/children.rs"]
+mod children;
 #[path = "simulation/plans.rs"]
 mod plans;
 #[path = "simulation/told.rs"]

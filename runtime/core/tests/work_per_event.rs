@@ -58,6 +58,8 @@ fn allocations_per_event(items: u64) -> f64 {
         by: None,
         labels: Vec::new(),
         traceparent: None,
+        parent: None,
+        deadline: None,
         defaults: None,
     };
     let (now, values) = (Timestamp(1_000), Values::default());

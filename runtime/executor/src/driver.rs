@@ -28,7 +28,7 @@ use heddle_core::run::event::{Batch, Event, Node};
 use heddle_core::run::scope::Values;
 use heddle_core::run::{Action, Entered, IllegalEvent, Input, Run, Settled, Timer};
 use heddle_core::time::Timestamp;
-use heddle_store::{AppendFault, Blob, CacheRow, IndexChange, RunStatus, StoreFault};
+use heddle_store::{AppendFault, Blob, CacheRow, IndexChange, Recipient, RunStatus, StoreFault};
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -72,12 +72,13 @@ pub(crate) enum Exit {
 
 enum Happening {
     Committed(u64, Result<u64, AppendFault>),
-    Ended(Box<AttemptResult>),
+    Ended(Option<Box<AttemptResult>>),
     Nudged(Nudge),
     Time,
 }
 
-type AttemptFuture = Abortable<BoxFuture<'static, AttemptResult>>;
+/// `None`: it goes on elsewhere, and a message will say how it ended.
+type AttemptFuture = Abortable<BoxFuture<'static, Option<AttemptResult>>>;
 type AppendFuture = BoxFuture<'static, (u64, Result<u64, AppendFault>)>;
 
 /// The driver of one run.
@@ -90,8 +91,8 @@ pub(crate) struct Driver {
     attempts: FuturesUnordered<AttemptFuture>,
     handles: HashMap<(Node, u32), AbortHandle>,
     appends: FuturesOrdered<AppendFuture>,
-    /// Rows that are not committed yet.
-    untold: VecDeque<(u64, Batch)>,
+    /// Rows that are not committed yet, with those who get mail by them.
+    untold: VecDeque<(u64, Batch, Vec<Recipient>)>,
     timers: BTreeSet<(Timestamp, Timer)>,
     inbox: mpsc::Receiver<Nudge>,
     done: watch::Sender<Option<Arc<RunDetail>>>,
@@ -100,6 +101,8 @@ pub(crate) struct Driver {
     draining: bool,
     /// Whether the node knows of it no more: another driver may have the run by now.
     left: bool,
+    /// Whether the end of the run is on its way to whoever asked for it.
+    end_is_told: bool,
     /// What the index says of the run.
     index: RunStatus,
     /// The spans of steps that have begun and not ended, in that of the run.
@@ -108,6 +111,7 @@ pub(crate) struct Driver {
     blobs: Vec<Blob>,
     cache: Vec<CacheRow>,
     consumed: Vec<u64>,
+    listens: Vec<Arc<str>>,
     /// The last message that was taken from the inbox.
     last_message: u64,
 }
@@ -125,6 +129,8 @@ pub(crate) struct Standing {
 pub(crate) struct Opening {
     pub(crate) index: IndexChange,
     pub(crate) blobs: Vec<Blob>,
+    /// Events that the run is told of, by name.
+    pub(crate) listens: Vec<Arc<str>>,
 }
 
 impl Driver {
@@ -155,11 +161,13 @@ impl Driver {
             inline: 0,
             draining: false,
             left: false,
+            end_is_told: false,
             index: at.status,
             spans: HashMap::new(),
             blobs: Vec::new(),
             cache: Vec::new(),
             consumed: Vec::new(),
+            listens: Vec::new(),
             last_message: 0,
             run,
         }
@@ -192,9 +200,12 @@ impl Driver {
     }
 
     async fn go(&mut self, opening: Option<(Vec<Event>, Opening)>) -> Result<Exit, Exit> {
+        let mut children = Vec::new();
         for action in self.run.pending() {
-            if let Action::Wake { timer, at } = *action {
-                self.timers.insert((at, timer));
+            match *action {
+                Action::Wake { timer, at } => drop(self.timers.insert((at, timer))),
+                Action::Child { node, attempt } => children.push((node, attempt)),
+                Action::Invoke { .. } => {}
             }
         }
         // Nobody can have sent anything to a run that nobody has heard of.
@@ -207,6 +218,7 @@ impl Driver {
                     }
                 }
                 self.blobs = opening.blobs;
+                self.listens = opening.listens;
                 (events, Some(opening.index))
             }
             None => (Vec::new(), None),
@@ -218,6 +230,10 @@ impl Driver {
         self.settle(vec![Input::Taken(entered)], events, index).await?;
         if !unheard {
             self.read_inbox().await?;
+        }
+        // Nobody knows whether these were seen to before.
+        for (node, attempt) in children {
+            self.begin_child(node, attempt).await?;
         }
         loop {
             if self.run.is_finished() && self.appends.is_empty() {
@@ -244,7 +260,7 @@ impl Driver {
                 Some(ended) = self.attempts.next(), if may_decide && !self.attempts.is_empty() => {
                     // An aborted attempt has nothing to say.
                     if let Ok(result) = ended {
-                        return Happening::Ended(Box::new(result));
+                        return Happening::Ended(result.map(Box::new));
                     }
                 }
                 Some(nudge) = self.inbox.recv(), if may_decide => return Happening::Nudged(nudge),
@@ -257,15 +273,18 @@ impl Driver {
         match happening {
             Happening::Committed(seq, result) => self.committed(seq, result).await,
             Happening::Ended(result) => {
-                let mut inputs = vec![self.ended(*result)];
+                let mut inputs: Vec<Input> = result.map(|result| self.ended(*result)).into_iter().collect();
                 while inputs.len() < TAKEN_TOGETHER {
                     match self.attempts.next().now_or_never().flatten() {
-                        Some(Ok(result)) => inputs.push(self.ended(result)),
-                        Some(Err(_)) => {}
+                        Some(Ok(Some(result))) => inputs.push(self.ended(result)),
+                        Some(Ok(None) | Err(_)) => {}
                         None => break,
                     }
                 }
-                self.settle(inputs, Vec::new(), None).await
+                match inputs.is_empty() {
+                    true => Ok(()),
+                    false => self.settle(inputs, Vec::new(), None).await,
+                }
             }
             Happening::Nudged(Nudge::Inbox) => self.read_inbox().await,
             Happening::Nudged(Nudge::Drain) => {

@@ -1,9 +1,10 @@
 //! What outsiders may tell a run, as it lies in the run's inbox.
 
 use heddle_core::json::Json;
-use heddle_core::run::Input;
+use heddle_core::outcome::{Failure, Usage};
 use heddle_core::run::approval::Decision;
-use heddle_core::run::event::{Pause, Payload};
+use heddle_core::run::event::{CacheVerdict, Node, Parent, Pause, Payload};
+use heddle_core::run::{Ended, Input};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -37,6 +38,19 @@ pub(crate) enum Message {
         /// What it says.
         data: Json,
     },
+    /// A run that the run had asked for has ended.
+    ChildEnded {
+        /// The step or item that asked.
+        node: Node,
+        /// Its attempt.
+        attempt: u32,
+        /// Its output.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        output: Option<Payload>,
+        /// Its failure.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        failure: Option<Failure>,
+    },
     /// What a person has decided.
     Decide {
         /// The step that asks.
@@ -49,6 +63,15 @@ pub(crate) enum Message {
 }
 
 impl Message {
+    /// How a run ended, for the attempt that asked for it.
+    pub(crate) fn child_ended(parent: &Parent, end: Ended) -> Message {
+        let (output, failure) = match end {
+            Ended::Done(Payload::Derived) => (None, None),
+            Ended::Done(output) => (Some(output), None),
+            Ended::Failed(failure) => (None, Some(failure)),
+        };
+        Message::ChildEnded { node: parent.node, attempt: parent.attempt, output, failure }
+    }
     /// As it is kept.
     pub(crate) fn body(&self) -> Json {
         // A message is plain data: it always has a form.
@@ -63,6 +86,12 @@ pub(crate) fn input_of(body: &Json) -> Option<Input> {
         Message::Pause(pause) => Input::Pause(pause),
         Message::Resume { by } => Input::Resume { by },
         Message::Signal { name, by, data } => Input::Signal { name, data: Payload::Inline(data), by },
+        Message::ChildEnded { node, attempt, output, failure } => {
+            let end = failure
+                .map_or_else(|| Ended::Done(output.unwrap_or(Payload::Inline(Json::null()))), Ended::Failed);
+            let (cache, usage) = (CacheVerdict::Off, Usage::default());
+            Input::AttemptEnded { node, attempt, end, cache, usage }
+        }
         Message::Decide { step, groups, decision } => Input::Decide { step, groups, decision },
     })
 }

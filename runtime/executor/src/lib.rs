@@ -7,6 +7,7 @@
 mod attempt;
 mod bus;
 mod cache;
+mod children;
 mod driver;
 mod inbox;
 mod meters;
@@ -31,7 +32,6 @@ pub use snapshot::{SnapshotFault, Unresolved};
 pub use submit::{Repeated, Submit, SubmitFault, Submitted, WorkflowChoice};
 pub use workflows::{Novelty, PublishFault, Published, WorkflowEntry};
 
-use driver::Nudge;
 use futures_util::Stream;
 use heddle_core::document::Doc;
 use heddle_core::id::{Digest, RunId, Tenant};
@@ -41,7 +41,9 @@ use heddle_core::plugin::Metadata;
 use heddle_core::run::approval::{Decision, Undecidable};
 use heddle_core::run::event::Pause;
 use heddle_core::run::view::WorkView;
-use heddle_store::{Blob, JournalRow, ReportDepth, RunQuery, RunRow, StoreFault, StoreReport};
+use heddle_store::{
+    Blob, JournalRow, Mail, Recipient, ReportDepth, RunQuery, RunRow, StoreFault, StoreReport,
+};
 use inbox::Message;
 use serde::Serialize;
 use shared::Shared;
@@ -353,6 +355,23 @@ impl Executor {
         let message = Message::Signal { name: name.into(), by: by.into(), data: data.clone() };
         self.send(run, unique.into(), message.body()).await
     }
+    /// Tells every run of the tenant that listens to it of an event. Gives how many have it; what is answered is on disk.
+    ///
+    /// # Errors
+    /// That the store does not answer.
+    pub async fn emit(
+        &self,
+        tenant: &Tenant,
+        (event, data): (&str, &Json),
+        by: &str,
+    ) -> Result<u64, StoreFault> {
+        let unique = format!("event/{}", uuid::Uuid::now_v7()).into();
+        let body = Message::Signal { name: event.into(), by: by.into(), data: data.clone() }.body();
+        let to = Recipient::Listeners(tenant.clone(), event.into());
+        let reached = self.shared.store.send(Mail { to: to.clone(), unique, body }).await?;
+        self.shared.has_mail(&to);
+        Ok(reached)
+    }
     async fn tell(
         &self,
         tenant: &Tenant,
@@ -369,13 +388,9 @@ impl Executor {
         if let Some(why) = self.shared.why_stuck(run) {
             return Err(ReadFault::Stuck { run, why });
         }
-        let sent = self.shared.store.send(run, unique, body).await?;
-        match self.shared.active(run) {
-            // Full means that it will look anyway.
-            Some(active) => drop(active.nudge.try_send(Nudge::Inbox)),
-            None => self.shared.wake_claim.notify_one(),
-        }
-        Ok(if sent { Delivery::Accepted } else { Delivery::Ended })
+        let reached = self.shared.store.send(Mail::to(run, unique, body)).await?;
+        self.shared.has_mail(&Recipient::Run(run));
+        Ok(if reached > 0 { Delivery::Accepted } else { Delivery::Ended })
     }
 
     /// Checks a workflow as publishing would, without keeping it.
@@ -383,7 +398,8 @@ impl Executor {
     /// # Errors
     /// Every fault, in the order of their places, or that the version is taken.
     pub async fn check_workflow(&self, tenant: &Tenant, doc: &Doc) -> Result<Arc<Plan>, PublishFault> {
-        let plan = workflows::check(&self.shared, tenant, doc).map_err(PublishFault::Invalid)?;
+        let lacking = workflows::lacking(&self.shared, tenant, doc).await?;
+        let plan = workflows::check(&self.shared, tenant, doc, lacking).map_err(PublishFault::Invalid)?;
         match workflows::conflict(&self.shared, tenant, &plan).await? {
             Some(conflict) => Err(conflict),
             None => Ok(plan),

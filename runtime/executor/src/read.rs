@@ -368,7 +368,7 @@ impl Following {
         let rows = self.shared.store.journal(self.run, from, ROWS).await?;
         let full = rows.len() == ROWS as usize;
         for row in rows {
-            let events = public_events(row.seq, &row.batch, self.snapshot.told());
+            let events = public_events(row.seq, &row.batch, self.snapshot.told(self.run));
             self.known |= events.iter().any(|event| event.id == Some(self.seen));
             self.queue(events.into_iter());
         }

@@ -1,10 +1,11 @@
 //! The plugins that there are. Kept on the shelf, held in memory; a run pins digests from here when it is accepted.
 
+use crate::workflows::Lacking;
 use heddle_core::expr::tree::nearest;
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::json::Json;
 use heddle_core::outcome::PluginKind;
-use heddle_core::plan::Catalog;
+use heddle_core::plan::{Catalog, WorkflowRef};
 use heddle_core::plugin::{Metadata, Pinned, PluginRef};
 use heddle_core::time::Timestamp;
 use heddle_store::{Shelf, StoreFault, shelf::collection};
@@ -171,8 +172,8 @@ impl Registry {
         newest.cloned().collect()
     }
     /// The registry as the checks of one tenant's workflows see it.
-    pub(crate) fn catalog<'a>(&'a self, tenant: &'a Tenant) -> TenantCatalog<'a> {
-        TenantCatalog { registry: self, tenant }
+    pub(crate) fn catalog<'a>(&'a self, tenant: &'a Tenant, lacking: Lacking) -> TenantCatalog<'a> {
+        TenantCatalog { registry: self, tenant, lacking }
     }
 }
 
@@ -181,11 +182,16 @@ impl Registry {
 pub(crate) struct TenantCatalog<'a> {
     registry: &'a Registry,
     tenant: &'a Tenant,
+    /// Workflows that the document names and that are not published.
+    lacking: Lacking,
 }
 
 impl Catalog for TenantCatalog<'_> {
     fn find(&self, reference: &PluginRef) -> Option<Arc<Metadata>> {
         self.registry.resolve(self.tenant, reference).map(|e| e.metadata)
+    }
+    fn lacks_workflow(&self, reference: &WorkflowRef) -> Option<String> {
+        self.lacking.iter().find(|(lacking, _)| lacking == reference).map(|(_, why)| why.clone())
     }
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =

@@ -17,7 +17,7 @@ use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::run::Entered;
 use heddle_core::run::event::Node;
 use heddle_core::time::Timestamp;
-use heddle_store::{Lease, RunStore, Shelf};
+use heddle_store::{Lease, Recipient, RunStore, Shelf};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -161,6 +161,21 @@ impl Shared {
     }
     pub(crate) fn active(&self, run: RunId) -> Option<Active> {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).get(&run).cloned()
+    }
+    /// Somebody has a message in the inbox.
+    pub(crate) fn has_mail(&self, to: &Recipient) {
+        let nudge = |active: &Active| drop(active.nudge.try_send(Nudge::Inbox));
+        match to {
+            Recipient::Run(run) => match self.active(*run) {
+                // Full means that it will look anyway.
+                Some(active) => nudge(&active),
+                None => self.wake_claim.notify_one(),
+            },
+            Recipient::Listeners(..) => {
+                self.all_active().iter().for_each(|(_, active)| nudge(active));
+                self.wake_claim.notify_one();
+            }
+        }
     }
     pub(crate) fn all_active(&self) -> Vec<(RunId, Active)> {
         let map = self.active.lock().unwrap_or_else(PoisonError::into_inner);

@@ -2,7 +2,7 @@
 //! Kept once under its digest, however many runs share it; nothing that is published or loaded later changes it.
 
 use crate::registry::Registry;
-use heddle_core::id::{Digest, Tenant};
+use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::Plan;
 use heddle_core::plugin::{Metadata, Pinned};
@@ -27,11 +27,11 @@ pub(crate) struct Snapshot {
 }
 
 impl Snapshot {
-    /// What a run's first append keeps of it; it goes with the last run that was accepted with it.
-    /// What its run's facts are told with.
-    pub(crate) fn told(&self) -> Told<'_> {
-        Told { plan: &self.plan, pins: &self.pins }
+    /// What the facts of a run are told with.
+    pub(crate) fn told(&self, run: RunId) -> Told<'_> {
+        Told { run, plan: &self.plan, pins: &self.pins }
     }
+    /// What a run's first append keeps of it; it goes with the last run that was accepted with it.
     pub(crate) fn blob(&self) -> Blob {
         Blob { digest: self.digest, bytes: self.stored.clone() }
     }

@@ -12,7 +12,7 @@ use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::run::Run;
-use heddle_core::run::event::{Accepted, Batch, Event, Payload};
+use heddle_core::run::event::{Accepted, Batch, Event, Parent, Payload};
 use heddle_core::schema::Mismatch;
 use heddle_core::time::Timestamp;
 use heddle_store::{
@@ -50,6 +50,8 @@ pub enum WorkflowChoice {
     Named(WorkflowRef),
     /// A workflow that comes with the wish.
     Inline(Doc),
+    /// A plan that is at hand.
+    Checked(Arc<Plan>),
 }
 
 /// An accepted run.
@@ -130,20 +132,14 @@ pub(crate) async fn submit(shared: &Arc<Shared>, wish: Submit) -> Result<Submitt
         return Err(SubmitFault::Draining);
     }
     check_size(shared, &wish)?;
-    let plan = plan_of(shared, &wish).await?;
-    let input = plan.accept_input(&wish.input).map_err(SubmitFault::InvalidInput)?;
-    let snapshot =
-        shared.snapshots.make(&wish.tenant, &plan, &shared.registry).await.map_err(|fault| match fault {
-            SnapshotFault::Store(fault) => SubmitFault::Store(fault),
-            other => SubmitFault::Snapshot(other),
-        })?;
+    let (snapshot, input) = checked(shared, &wish).await?;
     let free = (shared.active_count() as u64) < shared.limits.runs_active;
     let queued = shared.queued.load(Ordering::Relaxed);
     if !free && queued >= shared.limits.runs_queued {
         return Err(SubmitFault::QueueFull { queued });
     }
     let run = RunId(uuid::Uuid::now_v7().as_u128());
-    let opening = open(shared, run, &wish, &snapshot, input);
+    let opening = open(shared, run, &wish, &snapshot, input, None);
     let answer = match (free, wish.idempotency.is_some()) {
         (true, false) => drive_at_once(shared, run, snapshot, opening).await,
         // Another run may have the key, so nothing begins before the claim is committed.
@@ -154,6 +150,48 @@ pub(crate) async fn submit(shared: &Arc<Shared>, wish: Submit) -> Result<Submitt
         counter!(t::RUNS_ACCEPTED).increment(1);
     }
     Ok(Submitted { run: repeated.0, repeated: repeated.1 })
+}
+
+/// The workflow with its plugins pinned, and the input with its defaults filled in.
+async fn checked(shared: &Shared, wish: &Submit) -> Result<(Arc<Snapshot>, Json), SubmitFault> {
+    let plan = plan_of(shared, wish).await?;
+    let input = plan.accept_input(&wish.input).map_err(SubmitFault::InvalidInput)?;
+    let made = shared.snapshots.make(&wish.tenant, &plan, &shared.registry).await;
+    let snapshot = made.map_err(|fault| match fault {
+        SnapshotFault::Store(fault) => SubmitFault::Store(fault),
+        other => SubmitFault::Snapshot(other),
+    })?;
+    Ok((snapshot, input))
+}
+
+/// What a run is accepted with that another one asks for.
+pub(crate) struct AsChild {
+    pub(crate) run: RunId,
+    pub(crate) parent: Parent,
+    pub(crate) deadline: Timestamp,
+}
+
+/// Accepts a run that another one asks for, unless it was accepted before. What admits the wishes of clients does not
+/// count here: its parent was admitted.
+pub(crate) async fn submit_child(
+    shared: &Arc<Shared>,
+    wish: Submit,
+    child: AsChild,
+) -> Result<(), SubmitFault> {
+    check_size(shared, &wish)?;
+    let (snapshot, input) = checked(shared, &wish).await?;
+    let run = child.run;
+    let opening = open(shared, run, &wish, &snapshot, input, Some(child));
+    match shared.store.append(recorded(shared, run, &wish, opening)).await {
+        Ok(_) => {
+            counter!(t::RUNS_ACCEPTED).increment(1);
+            shared.queued.fetch_add(1, Ordering::Relaxed);
+            shared.wake_claim.notify_one();
+            Ok(())
+        }
+        Err(AppendFault::Conflict { found, .. }) if found > 0 => Ok(()),
+        Err(fault) => Err(refused(fault)),
+    }
 }
 
 fn check_size(shared: &Shared, wish: &Submit) -> Result<(), SubmitFault> {
@@ -185,8 +223,10 @@ async fn plan_of(shared: &Shared, wish: &Submit) -> Result<Arc<Plan>, SubmitFaul
             }
         },
         WorkflowChoice::Inline(doc) => {
-            workflows::check(shared, &wish.tenant, doc).map_err(SubmitFault::InvalidWorkflow)
+            let lacking = workflows::lacking(shared, &wish.tenant, doc).await?;
+            workflows::check(shared, &wish.tenant, doc, lacking).map_err(SubmitFault::InvalidWorkflow)
         }
+        WorkflowChoice::Checked(plan) => Ok(plan.clone()),
     }
 }
 
@@ -197,6 +237,7 @@ fn open(
     wish: &Submit,
     snapshot: &Arc<Snapshot>,
     input: Json,
+    child: Option<AsChild>,
 ) -> (Event, Opening, Timestamp) {
     let now = shared.now();
     let mut blobs = vec![snapshot.blob()];
@@ -233,11 +274,13 @@ fn open(
         by: wish.by.clone(),
         labels: wish.labels.clone(),
         traceparent: wish.traceparent.clone(),
+        deadline: child.as_ref().map(|child| child.deadline),
+        parent: child.map(|child| Box::new(child.parent)),
         defaults: shared.settings.defaults,
     };
     (
         Event::RunAccepted(Arc::new(accepted)),
-        Opening { index: IndexChange::Create(Box::new(row)), blobs },
+        Opening { index: IndexChange::Create(Box::new(row)), blobs, listens: plan.listens() },
         now,
     )
 }
@@ -264,33 +307,45 @@ async fn drive_at_once(
     }
 }
 
-/// Records a run that nobody drives yet; the claim loop hands it to a driver.
-async fn record_first(
-    shared: &Arc<Shared>,
+/// The append that records a run which nobody drives yet.
+fn recorded(
+    shared: &Shared,
     id: RunId,
     wish: &Submit,
-    (event, opening, now): (Event, Opening, Timestamp),
-) -> Answer {
-    let IndexChange::Create(mut row) = opening.index else { return Ok((id, Repeated::No)) };
-    row.status = RunStatus::Queued;
+    (event, mut opening, now): (Event, Opening, Timestamp),
+) -> Append {
+    if let IndexChange::Create(row) = &mut opening.index {
+        row.status = RunStatus::Queued;
+    }
     let idempotency = wish.idempotency.as_ref().map(|key| IdempotencyClaim {
         key: key.clone(),
         request: request_digest(wish),
         expires: now.plus_ms(KEY_LIFE_MS),
     });
-    let append = Append {
+    Append {
         run: id,
         epoch: shared.epoch(),
         expected: 0,
         batch: Batch { at: now, events: vec![event] },
-        index: IndexChange::Create(row),
+        index: opening.index,
         blobs: opening.blobs,
         cache: Vec::new(),
         consumed: Vec::new(),
+        mail: Vec::new(),
+        listens: opening.listens,
         idempotency,
         urgency: Urgency::Now,
-    };
-    match shared.store.append(append).await {
+    }
+}
+
+/// Records a run that nobody drives yet; the claim loop hands it to a driver.
+async fn record_first(
+    shared: &Arc<Shared>,
+    id: RunId,
+    wish: &Submit,
+    opening: (Event, Opening, Timestamp),
+) -> Answer {
+    match shared.store.append(recorded(shared, id, wish, opening)).await {
         Ok(_) => {
             shared.queued.fetch_add(1, Ordering::Relaxed);
             shared.wake_claim.notify_one();
@@ -313,6 +368,7 @@ fn request_digest(wish: &Submit) -> Digest {
     let mut text = match &wish.workflow {
         WorkflowChoice::Named(reference) => format!("named {reference}\n"),
         WorkflowChoice::Inline(doc) => format!("inline {}\n", Json::from_value(doc.value()).text()),
+        WorkflowChoice::Checked(plan) => format!("inline {}\n", plan.source.text()),
     };
     text.push_str(wish.input.text());
     for (key, value) in &wish.labels {

@@ -1,7 +1,7 @@
 //! Published workflows: checked, frozen under `namespace/name@version`, found by range.
 
 use crate::shared::Shared;
-use heddle_core::document::{Doc, Fault};
+use heddle_core::document::{Doc, Fault, Part};
 use heddle_core::id::{Digest, Tenant, is_name};
 use heddle_core::json::Json;
 use heddle_core::plan::{Plan, WorkflowRef};
@@ -73,8 +73,60 @@ const WORKFLOWS: &str = "workflows";
 const PAGE: u32 = 200;
 
 /// Checks a workflow against the tenant's plugins.
-pub(crate) fn check(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Result<Arc<Plan>, Vec<Fault>> {
-    Plan::read(doc, Some(&shared.registry.catalog(tenant)), &shared.limits).map(Arc::new)
+pub(crate) fn check(
+    shared: &Shared,
+    tenant: &Tenant,
+    doc: &Doc,
+    lacking: Lacking,
+) -> Result<Arc<Plan>, Vec<Fault>> {
+    Plan::read(doc, Some(&shared.registry.catalog(tenant, lacking)), &shared.limits).map(Arc::new)
+}
+
+/// Workflows that a document names and that are not published, with what to do about each.
+pub(crate) type Lacking = Vec<(WorkflowRef, String)>;
+
+/// Looks for the workflows that a document runs. One may run itself.
+pub(crate) async fn lacking(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Result<Lacking, StoreFault> {
+    let mut named = Vec::new();
+    references(doc, &mut named);
+    let own = |key: &str| doc.get("document").and_then(|head| head.get(key)?.as_str()).unwrap_or_default();
+    let own = format!("{}/{}", own("namespace"), own("name"));
+    let mut lacking = Lacking::new();
+    for reference in named.into_iter().filter(|reference| reference.name != own) {
+        if entry(shared, tenant, &reference).await?.is_some() {
+            continue;
+        }
+        let known = names(shared, tenant).await?;
+        let hint = match known.contains(&reference.name) {
+            true => format!("; it is there in other versions: `heddle workflow ls {}`", reference.name),
+            false => crate::registry::hint(&reference.name, &known),
+        };
+        let hint = if hint.is_empty() {
+            "; publish it first: `heddle workflow publish FILE`".to_owned()
+        } else {
+            hint
+        };
+        lacking.push((reference.clone(), format!("no workflow `{reference}` is published{hint}")));
+    }
+    Ok(lacking)
+}
+
+/// The workflows that the steps of a document run by name.
+fn references(doc: &Doc, found: &mut Vec<WorkflowRef>) {
+    match &doc.part {
+        Part::Map(entries) => {
+            for (key, value) in entries {
+                let named = value.as_str().or_else(|| value.get("ref")?.as_str());
+                if let (true, Some(Ok(reference))) = (*key.text == *"workflow", named.map(WorkflowRef::parse))
+                {
+                    found.push(reference);
+                }
+                references(value, found);
+            }
+        }
+        Part::List(items) => items.iter().for_each(|item| references(item, found)),
+        Part::Scalar(_) => {}
+    }
 }
 
 /// Versions sort as text by this key: numbers have a fixed width, and a pre-release comes before its release.
@@ -106,7 +158,8 @@ pub(crate) fn is_key(text: &str) -> bool {
 }
 
 pub(crate) async fn publish(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Result<Published, PublishFault> {
-    let plan = check(shared, tenant, doc).map_err(PublishFault::Invalid)?;
+    let lacking = lacking(shared, tenant, doc).await?;
+    let plan = check(shared, tenant, doc, lacking).map_err(PublishFault::Invalid)?;
     let entry = WorkflowEntry {
         namespace: plan.namespace.to_string(),
         name: plan.name.to_string(),

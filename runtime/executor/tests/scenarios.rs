@@ -15,8 +15,8 @@ use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::limits::{AskedLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome as End, Usage};
-use heddle_core::plan::Plan;
-use heddle_core::plugin::Metadata;
+use heddle_core::plan::{Plan, Verb};
+use heddle_core::plugin::{Metadata, PluginRef};
 use heddle_core::run::approval::Decision;
 use heddle_core::run::event::Node;
 use heddle_core::time::Timestamp;
@@ -100,7 +100,11 @@ impl Stage {
     async fn load(&self, executor: &Executor) {
         // One that is refused calls nothing.
         let Ok(plan) = Plan::read(&self.scenario.workflow, None, &Limits::default()) else { return };
-        for call in &plan.calls {
+        let read = |doc| Plan::read(doc, None, &Limits::default()).unwrap();
+        let others: Vec<Plan> = self.scenario.workflows.iter().map(read).collect();
+        let extra = ["tool:e", "tool:other", "transform:t"].map(|text| PluginRef::parse(text).unwrap());
+        let calls = others.iter().chain([&plan]).flat_map(|plan| &plan.calls);
+        for call in calls.chain(extra.iter().filter(|_| !others.is_empty())) {
             let any = Json::trusted("{}");
             let lowest = call.range.comparators.first();
             let version = lowest.map_or(semver::Version::new(1, 0, 0), |c| {
@@ -120,6 +124,9 @@ impl Stage {
             };
             let digest = Digest::of(call.to_string().as_bytes());
             executor.add_plugin(&Tenant::default(), metadata, digest, 1).await.unwrap();
+        }
+        for doc in &self.scenario.workflows {
+            executor.publish(&Tenant::default(), doc).await.unwrap();
         }
     }
 }
@@ -208,6 +215,9 @@ async fn say(executor: &Executor, run: RunId, word: Word) {
         Word::Signal { name, data } => {
             executor.signal(&tenant, run, (&name, &data), "ops").await.unwrap();
         }
+        Word::Event { name, data } => {
+            executor.emit(&tenant, (&name, &data), "ops").await.unwrap();
+        }
         Word::Cancel { force } => {
             executor.cancel(&tenant, run, ("ops", ""), force).await.unwrap();
         }
@@ -235,7 +245,14 @@ fn is_short(scenario: &Scenario) -> bool {
     let took = took.and_then(|text| heddle_core::time::Span::parse(text).ok()).map_or(0, |span| span.0);
     let last =
         scenario.outside.iter().map(|(at, _)| *at).chain(scenario.seen.iter().map(|(at, _)| *at)).max();
-    took.max(last.unwrap_or(0)) <= LONGEST_MS
+    took.max(last.unwrap_or(0)) <= LONGEST_MS && !plays_others(scenario)
+}
+
+/// Whether the script plays runs of other workflows, which here would really run.
+fn plays_others(scenario: &Scenario) -> bool {
+    let plan = Plan::read(&scenario.workflow, None, &Limits::default());
+    let runs_others = |plan: &Plan| plan.steps.iter().any(|step| matches!(step.verb, Verb::Workflow(_)));
+    scenario.workflows.is_empty() && plan.is_ok_and(|plan| runs_others(&plan))
 }
 
 /// Every fourth story, beginning with this one.

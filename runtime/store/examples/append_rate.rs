@@ -52,6 +52,8 @@ fn append(run: RunId, epoch: u64, expected: u64, last: u64, output: &Json) -> Ap
         blobs: vec![],
         cache: vec![],
         consumed: vec![],
+        mail: vec![],
+        listens: vec![],
         idempotency: None,
         urgency: Urgency::Now,
     }

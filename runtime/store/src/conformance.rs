@@ -87,6 +87,8 @@ impl<B: Backend> Setup<B> {
             by: None,
             labels: row.labels.clone(),
             traceparent: None,
+            parent: None,
+            deadline: None,
             defaults: None,
         };
         let events = vec![Event::RunAccepted(Arc::new(accepted))];
@@ -103,6 +105,8 @@ impl<B: Backend> Setup<B> {
             blobs: vec![],
             cache: vec![],
             consumed: vec![],
+            mail: vec![],
+            listens: vec![],
             idempotency: None,
             urgency: Urgency::Now,
         }
@@ -182,7 +186,7 @@ macro_rules! conformance_tests {
             a_name_is_held_once a_lease_is_renewed_until_it_ends claims_what_has_something_to_do
             claims_what_was_left_behind claims_are_fair a_claimed_run_is_not_claimed_again
             released_runs_are_claimed_when_due a_message_wakes_a_run a_message_is_never_slept_through
-            messages_are_unique_and_consumed messages_to_nobody);
+            messages_are_unique_and_consumed messages_to_nobody mail_goes_with_its_append listeners_are_told_of_events);
         $crate::conformance_tests!(@ $open, reading:
             the_index_row_follows_the_run runs_are_listed_newest_first runs_are_filtered pages_join_without_a_seam);
         $crate::conformance_tests!(@ $open, values:

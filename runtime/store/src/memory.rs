@@ -186,8 +186,8 @@ impl RunStore for MemoryStore {
         self.write(move |state| state.release(epoch, &runs))
     }
 
-    fn send(&self, run: RunId, unique: Arc<str>, body: Json) -> BoxFuture<'static, Result<bool, StoreFault>> {
-        self.write(move |state| state.send(run, unique, body))
+    fn send(&self, mail: Mail) -> BoxFuture<'static, Result<u64, StoreFault>> {
+        self.write(move |state| state.send(mail))
     }
     fn inbox(&self, run: RunId) -> BoxFuture<'static, Result<Vec<Message>, StoreFault>> {
         self.read(|state| Ok(state.inbox.values().filter(|message| message.run == run).cloned().collect()))

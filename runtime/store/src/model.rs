@@ -141,6 +141,10 @@ pub struct Append {
     pub cache: Vec<CacheRow>,
     /// Inbox messages that this decision consumed.
     pub consumed: Vec<u64>,
+    /// Messages that are sent with it.
+    pub mail: Vec<Mail>,
+    /// For an acceptance: the events that the run is told of while it lives, by name.
+    pub listens: Vec<Arc<str>>,
     /// For an acceptance: the idempotency key to claim.
     pub idempotency: Option<IdempotencyClaim>,
     /// Whether somebody waits for it to be on disk.
@@ -279,6 +283,33 @@ pub struct Message {
     pub unique: Arc<str>,
     /// What it says, as JSON.
     pub body: Json,
+}
+
+/// A message on its way.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Mail {
+    /// Who gets it.
+    pub to: Recipient,
+    /// Chosen by the sender: the same one twice is one message until it is consumed.
+    pub unique: Arc<str>,
+    /// What it says, as JSON.
+    pub body: Json,
+}
+
+/// Who gets a message. Runs that do not exist or have ended get none.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Recipient {
+    /// This run.
+    Run(RunId),
+    /// Every run of the tenant that was accepted as listening to the event of this name.
+    Listeners(Tenant, Arc<str>),
+}
+
+impl Mail {
+    /// A message to one run.
+    pub fn to(run: RunId, unique: impl Into<Arc<str>>, body: Json) -> Mail {
+        Mail { to: Recipient::Run(run), unique: unique.into(), body }
+    }
 }
 
 /// Which runs a list shows. Newest first.

@@ -3,7 +3,6 @@
 use crate::model::*;
 use futures_util::future::BoxFuture;
 use heddle_core::id::{Digest, RunId, Tenant};
-use heddle_core::json::Json;
 use heddle_core::time::Timestamp;
 use std::sync::Arc;
 
@@ -46,10 +45,9 @@ pub trait RunStore: Send + Sync + 'static {
     /// is waiting or paused is claimed again when it is due or has a message, any other at once.
     fn release(&self, lease: &Lease, runs: Vec<RunId>) -> BoxFuture<'static, Result<(), StoreFault>>;
 
-    /// Puts a message in a run's inbox and makes the run claimable if nobody drives it. The same `unique` again is the
-    /// same message until it is consumed.
-    /// `false` when the run does not exist or has ended.
-    fn send(&self, run: RunId, unique: Arc<str>, body: Json) -> BoxFuture<'static, Result<bool, StoreFault>>;
+    /// Puts a message in the inbox of each recipient and makes those claimable that nobody drives. Gives the number of
+    /// runs that have it.
+    fn send(&self, mail: Mail) -> BoxFuture<'static, Result<u64, StoreFault>>;
     /// The messages of a run, in order.
     fn inbox(&self, run: RunId) -> BoxFuture<'static, Result<Vec<Message>, StoreFault>>;
 

@@ -322,8 +322,8 @@ impl RunStore for SqliteStore {
         self.write(move |writer| drive::release(writer, &lease, &runs))
     }
 
-    fn send(&self, run: RunId, unique: Arc<str>, body: Json) -> BoxFuture<'static, Result<bool, StoreFault>> {
-        self.write(move |writer| drive::send(writer, run, &unique, &body))
+    fn send(&self, mail: Mail) -> BoxFuture<'static, Result<u64, StoreFault>> {
+        self.write(move |writer| drive::send(writer, &mail))
     }
     fn inbox(&self, run: RunId) -> BoxFuture<'static, Result<Vec<Message>, StoreFault>> {
         self.read(move |db| read::inbox(db, run))

@@ -4,7 +4,7 @@ use super::parts::{self, Compensation, Entry};
 use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
-use super::{Catalog, OnStepFailure, Part, Plan, Reading, Step, Verb, absent, call, graph, wait};
+use super::{Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, call, graph, wait};
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::tree::ErrorName;
 use crate::expr::types::{Type, TypeNames};
@@ -129,7 +129,7 @@ fn steps_of(
             }
             let mut step = step::read(index, entry, shared, faults);
             graph::imply(&mut step, entries);
-            if let Verb::Set(template) = &step.verb {
+            if let Some(template) = step.verb.computes() {
                 shared.names.types.steps[index] = mapped(template.result.clone(), step.map.is_some());
             }
             if let Some(undone) = entry.undoes {

@@ -4,8 +4,8 @@ use super::parts::Entry;
 use super::policy::{self, CachePolicy, Retry, Timeouts};
 use super::walk::{Faults, Fields};
 use super::{
-    Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, call, fallback, graph,
-    map, wait,
+    Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, call, child, emit,
+    fallback, graph, map, wait,
 };
 use crate::document::Doc;
 use crate::expr::{Names, Template};
@@ -94,10 +94,13 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
 
 /// Refuses what only a call can have where nothing is called.
 fn nothing_of_calls(fields: &mut Fields<'_>, verb: &Verb, faults: &mut Faults) {
-    if !matches!(verb, Verb::Approval(_) | Verb::Wait(_)) {
-        return;
-    }
-    for key in ["retry", "cache", "limits", "tools", "onCrash"] {
+    let keys: &[&'static str] = match verb {
+        Verb::Approval(_) | Verb::Wait(_) => &["retry", "cache", "limits", "tools", "onCrash"],
+        Verb::Workflow(_) => &["cache", "limits", "tools", "onCrash"],
+        Verb::Emit(_) => &["retry", "cache", "limits", "tools", "onCrash"],
+        Verb::Call { .. } | Verb::Set(_) => &[],
+    };
+    for key in keys.iter().copied() {
         if let Some((doc, path)) = fields.get(key) {
             let message = format!("`{key}` means nothing on a step that calls nothing; leave it out");
             faults.at(doc, &path, message);
@@ -196,7 +199,7 @@ fn beside(entry: &Entry<'_>, shared: &Shared<'_>) -> Vec<String> {
 }
 
 /// Reports a second verb.
-fn one_verb(given: [(&str, bool); 4], (doc, path): (&Doc, &str), faults: &mut Faults) {
+fn one_verb(given: [(&str, bool); 6], (doc, path): (&Doc, &str), faults: &mut Faults) {
     let verbs: Vec<&str> = given.iter().filter_map(|(verb, given)| given.then_some(*verb)).collect();
     if let [first, .., last] = verbs.as_slice() {
         let message =
@@ -229,17 +232,29 @@ fn verb(
     let (doc, path) = (fields.doc, fields.path.clone());
     let (call, set, with) = (fields.get("call"), fields.get("set"), fields.get("with"));
     let wait = fields.get("wait");
-    let approval = fields.get("approval");
+    let (approval, workflow) = (fields.get("approval"), fields.get("workflow"));
+    let emit = fields.get("emit");
     let given = [
         ("call", call.is_some()),
         ("set", set.is_some()),
         ("wait", wait.is_some()),
         ("approval", approval.is_some()),
+        ("workflow", workflow.is_some()),
+        ("emit", emit.is_some()),
     ];
     one_verb(given, (doc, &path), faults);
     if let Some((doc, path)) = approval {
         let approval = approval::read(fields, (doc, &path), shared, faults);
         return (Verb::Approval(Box::new(approval)), PluginKind::Transform, BTreeSet::new());
+    }
+    if let Some((emit, path)) = emit {
+        let emit = emit::read(fields, (emit, &path), names, shared, faults);
+        let reads = emit.data.reads.clone();
+        return (Verb::Emit(emit), PluginKind::Transform, reads);
+    }
+    if let Some((workflow, path)) = workflow {
+        let (verb, reads) = child::read(fields, (workflow, &path), names, shared, faults);
+        return (verb, PluginKind::Tool, reads);
     }
     if let Some((wait, path)) = wait {
         let (wait, reads) = wait::read(fields, (wait, &path), names, shared, faults);

@@ -3,7 +3,7 @@
 use super::policy;
 use super::step::Shared;
 use super::walk::{Faults, Fields, span};
-use super::{Part, Step, Verb, Wait};
+use super::{Part, Plan, Step, Verb, Wait};
 use crate::document::{Doc, Part as DocPart, pointer};
 use crate::expr::Template;
 use crate::expr::tree::Names;
@@ -12,6 +12,7 @@ use crate::id::is_name;
 use crate::time::{Span, Timestamp};
 use crate::value::Value;
 use std::collections::BTreeSet;
+use std::sync::Arc;
 
 /// Reads a wait: `30s`, `{for: 30s}`, `{until: 2026-11-21T06:00:00Z}`, `{signal: paid, match: ${ ... }, timeout: 2h}`.
 pub(super) fn read(
@@ -78,6 +79,17 @@ pub(super) fn read(
             (Wait::Signal { name: name.into(), matches, timeout }, reads)
         }
         _ => nothing(),
+    }
+}
+
+impl Plan {
+    /// The events of their tenant that runs of this are told of: those that a step waits for.
+    pub fn listens(&self) -> Vec<Arc<str>> {
+        let named = self.steps.iter().filter_map(|step| match &step.verb {
+            Verb::Wait(Wait::Signal { name, .. }) => Some(name.clone()),
+            _ => None,
+        });
+        named.collect::<BTreeSet<_>>().into_iter().collect()
     }
 }
 

@@ -8,7 +8,7 @@ use super::state::Stage;
 use crate::expr::{Scope, Template};
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind, Usage};
-use crate::plan::{OnCrash, Verb};
+use crate::plan::{Emit, OnCrash, Verb};
 use crate::time::Timestamp;
 
 impl Run {
@@ -39,7 +39,7 @@ impl Run {
             return self.compute_fallback(node, values);
         }
         if let Some(&step) = self.open_maps.first()
-            && matches!(self.plan.steps[step as usize].verb, Verb::Set(_))
+            && self.plan.steps[step as usize].verb.computes().is_some()
         {
             return self.compute_item(step, values);
         }
@@ -103,13 +103,15 @@ impl Run {
             return self.open_map(index, values);
         }
         match &step.verb {
-            Verb::Set(template) => match self.computed(template, &self.scope(values), (index, "set")) {
-                Ok(value) => vec![succeeded(Node::step(index), value)],
-                Err(failure) => fail(failure),
-            },
+            Verb::Set(template) | Verb::Emit(Emit { data: template, .. }) => {
+                match self.made(template, &self.scope(values), index) {
+                    Ok(value) => vec![succeeded(Node::step(index), value)],
+                    Err(failure) => fail(failure),
+                }
+            }
             Verb::Wait(wait) => self.begin_wait(index, wait, now, values),
             Verb::Approval(approval) => self.begin_approval(index, approval, now),
-            Verb::Call { .. } => self.start(Node::step(index)),
+            Verb::Call { .. } | Verb::Workflow(_) => self.start(Node::step(index)),
         }
     }
 
@@ -144,16 +146,16 @@ impl Run {
 
     /// One item of a `forEach` that computes instead of calling.
     fn compute_item(&self, index: u32, values: &Values) -> Vec<Event> {
-        let (Verb::Set(template), Some(map)) =
-            (&self.plan.steps[index as usize].verb, &self.steps[index as usize].map)
+        let (Some(template), Some(map)) =
+            (self.plan.steps[index as usize].verb.computes(), &self.steps[index as usize].map)
         else {
             return Vec::new();
         };
         let node = Node::item(index, map.next);
         let value = self
             .node_scope(node, values)
-            .map_err(|fault| self.expression_failure(&fault, index, "set"))
-            .and_then(|scope| self.computed(template, &scope, (index, "set")));
+            .map_err(|fault| self.expression_failure(&fault, index, "forEach"))
+            .and_then(|scope| self.made(template, &scope, index));
         self.ends_with(node, value)
     }
 
@@ -162,6 +164,16 @@ impl Run {
         match value {
             Err(failure) => self.failed_for_good(node, failure),
             Ok(value) => [succeeded(node, value)].into_iter().chain(self.map_completed(node)).collect(),
+        }
+    }
+
+    /// What a step computes that does nothing else.
+    fn made(&self, template: &Template, scope: &dyn Scope, step: u32) -> Result<Payload, Failure> {
+        let verb = &self.plan.steps[step as usize].verb;
+        let made = self.computed(template, scope, (step, verb.word()))?;
+        match verb {
+            Verb::Emit(_) => self.event_too_large(&made).map_or(Ok(made), Err),
+            _ => Ok(made),
         }
     }
 

@@ -146,7 +146,7 @@ impl Run {
         let settled = (plan.when.is_none() || state.condition_held)
             && (!plan.breakpoint || state.stopped)
             && self.unaccepted(step).is_none();
-        if settled && plan.map.is_none() && matches!(plan.verb, Verb::Call { .. }) {
+        if settled && plan.map.is_none() && matches!(plan.verb, Verb::Call { .. } | Verb::Workflow(_)) {
             self.to_decide.remove(&step);
             self.to_start.insert(Node::step(step));
         } else {
@@ -230,7 +230,7 @@ impl Run {
         self.to_decide.remove(&node.step);
         self.to_start.remove(&node);
         self.note_map_room(node.step);
-        self.owe(Action::Invoke { node, attempt });
+        self.owe(self.work_of(node, attempt));
         Ok(())
     }
 
@@ -260,7 +260,7 @@ impl Run {
             map.active -= 1;
         }
         self.note_map_room(node.step);
-        self.drop_action(Action::Invoke { node, attempt });
+        self.drop_action(self.work_of(node, attempt));
         Ok(())
     }
 
@@ -427,12 +427,14 @@ impl Run {
     fn owed_by(&self, step: u32) -> Vec<Action> {
         let (first, last) = (Node::step(step), Node::item(step, u32::MAX));
         let invoke = |node, attempt| Action::Invoke { node, attempt };
+        let child = |node, attempt| Action::Child { node, attempt };
         let retry = |node, attempt, at| Action::Wake { timer: Timer::Retry { node, attempt }, at };
         let total = |at| Action::Wake { timer: Timer::StepTotal { step }, at };
         let wait = |at| Action::Wake { timer: Timer::Wait { step }, at };
         let (early, late) = (Timestamp(0), Timestamp(u64::MAX));
         let mut owed: Vec<Action> =
             self.pending.range(invoke(first, 0)..=invoke(last, u32::MAX)).copied().collect();
+        owed.extend(self.pending.range(child(first, 0)..=child(last, u32::MAX)));
         owed.extend(self.pending.range(retry(first, 0, early)..=retry(last, u32::MAX, late)));
         owed.extend(self.pending.range(total(early)..=total(late)));
         owed.extend(self.pending.range(wait(early)..=wait(late)));
@@ -445,7 +447,10 @@ impl Run {
             return Err(wrong("the step has ended"));
         }
         for action in self.owed_by(step) {
-            if let Action::Invoke { node, .. } = action {
+            if let Action::Child { node, .. } = action {
+                self.leave_child(node);
+            }
+            if let Action::Invoke { node, .. } | Action::Child { node, .. } = action {
                 self.running -= 1;
                 self.stop(node, at);
             }

@@ -49,7 +49,8 @@ impl Run {
             super::Action::Invoke { node, attempt } => {
                 Some(Event::AttemptInterrupted { node, attempt, entered: entered.has(node, attempt) })
             }
-            super::Action::Wake { .. } => None,
+            // A run of its own does not go away with the host that waits for it.
+            super::Action::Child { .. } | super::Action::Wake { .. } => None,
         });
         open.collect()
     }

@@ -200,9 +200,34 @@ pub struct Accepted {
     /// W3C trace context of the caller.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub traceparent: Option<String>,
+    /// The run that asked for it.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub parent: Option<Box<Parent>>,
+    /// When it must have ended, whatever its workflow says.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub deadline: Option<Timestamp>,
     /// What the node does where the workflow says nothing.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub defaults: Option<Defaults>,
+}
+
+/// The attempt that a run is run for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parent {
+    /// The run.
+    pub run: RunId,
+    /// Its step or item.
+    pub node: Node,
+    /// The attempt.
+    pub attempt: u32,
+    /// The id of the step.
+    pub step: Arc<str>,
+    /// How many runs stand above this one.
+    pub depth: u32,
+    /// What this run may call at most: `kind:name` or `kind:*`. `None`: what the operator lets anybody call.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub may_call: Option<Vec<Arc<str>>>,
 }
 
 /// What an operator chose for steps whose workflow says nothing of it. Kept with the run, so that a run ends as it

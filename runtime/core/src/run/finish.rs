@@ -8,7 +8,7 @@ use crate::json::Json;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::{OnStepFailure, Part};
 use crate::planted::{self, Bug};
-use crate::time::Span;
+use crate::time::{Span, Timestamp};
 use crate::value::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -52,7 +52,16 @@ impl Run {
         events
     }
     pub(super) fn total_ms(&self) -> u64 {
-        self.plan.total.map_or(self.limits.run_wall_ms, |t| t.0)
+        let own = self.plan.total.map_or(self.limits.run_wall_ms, |t| t.0);
+        let given = self.accepted.as_ref().and_then(|accepted| accepted.deadline);
+        match (given, self.started) {
+            (Some(given), Some(started)) => own.min(given.since_ms(started)),
+            _ => own,
+        }
+    }
+    /// When the run must have ended.
+    pub(super) fn deadline(&self) -> Timestamp {
+        self.started.unwrap_or(self.created).plus_ms(self.total_ms())
     }
 
     fn failed(&self, error: Option<Box<RunError>>) -> Event {

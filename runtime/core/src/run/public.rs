@@ -1,9 +1,11 @@
 //! The events that people and programs are shown: a closed catalogue, each with its schema, each a pure function of
 //! the journal. A row of the journal becomes zero or more of them; `seq.ordinal` names one for ever.
 
+use super::child::child_id;
 use super::event::{
     Batch, CacheVerdict, CancelReason, Event, Finish, NoRetry, Node, Payload, RetryVerdict, SkipReason,
 };
+use crate::id::RunId;
 use crate::json::Json;
 use crate::outcome::{Failure, Usage};
 use crate::plan::{Alternative, Part, Plan, Verb, Wait};
@@ -37,7 +39,7 @@ pub struct EventType {
 }
 
 const STEP: &str = r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"reason":{"type":"string"}}}"##;
-const ATTEMPT: &str = r##"{"type":"object","required":["step","attempt"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"plugin":{"type":"string"},"digest":{"type":"string"},"entered":{"type":"boolean"},"cache":{"enum":["hit","miss","off"]},"error":{"$ref":"#/components/schemas/Failure"},"retryAt":{"type":"string","format":"date-time"},"usage":{"$ref":"#/components/schemas/Usage"}}}"##;
+const ATTEMPT: &str = r##"{"type":"object","required":["step","attempt"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"plugin":{"type":"string"},"digest":{"type":"string"},"run":{"type":"string"},"entered":{"type":"boolean"},"cache":{"enum":["hit","miss","off"]},"error":{"$ref":"#/components/schemas/Failure"},"retryAt":{"type":"string","format":"date-time"},"usage":{"$ref":"#/components/schemas/Usage"}}}"##;
 const RUN: &str = r##"{"type":"object","properties":{"workflow":{"type":"string"},"version":{"type":"string"},"error":{"type":"object"},"step":{"type":"string"},"output":{},"by":{"type":"string"},"reason":{"type":"string"},"force":{"type":"boolean"}}}"##;
 const DECISION: &str = r##"{"type":"object","required":["step","about","verdict"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"about":{"enum":["when","cache","provider","retry","match","fallback"]},"verdict":{"type":"string"},"reason":{"type":"string"},"key":{"type":"string"},"plugin":{"type":"string"},"digest":{"type":"string"},"retryAt":{"type":"string","format":"date-time"}}}"##;
 
@@ -92,6 +94,11 @@ pub const CATALOGUE: &[EventType] = &[
         title: "Somebody signalled the run.",
         schema: r##"{"type":"object","required":["name","by"],"properties":{"name":{"type":"string"},"by":{"type":"string"},"data":{}}}"##,
     },
+    EventType {
+        name: "event.emitted",
+        title: "The step has sent an event to whoever waits for it; what it says is the step's output.",
+        schema: r##"{"type":"object","required":["step","event"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"event":{"type":"string"}}}"##,
+    },
     EventType { name: "decision", title: "Something was decided, and why.", schema: DECISION },
     EventType {
         name: "progress",
@@ -123,6 +130,8 @@ pub const CATALOGUE: &[EventType] = &[
 /// What the facts of a run are told with: its plan, and the plugins that its calls were resolved to.
 #[derive(Clone, Copy, Debug)]
 pub struct Told<'a> {
+    /// The run.
+    pub run: RunId,
     /// The plan.
     pub plan: &'a Plan,
     /// One for each of the plan's calls.
@@ -144,14 +153,14 @@ pub fn public_events(seq: u64, batch: &Batch, told: Told<'_>) -> Vec<PublicEvent
             let id = Some((seq, out.len() as u32));
             out.push(PublicEvent { id, time: batch.at, kind, data: Json::from_value(Value::map(data)) });
         };
-        translate(event, told, &mut emit);
+        translate(event, batch.at, told, &mut emit);
     }
     out
 }
 
 type Emit<'a> = dyn FnMut(&'static str, Vec<(&'static str, Value)>) + 'a;
 
-fn translate(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
+fn translate(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) {
     let plan = told.plan;
     match event {
         Event::RunAccepted(_)
@@ -168,7 +177,7 @@ fn translate(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
         | Event::AttemptInterrupted { .. }
         | Event::AttemptFailed { .. }
         | Event::RetryDue { .. } => {
-            of_an_attempt(event, told, emit);
+            of_an_attempt(event, at, told, emit);
         }
         Event::StepSucceeded { node, attempt, output, usage, cache } => {
             succeeded(plan, *node, *attempt, (output, cache), usage, emit);
@@ -319,7 +328,7 @@ fn of_the_run(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
     }
 }
 
-fn of_an_attempt(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
+fn of_an_attempt(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) {
     let plan = told.plan;
     match event {
         Event::AttemptStarted { node, attempt } => {
@@ -333,6 +342,9 @@ fn of_an_attempt(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
                     ("plugin", Value::text(pin.to_string())),
                     ("digest", Value::text(pin.digest.to_string())),
                 ]);
+            }
+            if let Some(Verb::Workflow(_)) = plan.steps.get(node.step as usize).map(|s| &s.verb) {
+                data.push(("run", Value::text(child_id(told.run, *node, *attempt, at).to_string())));
             }
             emit("attempt.started", data);
         }
@@ -401,6 +413,13 @@ fn succeeded(
         Payload::Derived => {}
     }
     emit("step.succeeded", data);
+    if let (0, Some(Verb::Emit(sent))) = (attempt, plan.steps.get(node.step as usize).map(|s| &s.verb))
+        && *output != Payload::Derived
+    {
+        let mut data = place(plan, node);
+        data.push(("event", Value::text(sent.event.clone())));
+        emit("event.emitted", data);
+    }
 }
 
 fn condition(plan: &Plan, step: u32, verdict: &'static str, emit: &mut Emit<'_>) {
@@ -526,6 +545,8 @@ impl Plan {
         let Some(step) = self.steps.get(step as usize) else { return crate::journal::Nature::Pure };
         let first = match &step.verb {
             Verb::Call { call, .. } => Some(*call),
+            // A run of its own is nothing that could be taken back.
+            Verb::Workflow(_) => return crate::journal::Nature::Effect,
             _ => None,
         };
         let others = step.fallback.iter().filter_map(|alternative| match alternative {

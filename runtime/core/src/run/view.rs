@@ -1,7 +1,7 @@
 //! What people are shown of a run: a bounded document of plain data, made from the state.
 
 use super::approval::Decision;
-use super::event::{CacheVerdict, CancelReason, Defaults, Finish, Pause, Payload, SkipReason};
+use super::event::{CacheVerdict, CancelReason, Defaults, Finish, Node, Parent, Pause, Payload, SkipReason};
 use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
 use super::{Action, Run, Timer};
 use crate::id::{Digest, RunId};
@@ -38,6 +38,8 @@ pub struct RunView {
     pub paused: Option<Pause>,
     /// Who asked for it.
     pub by: Option<Arc<str>>,
+    /// The attempt that it is run for, where that belongs to another run.
+    pub parent: Option<Box<Parent>>,
     /// Work that has ended, steps and items.
     pub done: u64,
     /// Work that is known, steps and items.
@@ -187,6 +189,8 @@ pub struct WorkView {
 pub struct AttemptView {
     /// Its number, from 1.
     pub attempt: u32,
+    /// The run that it asked for, where its step runs a workflow.
+    pub run: Option<RunId>,
     /// When it began.
     pub started_at: Timestamp,
     /// When it ended.
@@ -231,6 +235,7 @@ impl Run {
                 && self.open_maps.is_empty()
                 && self.to_match.is_empty()
                 && (!self.waiting.is_empty()
+                    || self.pending.iter().any(|a| matches!(a, Action::Child { .. }))
                     || self
                         .pending
                         .iter()
@@ -260,6 +265,7 @@ impl Run {
             cancelled: self.cancel.as_ref().map(|cancel| (cancel.by.clone(), cancel.reason.clone())),
             paused: self.paused().cloned(),
             by: accepted.and_then(|a| a.by.clone()),
+            parent: accepted.and_then(|a| a.parent.clone()),
             done,
             total,
             current: self.current(),
@@ -309,6 +315,7 @@ impl Run {
         let (status, hint) = self.standing(index, state);
         let mut work = work_view(&state.work);
         work.status = status;
+        self.name_children(Node::step(index), &mut work);
         if let Phase::Failed(failure) = &state.phase {
             work.error = Some((**failure).clone());
         }
@@ -323,7 +330,10 @@ impl Run {
             decisions: state.decisions.clone(),
             id: step.id.clone(),
             status,
-            calls: call.and_then(|c| self.plan.calls.get(c)).map(ToString::to_string),
+            calls: match call {
+                Some(call) => self.plan.calls.get(call).map(ToString::to_string),
+                None => self.plan.runs(index).filter(|_| self.runs_child(index)),
+            },
             call,
             depends_on: step.depends.iter().map(|d| self.step_id(d.step).into()).collect(),
             reason: match self.is_left_out(index, state) {
@@ -354,6 +364,13 @@ impl Run {
             started_at: state.started_at,
             finished_at: state.finished_at,
         })
+    }
+
+    /// Which runs the attempts asked for, where their step runs a workflow.
+    fn name_children(&self, node: Node, work: &mut WorkView) {
+        for attempt in work.attempts.iter_mut().filter(|_| self.runs_child(node.step)) {
+            attempt.run = self.child_of(node, attempt.attempt);
+        }
     }
 
     /// Where a step stands, what undoes it included, and what to do by hand where that failed.
@@ -405,6 +422,7 @@ impl Run {
         let ended = self.steps.get(step as usize).is_some_and(StepState::has_ended);
         let shown = items.map(|(i, item)| {
             let mut view = work_view(item);
+            self.name_children(Node::item(step, i as u32), &mut view);
             // What had not ended when its step did never will.
             if ended && !matches!(view.status, "succeeded" | "failed") {
                 (view.status, view.retry_at) = ("cancelled", None);
@@ -464,6 +482,7 @@ fn work_view(work: &NodeState) -> WorkView {
             };
             AttemptView {
                 attempt: a.attempt,
+                run: None,
                 started_at: a.started,
                 ended_at: a.ended,
                 status,

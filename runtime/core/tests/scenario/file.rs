@@ -16,6 +16,9 @@ use std::sync::Arc;
 pub(crate) struct Scenario {
     pub(crate) file: String,
     pub(crate) workflow: Doc,
+    /// Workflows that are published before: each as `scenario/NAME@1.0.0`. A story that has some is told where they can
+    /// run, and a story that runs others without having them is told where the script plays them.
+    pub(crate) workflows: Vec<Doc>,
     pub(crate) input: Json,
     /// By step or `step/item`: what its attempts do, one after another; the last does for all that follow.
     pub(crate) script: BTreeMap<String, Vec<Act>>,
@@ -48,6 +51,11 @@ pub(crate) enum ActEnd {
 #[derive(Clone, Debug)]
 pub(crate) enum Word {
     Signal {
+        name: Arc<str>,
+        data: Json,
+    },
+    /// An event of the tenant, for everybody who listens.
+    Event {
         name: Arc<str>,
         data: Json,
     },
@@ -93,28 +101,38 @@ fn read(path: &Path) -> Vec<Scenario> {
 fn one(file: &str, doc: &Doc) -> Scenario {
     let heddle_core::document::Part::Map(members) = &doc.part else { panic!("{file}: wants a map") };
     for (key, _) in members {
-        let known = ["workflow", "input", "script", "outside", "seen", "expect"].contains(&&*key.text);
+        let known =
+            ["workflow", "workflows", "input", "script", "outside", "seen", "expect"].contains(&&*key.text);
         assert!(known, "{file}: unknown key `{}`", key.text);
     }
     let value = |key: &str| doc.get(key).map(Doc::value).unwrap_or_default();
     let body = value("workflow");
-    let Value::Map(body) = &body else { panic!("{file}: `workflow` is missing") };
-    let mut body = (**body).clone();
-    let head = [("dsl", "1.0"), ("namespace", "scenario"), ("name", "story"), ("version", "1.0.0")];
-    body.insert("document".into(), Value::map(head.map(|(k, v)| (k, Value::text(v)))));
     let input = match value("input") {
         Value::Null => Json::trusted("{}"),
         given => Json::from_value(given),
     };
     Scenario {
         file: file.to_owned(),
-        workflow: Doc::of_value(&Value::Map(Arc::new(body))),
+        workflow: headed(file, "story", &body),
+        workflows: match value("workflows") {
+            Value::Map(named) => named.iter().map(|(name, body)| headed(file, name, body)).collect(),
+            _ => Vec::new(),
+        },
         input,
         script: script(file, &value("script")),
         outside: list(&value("outside")).iter().map(|word| outside(file, word)).collect(),
         seen: list(&value("seen")).iter().map(|look| seen(file, look)).collect(),
         expect: value("expect"),
     }
+}
+
+/// A workflow with its head: `scenario/NAME@1.0.0`.
+fn headed(file: &str, name: &str, body: &Value) -> Doc {
+    let Value::Map(body) = body else { panic!("{file}: `workflow` is missing") };
+    let mut body = (**body).clone();
+    let head = [("dsl", "1.0"), ("namespace", "scenario"), ("name", name), ("version", "1.0.0")];
+    body.insert("document".into(), Value::map(head.map(|(k, v)| (k, Value::text(v)))));
+    Doc::of_value(&Value::Map(Arc::new(body)))
 }
 
 fn list(value: &Value) -> Vec<Value> {
@@ -182,6 +200,11 @@ fn outside(file: &str, value: &Value) -> (u64, Word) {
         Word::Signal {
             name: text(signal, "name"),
             data: Json::from_value(signal.get("data").cloned().unwrap_or_default()),
+        }
+    } else if let Some(event) = value.get("event") {
+        Word::Event {
+            name: text(event, "name"),
+            data: Json::from_value(event.get("data").cloned().unwrap_or_default()),
         }
     } else if let Some(cancel) = value.get("cancel") {
         Word::Cancel { force: matches!(cancel.get("force"), Some(Value::Bool(true))) }

@@ -88,9 +88,7 @@ impl Checker {
             }
             Event::AttemptStarted { node, attempt } => self.attempt_started(*node, *attempt),
             Event::AttemptInterrupted { node, attempt, entered } => {
-                self.closes(*node, *attempt)?;
-                *self.interruptions.entry(*node).or_default() += u32::from(*entered);
-                Ok(())
+                self.interrupted(*node, *attempt, *entered)
             }
             Event::AttemptFailed { node, attempt, retry, .. } => {
                 self.closes(*node, *attempt)?;
@@ -127,6 +125,15 @@ impl Checker {
             Event::StepCancelled { step, .. } => self.ends(Node::step(*step), Ending::Cancelled),
             Event::RunFinished { finish, .. } => self.run_finished(*finish),
         }
+    }
+
+    fn interrupted(&mut self, node: Node, attempt: u32, entered: bool) -> Result<(), String> {
+        if matches!(self.plan.steps[node.step as usize].verb, Verb::Workflow(_)) {
+            return Err(format!("{node:?} waits for a run of its own and is interrupted"));
+        }
+        self.closes(node, attempt)?;
+        *self.interruptions.entry(node).or_default() += u32::from(entered);
+        Ok(())
     }
 
     fn waits(&mut self, event: &Event) -> Result<(), String> {

@@ -81,8 +81,15 @@ fn step(index: u64, rng: &mut Rng) -> String {
         };
         parts.push(format!("forEach: {{in: \"${{ input.list }}\"{cap}{tolerance}}}"));
     }
-    if !mapped && rng.once_in(6) {
-        parts.push(wait(rng).to_owned());
+    if rng.once_in(7) {
+        parts.push(child(rng).to_owned());
+        if rng.once_in(2) {
+            parts.push("retry: {delay: 1s, limit: {attempts: 3}}".to_owned());
+        }
+        return format!("{{ {} }}", parts.join(", "));
+    }
+    if rng.once_in(9) || !mapped && rng.once_in(6) {
+        parts.push(if mapped { EMIT } else { wait(rng) }.to_owned());
         return format!("{{ {} }}", parts.join(", "));
     }
     match rng.below(6) {
@@ -120,6 +127,15 @@ fn step(index: u64, rng: &mut Rng) -> String {
     format!("{{ {} }}", parts.join(", "))
 }
 
+fn child(rng: &mut Rng) -> &'static str {
+    match rng.below(4) {
+        0 => "workflow: { ref: sim/other@1, onParentCancel: leave }",
+        1 => "workflow: sim/other@1, timeout: {total: 5s}",
+        2 => "workflow: { from: \"${ input.list }\" }, compensate: { call: \"tool:e@1\" }",
+        _ => "workflow: sim/other@1, with: { n: \"${ input.x }\" }",
+    }
+}
+
 /// What runs after the steps.
 fn after(rng: &mut Rng) -> String {
     let mut parts = String::new();
@@ -150,8 +166,11 @@ fn fallback(rng: &mut Rng) -> &'static str {
     }
 }
 
+const EMIT: &str = "emit: { event: go, data: { n: \"${ input.x }\" } }";
+
 fn wait(rng: &mut Rng) -> &'static str {
-    match rng.below(8) {
+    match rng.below(10) {
+        8 | 9 => EMIT,
         5 => "approval: { assignees: [ana, bo, \"group:ops\"], quorum: 2, timeout: 30s }",
         6 => "approval: { timeout: 30s, onTimeout: approve }",
         7 => "approval: { assignees: [bo], timeout: 30s, onTimeout: fail }",

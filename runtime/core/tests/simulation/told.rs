@@ -1,6 +1,7 @@
 //! What the facts of simulated runs are told as: every public event fits its schema in the catalogue, and says nothing
 //! that the schema does not name.
 
+use heddle_core::id::RunId;
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
 use heddle_core::plan::Plan;
@@ -43,7 +44,7 @@ pub(crate) fn check(rows: &[Batch], plan: &Plan) -> Result<(), String> {
         .collect();
     for (seq, batch) in rows.iter().enumerate() {
         for (ordinal, event) in
-            public_events(seq as u64 + 1, batch, Told { plan, pins: &pins }).iter().enumerate()
+            public_events(seq as u64 + 1, batch, Told { run: RunId(7), plan, pins: &pins }).iter().enumerate()
         {
             if event.id != Some((seq as u64 + 1, ordinal as u32)) {
                 return Err(format!("{} has the id {:?}", event.kind, event.id));

@@ -1,6 +1,10 @@
 //! A node, a store that can lose its tail, a witness of what was really started, and now and then a second node.
 
+#[path = "others.rs"]
+mod others;
+
 use super::checker::{Checker, SUBMITTER};
+use super::children::Children;
 use super::plans::{Case, Rng};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::journal::{Gate, LeaseStanding, Nature, Refusal, admit};
@@ -9,6 +13,7 @@ use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind, Usage};
 use heddle_core::plan::{Step, Verb};
 use heddle_core::run::approval::Decision;
+use heddle_core::run::child::Orphan;
 use heddle_core::run::event::{Accepted, Batch, CacheVerdict, Event, Node, Pause, Payload};
 use heddle_core::run::scope::Values;
 use heddle_core::run::{Action, Change, Ended, Entered, Input, Run, Settled, Timer};
@@ -31,6 +36,7 @@ pub(crate) struct Report {
     pub(crate) fenced: u64,
     pub(crate) duplicates: u64,
     pub(crate) effects: u64,
+    pub(crate) children: u64,
     pub(crate) lost_rows: u64,
     pub(crate) events: BTreeMap<&'static str, u64>,
     pub(crate) finishes: BTreeMap<String, u64>,
@@ -43,6 +49,7 @@ impl Report {
         self.fenced += other.fenced;
         self.duplicates += other.duplicates;
         self.effects += other.effects;
+        self.children += other.children;
         self.lost_rows += other.lost_rows;
         for (kind, n) in other.events {
             *self.events.entry(kind).or_default() += n;
@@ -56,11 +63,12 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} runs, {} crashes, {} rows lost, {} effects, {} duplicates, {} fenced; {:?}; events {:?}",
+            "{} runs, {} crashes, {} rows lost, {} effects, {} children, {} duplicates, {} fenced; {:?}; events {:?}",
             self.runs,
             self.crashes,
             self.lost_rows,
             self.effects,
+            self.children,
             self.duplicates,
             self.fenced,
             self.finishes,
@@ -100,6 +108,9 @@ impl Store {
     }
 }
 
+/// What a row sends to others when it is committed: children that are to end, and how many events.
+type Sent = (Vec<Orphan>, u64);
+
 /// A process that drives the run.
 struct Process {
     run: Run,
@@ -108,8 +119,8 @@ struct Process {
     epoch: u64,
     flying: BTreeSet<(Node, u32)>,
     timers: BTreeSet<(Timestamp, Timer)>,
-    /// Rows handed to the store and not yet answered.
-    queued: Vec<(u64, Batch)>,
+    /// Rows handed to the store and not yet answered, with the children that they tell to end.
+    queued: Vec<(u64, Batch, Sent)>,
     told_accepted: bool,
 }
 
@@ -123,6 +134,10 @@ pub(crate) struct World<'a> {
     /// Every attempt that has really been started, and those that have ended.
     started: BTreeSet<(Node, u32)>,
     ended: BTreeSet<(Node, u32)>,
+    /// Events that have been sent.
+    emitted: u64,
+    /// The children that there are.
+    children: Children,
     blobs: BTreeMap<Digest, Json>,
     crash_rate: u64,
     report: Report,
@@ -142,6 +157,8 @@ impl<'a> World<'a> {
             by: Some(SUBMITTER.into()),
             labels: Vec::new(),
             traceparent: None,
+            parent: None,
+            deadline: None,
             defaults: None,
         };
         let first = Batch { at: Timestamp(1_000), events: vec![Event::RunAccepted(Arc::new(accepted))] };
@@ -159,6 +176,8 @@ impl<'a> World<'a> {
             zombie: None,
             started: BTreeSet::new(),
             ended: BTreeSet::new(),
+            emitted: 0,
+            children: Children::default(),
             blobs: BTreeMap::new(),
             crash_rate,
             report: Report { runs: 1, ..Report::default() },
@@ -185,6 +204,8 @@ impl<'a> World<'a> {
         if !self.process.run.pending().is_empty() {
             return Err("a finished run owes something".into());
         }
+        self.children.none_is_forgotten(&self.process.run)?;
+        self.each_is_sent_once()?;
         // One in so many is told, since each event goes through a schema.
         if self.rng.once_in(100) {
             crate::told::check(&self.store.rows, &self.process.run.plan)?;
@@ -231,6 +252,9 @@ impl<'a> World<'a> {
                 self.zombie = Some(zombie);
             }
         }
+        if self.rng.once_in(3) && self.child_ends()? {
+            return Ok(());
+        }
         match self.rng.below(5) {
             0 if !self.process.queued.is_empty() => self.commit(),
             1 if !self.process.timers.is_empty() && self.rng.once_in(6) => self.time(),
@@ -238,7 +262,7 @@ impl<'a> World<'a> {
             _ if !self.process.flying.is_empty() => self.attempt_ends(),
             _ if !self.process.queued.is_empty() => self.commit(),
             _ if !self.process.timers.is_empty() => self.time(),
-            _ if self.process.run.paused().is_some() => Ok(()),
+            _ if self.children.any_open() || self.process.run.paused().is_some() => Ok(()),
             _ => Err(format!("a live run owes nothing: {}", self.process.run.status())),
         }
     }
@@ -265,7 +289,7 @@ impl<'a> World<'a> {
                 return Err(format!("the live run owes {live:?}, its replay {replayed:?}"));
             }
         }
-        let owed = run.pending().iter().filter(|a| matches!(a, Action::Invoke { .. })).count();
+        let owed = run.pending().iter().filter(|a| !matches!(a, Action::Wake { .. })).count();
         if run.running() as usize != owed {
             return Err(format!("{} attempts are counted, {owed} are owed", run.running()));
         }
@@ -296,7 +320,15 @@ impl<'a> World<'a> {
             self.zombie = Some(old);
         }
         let entered = self.entered();
-        self.settle(Input::Taken(entered))
+        let owed = self.process.run.pending().clone();
+        self.settle(Input::Taken(entered))?;
+        // What was owed is seen to again: nobody knows whether it was.
+        for action in owed {
+            if let Action::Child { node, attempt } = action {
+                self.start(node, attempt)?;
+            }
+        }
+        Ok(())
     }
 
     /// What the process that went away left behind: nothing that is known, or a part of what it had started.
@@ -333,7 +365,7 @@ impl<'a> World<'a> {
     /// The store makes some of the rows durable and says so.
     fn commit(&mut self) -> Checked {
         let count = 1 + self.rng.below(self.process.queued.len() as u64) as usize;
-        for (seq, batch) in self.process.queued.drain(..count).collect::<Vec<_>>() {
+        for (seq, batch, (orphans, emitted)) in self.process.queued.drain(..count).collect::<Vec<_>>() {
             // Now and then the answer to an earlier question comes late: a row decided on a journal that has moved on.
             if self.rng.once_in(50)
                 && self.store.append(seq.saturating_sub(2), self.process.epoch, batch.clone())?.is_ok()
@@ -344,6 +376,8 @@ impl<'a> World<'a> {
                 return Err("the owner of the run was refused".into());
             }
             self.store.durable = self.store.rows.len();
+            self.children.told_to_end(&orphans);
+            self.emitted += emitted;
             for (node, attempt) in self.process.gate.committed(seq) {
                 self.start(node, attempt)?;
             }
@@ -454,7 +488,8 @@ impl<'a> World<'a> {
             }
             if !events.is_empty() {
                 let seq = self.process.gate.handed_over();
-                self.process.queued.push((seq, Batch { at: self.now, events }));
+                let sent = (self.process.run.take_orphans(), self.process.run.take_emitted().len() as u64);
+                self.process.queued.push((seq, Batch { at: self.now, events }, sent));
             }
             match settled {
                 Settled::Quiet => break,
@@ -476,13 +511,13 @@ impl<'a> World<'a> {
             match change {
                 Change::Owed(Action::Wake { timer, at }) => drop(self.process.timers.insert((at, timer))),
                 Change::Dropped(Action::Wake { timer, at }) => drop(self.process.timers.remove(&(at, timer))),
-                Change::Owed(Action::Invoke { node, attempt }) => {
+                Change::Owed(Action::Invoke { node, attempt } | Action::Child { node, attempt }) => {
                     let nature = self.case.plan.nature_of(node.step);
                     if let Some((node, attempt)) = self.process.gate.ask(nature, (node, attempt)) {
                         self.start(node, attempt)?;
                     }
                 }
-                Change::Dropped(Action::Invoke { node, attempt }) => {
+                Change::Dropped(Action::Invoke { node, attempt } | Action::Child { node, attempt }) => {
                     self.process.gate.retain(|held| *held != (node, attempt));
                     self.process.flying.remove(&(node, attempt));
                 }
@@ -493,6 +528,9 @@ impl<'a> World<'a> {
 
     /// The witness: an effect that begins must have a durable cause.
     fn start(&mut self, node: Node, attempt: u32) -> Checked {
+        if let Some(run) = self.process.run.child_of(node, attempt) {
+            return self.start_child(run, node, attempt);
+        }
         if !self.process.run.pending().contains(&Action::Invoke { node, attempt }) {
             return Ok(());
         }
@@ -525,7 +563,7 @@ impl Process {
             .map_err(|e| e.to_string())?;
         let timers = run.pending().iter().filter_map(|a| match *a {
             Action::Wake { timer, at } => Some((at, timer)),
-            Action::Invoke { .. } => None,
+            Action::Invoke { .. } | Action::Child { .. } => None,
         });
         Ok(Process {
             gate: Gate::new(rows.len() as u64),

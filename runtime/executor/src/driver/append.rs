@@ -1,14 +1,17 @@
 //! What a driver hands to the store: facts in rows, with the values, cache entries and index changes that belong to them.
 
 use super::Driver;
+use crate::inbox::Message;
 use futures_util::FutureExt;
 use heddle_core::id::Digest;
 use heddle_core::journal::Nature;
 use heddle_core::json::Json;
-use heddle_core::run::event::{Batch, Event, Payload};
+use heddle_core::run::event::{Batch, Event, Parent, Payload};
 use heddle_core::run::{Action, Change};
 use heddle_core::time::Timestamp;
-use heddle_store::{Append, Blob, CacheRow, CachedOutput, IndexChange, RunRow, RunStatus, Urgency};
+use heddle_store::{
+    Append, Blob, CacheRow, CachedOutput, IndexChange, Mail, Recipient, RunRow, RunStatus, Urgency,
+};
 use std::time::Instant;
 
 impl Driver {
@@ -51,7 +54,9 @@ impl Driver {
         let batch = Batch { at: now, events };
         let expected = self.gate.decided();
         let seq = self.gate.handed_over();
-        self.untold.push_back((seq, batch.clone()));
+        let mail = self.mail();
+        let reached = mail.iter().map(|mail| mail.to.clone()).collect();
+        self.untold.push_back((seq, batch.clone(), reached));
         let since = Instant::now();
         let answer = self.shared.store.append(Append {
             run: self.run.id,
@@ -62,6 +67,8 @@ impl Driver {
             blobs: std::mem::take(&mut self.blobs),
             cache: std::mem::take(&mut self.cache),
             consumed: std::mem::take(&mut self.consumed),
+            mail,
+            listens: std::mem::take(&mut self.listens),
             idempotency: None,
             urgency,
         });
@@ -76,10 +83,42 @@ impl Driver {
             .boxed(),
         );
     }
+    /// What others are told with the next append: runs that nobody waits for any more, and whoever waits for this one.
+    fn mail(&mut self) -> Vec<Mail> {
+        let orphans = self.run.take_orphans().into_iter();
+        let mut mail: Vec<Mail> = orphans
+            .map(|orphan| {
+                let (by, force) = (format!("run:{}", self.run.id).into(), orphan.force);
+                let reason = "the step that asked for it goes on without it".into();
+                Mail::to(orphan.run, "cancel/parent", Message::Cancel { by, reason, force }.body())
+            })
+            .collect();
+        let (run, steps) = (self.run.id, &self.snapshot.plan.steps);
+        let tenant = self.run.accepted().map(|accepted| accepted.tenant.clone()).unwrap_or_default();
+        mail.extend(self.run.take_emitted().into_iter().map(|sent| {
+            let item = sent.node.item.map(|item| format!("/{item}")).unwrap_or_default();
+            let unique = format!("event/{run}/{}{item}", steps[sent.node.step as usize].id).into();
+            let by = format!("run:{run}").into();
+            let body = Message::Signal { name: sent.event.clone(), by, data: sent.data }.body();
+            Mail { to: Recipient::Listeners(tenant.clone(), sent.event), unique, body }
+        }));
+        if !self.end_is_told
+            && let (Some(end), Some(parent)) = (self.run.end_as_child(), self.parent())
+        {
+            self.end_is_told = true;
+            let told = Message::child_ended(&parent, end).body();
+            mail.push(Mail::to(parent.run, format!("child/{}", self.run.id), told));
+        }
+        mail
+    }
+    fn parent(&self) -> Option<Box<Parent>> {
+        self.run.accepted().and_then(|accepted| accepted.parent.clone())
+    }
     /// Whether somebody waits for what is about to be handed over: whoever asked for the run or for its end, an effect
     /// that this row allows, or the driver itself, because it is far ahead of the disk.
     pub(super) fn urgency(&self, index: &IndexChange) -> Urgency {
         let effect = |change: &Change| match change {
+            Change::Owed(Action::Child { .. }) => true,
             Change::Owed(Action::Invoke { node, .. }) => {
                 self.snapshot.plan.nature_of(node.step) == Nature::Effect
             }

@@ -41,9 +41,10 @@ impl Driver {
         {
             let _ = accepted.send(Ok(()));
         }
-        while self.untold.front().is_some_and(|(row, _)| self.gate.may_tell(*row)) {
-            if let Some((seq, batch)) = self.untold.pop_front() {
+        while self.untold.front().is_some_and(|(row, ..)| self.gate.may_tell(*row)) {
+            if let Some((seq, batch, reached)) = self.untold.pop_front() {
                 self.tell(seq, &batch);
+                reached.iter().for_each(|to| self.shared.has_mail(to));
             }
         }
         for (node, attempt) in free {
@@ -60,7 +61,7 @@ impl Driver {
             }
         }
         if self.shared.bus.is_heard(self.run.id) {
-            let events = public_events(seq, batch, self.snapshot.told());
+            let events = public_events(seq, batch, self.snapshot.told(self.run.id));
             self.shared.bus.tell(self.run.id, Told::Committed(Arc::new(events)));
         }
         if let Some(Event::RunFinished { finish, .. }) = batch.events.last() {

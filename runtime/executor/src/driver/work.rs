@@ -2,13 +2,15 @@
 
 use super::{Driver, Exit};
 use crate::attempt::{self, AttemptCall, AttemptResult};
+use crate::children::{self, Heritage};
 use crate::parts::Begin;
 use crate::telemetry as t;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::{FutureExt, StreamExt};
 use heddle_core::id::Digest;
 use heddle_core::json::Json;
-use heddle_core::run::event::{CacheVerdict, Node};
+use heddle_core::outcome::Failure;
+use heddle_core::run::event::{CacheVerdict, Node, Parent};
 use heddle_core::run::{Action, Change, Ended, Input};
 use heddle_store::{Blob, StoreFault};
 use metrics::counter;
@@ -39,13 +41,13 @@ impl Driver {
             match change {
                 Change::Owed(Action::Wake { timer, at }) => drop(self.timers.insert((at, timer))),
                 Change::Dropped(Action::Wake { timer, at }) => drop(self.timers.remove(&(at, timer))),
-                Change::Owed(Action::Invoke { node, attempt }) => {
+                Change::Owed(Action::Invoke { node, attempt } | Action::Child { node, attempt }) => {
                     let nature = self.snapshot.plan.nature_of(node.step);
                     if let Some((node, attempt)) = self.gate.ask(nature, (node, attempt)) {
                         self.begin(node, attempt).await?;
                     }
                 }
-                Change::Dropped(Action::Invoke { node, attempt }) => {
+                Change::Dropped(Action::Invoke { node, attempt } | Action::Child { node, attempt }) => {
                     self.gate.retain(|held| *held != (node, attempt));
                     if let Some(handle) = self.handles.remove(&(node, attempt)) {
                         handle.abort();
@@ -57,6 +59,9 @@ impl Driver {
     }
 
     pub(super) async fn begin(&mut self, node: Node, attempt: u32) -> Result<(), Exit> {
+        if self.run.pending().contains(&Action::Child { node, attempt }) {
+            return self.begin_child(node, attempt).await;
+        }
         if self.draining || !self.run.pending().contains(&Action::Invoke { node, attempt }) {
             return Ok(());
         }
@@ -66,17 +71,7 @@ impl Driver {
         let (tenant, traceparent) =
             accepted.as_ref().map(|a| (a.tenant.clone(), a.traceparent.clone())).unwrap_or_default();
         let future: BoxFuture<'static, AttemptResult> = match self.run.input_of(node, &self.values) {
-            Err(failure) => {
-                let result = AttemptResult {
-                    node,
-                    attempt,
-                    outcome: Err(failure),
-                    usage: Default::default(),
-                    cache: CacheVerdict::Off,
-                    keep: None,
-                };
-                std::future::ready(result).boxed()
-            }
+            Err(failure) => std::future::ready(failed((node, attempt), failure)).boxed(),
             Ok(input) => {
                 let call = AttemptCall {
                     tenant,
@@ -101,13 +96,51 @@ impl Driver {
             true => future.instrument(self.attempt_span(node, attempt)).boxed(),
             false => future,
         };
-        let (handle, registration) = AbortHandle::new_pair();
-        self.handles.insert((node, attempt), handle);
-        self.attempts.push(Abortable::new(future, registration));
+        self.attend((node, attempt), future.map(Some).boxed());
         if attempt > 1 {
             counter!(t::RETRIES).increment(1);
         }
         Ok(())
+    }
+
+    /// Sees to it that the run exists that this attempt asks for.
+    pub(super) async fn begin_child(&mut self, node: Node, attempt: u32) -> Result<(), Exit> {
+        if self.draining || !self.run.pending().contains(&Action::Child { node, attempt }) {
+            return Ok(());
+        }
+        let needs = self.run.needs_for(node, &self.values);
+        self.fetch(&needs).await?;
+        let future = match (self.run.wanted_child(node, attempt, &self.values), self.run.accepted()) {
+            (Ok(wanted), Some(accepted)) => {
+                let parent = Parent {
+                    run: self.run.id,
+                    node,
+                    attempt,
+                    step: self.snapshot.plan.steps[node.step as usize].id.clone(),
+                    depth: wanted.depth,
+                    may_call: wanted.may_call.clone(),
+                };
+                let heritage = Heritage {
+                    tenant: accepted.tenant.clone(),
+                    parent,
+                    by: accepted.by.clone(),
+                    traceparent: accepted.traceparent.clone(),
+                };
+                let begun = children::begin(self.shared.clone(), wanted, heritage);
+                begun.map(move |refused| refused.map(|failure| failed((node, attempt), failure))).boxed()
+            }
+            (Err(failure), _) => std::future::ready(Some(failed((node, attempt), failure))).boxed(),
+            (Ok(_), None) => return Ok(()),
+        };
+        self.attend((node, attempt), future);
+        Ok(())
+    }
+
+    /// Waits for what an attempt has to say, unless it is told to stop first.
+    fn attend(&mut self, attempt: (Node, u32), future: BoxFuture<'static, Option<AttemptResult>>) {
+        let (handle, registration) = AbortHandle::new_pair();
+        self.handles.insert(attempt, handle);
+        self.attempts.push(Abortable::new(future, registration));
     }
 
     /// Takes over the large values that the run computed by itself.
@@ -168,4 +201,10 @@ impl Driver {
             .map(|(_, call)| call.to_string());
         tracing::debug_span!(parent: &*around, "attempt", number = attempt, item = node.item, plugin)
     }
+}
+
+/// An attempt that failed before it could begin.
+fn failed((node, attempt): (Node, u32), failure: Failure) -> AttemptResult {
+    let (usage, cache) = (Default::default(), CacheVerdict::Off);
+    AttemptResult { node, attempt, outcome: Err(failure), usage, cache, keep: None }
 }

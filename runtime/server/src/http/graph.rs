@@ -94,10 +94,7 @@ impl Graph {
             nodes.push(GraphNode {
                 id: step.id.to_string(),
                 title: step.title.to_string(),
-                calls: match &step.verb {
-                    Verb::Call { call, .. } => plan.calls.get(*call).map(ToString::to_string),
-                    Verb::Set(_) | Verb::Wait(_) | Verb::Approval(_) => None,
-                },
+                calls: plan.runs(index),
                 for_each: step.map.is_some(),
                 conditional: step.when.is_some(),
                 status: seen.map(|s| s.status.to_owned()),

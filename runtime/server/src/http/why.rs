@@ -132,6 +132,9 @@ fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhySt
     if !open.is_empty() {
         return say(format!("it waits for {}", open.join(", ")));
     }
+    if let Some(run) = step.work.attempts.last().filter(|a| a.ended_at.is_none()).and_then(|a| a.run) {
+        return say(format!("it waits for run {run}: `heddle runs why {run}`"));
+    }
     match step.work.attempts.last() {
         Some(attempt) if attempt.ended_at.is_none() => say(format!(
             "attempt {} is under way for {}",

@@ -2,6 +2,7 @@
 //! Members are camelCase; times are RFC 3339 with milliseconds; an absent member means that there is nothing to say.
 
 pub(crate) mod catalog;
+pub(crate) mod parent;
 pub(crate) mod run;
 
 use heddle_core::json::Json;

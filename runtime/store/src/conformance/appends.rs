@@ -55,7 +55,7 @@ pub async fn a_conflict_writes_nothing(backend: impl Backend) {
     let node = Setup::new(backend).await;
     node.accept(run(1), RunStatus::Running).await;
     node.store().append(node.step(run(1), 1)).await.unwrap();
-    assert!(node.store().send(run(1), "a".into(), Json::null()).await.unwrap());
+    assert_eq!(node.store().send(Mail::to(run(1), "a", Json::null())).await, Ok(1));
     let message = node.store().inbox(run(1)).await.unwrap()[0].id;
     for expected in [0, 1, 3, 9] {
         let mut append = node.status(run(1), expected, RunStatus::Failed, None);

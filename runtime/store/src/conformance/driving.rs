@@ -140,7 +140,7 @@ pub async fn a_message_wakes_a_run(backend: impl Backend) {
     }
     node.store().release(&node.lease, vec![run(1), run(2)]).await.unwrap();
     assert_eq!(node.claim(10).await, []);
-    assert_eq!(node.store().send(run(2), "a".into(), Json::null()).await, Ok(true));
+    assert_eq!(node.store().send(Mail::to(run(2), "a", Json::null())).await, Ok(1));
     assert_eq!(node.claim(10).await, [run(2)]);
     assert_eq!(node.claim(10).await, []);
 }
@@ -149,7 +149,7 @@ pub async fn a_message_wakes_a_run(backend: impl Backend) {
 pub async fn a_message_is_never_slept_through(backend: impl Backend) {
     let node = Setup::new(backend).await;
     node.accept(run(1), RunStatus::Running).await;
-    node.store().send(run(1), "a".into(), Json::null()).await.unwrap();
+    node.store().send(Mail::to(run(1), "a", Json::null())).await.unwrap();
     node.store().append(node.status(run(1), 1, RunStatus::Waiting, None)).await.unwrap();
     node.store().release(&node.lease, vec![run(1)]).await.unwrap();
     assert_eq!(node.claim(10).await, [run(1)]);
@@ -162,7 +162,7 @@ pub async fn messages_are_unique_and_consumed(backend: impl Backend) {
     node.accept(run(2), RunStatus::Running).await;
     let text = |text: &str| Json::from_value(heddle_core::value::Value::text(text));
     for (to, unique, body) in [(1, "b", "first"), (1, "a", "second"), (1, "b", "again"), (2, "b", "other")] {
-        assert_eq!(node.store().send(run(to), unique.into(), text(body)).await, Ok(true));
+        assert_eq!(node.store().send(Mail::to(run(to), unique, text(body))).await, Ok(1));
     }
     let inbox = node.store().inbox(run(1)).await.unwrap();
     let shown: Vec<_> = inbox.iter().map(|m| (&*m.unique, m.body.clone(), m.run)).collect();
@@ -173,7 +173,7 @@ pub async fn messages_are_unique_and_consumed(backend: impl Backend) {
     node.store().append(Append { consumed, ..node.step(run(1), 1) }).await.unwrap();
     assert_eq!(node.store().inbox(run(1)).await.unwrap(), inbox[..1]);
     assert_eq!(node.store().inbox(run(2)).await.unwrap().len(), 1, "another run's message stays");
-    node.store().send(run(1), "c".into(), text("third")).await.unwrap();
+    node.store().send(Mail::to(run(1), "c", text("third"))).await.unwrap();
     assert!(node.store().inbox(run(1)).await.unwrap()[1].id > inbox[1].id, "an id is used once");
 }
 
@@ -181,10 +181,55 @@ pub async fn messages_are_unique_and_consumed(backend: impl Backend) {
 pub async fn messages_to_nobody(backend: impl Backend) {
     let node = Setup::new(backend).await;
     node.accept(run(1), RunStatus::Running).await;
-    assert_eq!(node.store().send(run(2), "a".into(), Json::null()).await, Ok(false));
-    assert_eq!(node.store().send(run(1), "a".into(), Json::null()).await, Ok(true));
+    assert_eq!(node.store().send(Mail::to(run(2), "a", Json::null())).await, Ok(0));
+    assert_eq!(node.store().send(Mail::to(run(1), "a", Json::null())).await, Ok(1));
     node.store().append(node.end(run(1), 1)).await.unwrap();
-    assert_eq!(node.store().send(run(1), "b".into(), Json::null()).await, Ok(false));
+    assert_eq!(node.store().send(Mail::to(run(1), "b", Json::null())).await, Ok(0));
     assert_eq!(node.store().inbox(run(1)).await, Ok(vec![]));
     assert_eq!(node.claim(10).await, []);
+}
+
+/// What an append sends is there when the append is, and not before; a refused one sends nothing.
+pub async fn mail_goes_with_its_append(backend: impl Backend) {
+    let node = Setup::new(backend).await;
+    node.accept(run(1), RunStatus::Running).await;
+    node.accept(run(2), RunStatus::Running).await;
+    node.store().append(node.status(run(2), 1, RunStatus::Waiting, None)).await.unwrap();
+    node.store().release(&node.lease, vec![run(2)]).await.unwrap();
+    let mail = vec![Mail::to(run(2), "done", Json::null()), Mail::to(run(9), "done", Json::null())];
+    let refused = Append { mail: mail.clone(), ..node.step(run(1), 7) };
+    assert!(node.store().append(refused).await.is_err());
+    assert_eq!(node.store().inbox(run(2)).await, Ok(vec![]));
+    assert_eq!(node.claim(10).await, []);
+    for expected in [1, 2] {
+        let sends = Append { mail: mail.clone(), ..node.step(run(1), expected) };
+        node.store().append(sends).await.unwrap();
+    }
+    let inbox = node.store().inbox(run(2)).await.unwrap();
+    assert_eq!(inbox.iter().map(|message| &*message.unique).collect::<Vec<_>>(), ["done"]);
+    assert_eq!(node.claim(10).await, [run(2)]);
+}
+
+/// An event reaches the runs of its tenant that listen to its name, while they live.
+pub async fn listeners_are_told_of_events(backend: impl Backend) {
+    let node = Setup::new(backend).await;
+    for (number, event) in [(1, "paid"), (2, "paid"), (3, "sent"), (4, "paid")] {
+        let listens = vec!["other".into(), event.into()];
+        let accepted = Append { listens, ..node.acceptance(run(number), RunStatus::Running) };
+        node.store().append(accepted).await.unwrap();
+    }
+    node.store().append(node.end(run(4), 1)).await.unwrap();
+    let paid = |tenant: &str, unique: &str| Mail {
+        to: Recipient::Listeners(Tenant(tenant.into()), "paid".into()),
+        unique: unique.into(),
+        body: Json::null(),
+    };
+    let tenant = node.store().run(run(1)).await.unwrap().unwrap().tenant;
+    assert_eq!(node.store().send(paid(&tenant.0, "e1")).await, Ok(2));
+    assert_eq!(node.store().send(paid("somebody-else", "e2")).await, Ok(0));
+    let sends = Append { mail: vec![paid(&tenant.0, "e3")], ..node.step(run(3), 1) };
+    node.store().append(sends).await.unwrap();
+    for (number, expected) in [(1, 2), (2, 2), (3, 0), (4, 0)] {
+        assert_eq!(node.store().inbox(run(number)).await.unwrap().len(), expected, "run {number}");
+    }
 }

@@ -159,7 +159,7 @@ pub async fn a_restart_keeps_what_was_answered(backend: impl Backend) {
         node.accept(run(number), RunStatus::Running).await;
         node.store().append(node.step(run(number), 1)).await.unwrap();
     }
-    node.store().send(run(2), "a".into(), Json::null()).await.unwrap();
+    node.store().send(Mail::to(run(2), "a", Json::null())).await.unwrap();
     node.store().put("things/default", "a", 0, Json::null()).await.unwrap();
     let (rows, journal) = (
         node.store().runs(RunQuery { limit: 10, ..RunQuery::default() }).await.unwrap(),

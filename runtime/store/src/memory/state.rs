@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) journals: BTreeMap<RunId, Vec<Coded>>,
     pub(super) runs: BTreeMap<RunId, Entry>,
     pub(super) inbox: BTreeMap<u64, Message>,
+    /// Which runs are told of an event: tenant, name, run.
+    pub(super) listeners: BTreeSet<(Tenant, Arc<str>, RunId)>,
     pub(super) last_message: u64,
     pub(super) keys: BTreeMap<(Tenant, Arc<str>), (RunId, IdempotencyClaim)>,
     pub(super) blobs: BTreeMap<Digest, Kept>,
@@ -62,6 +64,7 @@ impl State {
             journals: BTreeMap::new(),
             runs: BTreeMap::new(),
             inbox: BTreeMap::new(),
+            listeners: BTreeSet::new(),
             last_message: 0,
             keys: BTreeMap::new(),
             blobs: BTreeMap::new(),
@@ -107,7 +110,16 @@ impl State {
                 self.inbox.remove(&id);
             }
         }
+        if let IndexChange::Create(row) = &append.index
+            && !row.status.is_terminal()
+        {
+            let names = append.listens.into_iter().map(|event| (row.tenant.clone(), event, run));
+            self.listeners.extend(names);
+        }
         self.change_index(run, append.epoch, append.index, append.idempotency);
+        for mail in append.mail {
+            self.send(mail);
+        }
         self.appends += 1;
         Ok(seq)
     }
@@ -130,6 +142,7 @@ impl State {
                 if status.is_terminal() {
                     (entry.row.finished, entry.owner) = (finished, None);
                     self.inbox.retain(|_, message| message.run != run);
+                    self.listeners.retain(|(_, _, listener)| *listener != run);
                 }
             }
         }
@@ -189,7 +202,21 @@ impl State {
         }
     }
 
-    pub(super) fn send(&mut self, run: RunId, unique: Arc<str>, body: Json) -> bool {
+    pub(super) fn send(&mut self, mail: Mail) -> u64 {
+        let runs: Vec<RunId> = match &mail.to {
+            Recipient::Run(run) => vec![*run],
+            Recipient::Listeners(tenant, event) => {
+                let named = self.listeners.iter().filter(|(t, e, _)| t == tenant && e == event);
+                named.map(|(_, _, run)| *run).collect()
+            }
+        };
+        let mut reached = 0;
+        for run in runs {
+            reached += u64::from(self.send_to(run, mail.unique.clone(), mail.body.clone()));
+        }
+        reached
+    }
+    fn send_to(&mut self, run: RunId, unique: Arc<str>, body: Json) -> bool {
         let now = self.clock.wall();
         let Some(entry) = self.runs.get_mut(&run).filter(|entry| !entry.row.status.is_terminal()) else {
             return false;

@@ -24,6 +24,8 @@ pub(super) struct Prepared {
     references: Vec<Digest>,
     cache: Vec<CacheRow>,
     consumed: Vec<u64>,
+    mail: Vec<Mail>,
+    listens: Vec<Arc<str>>,
     idempotency: Option<IdempotencyClaim>,
 }
 
@@ -53,8 +55,20 @@ pub(super) fn split(blobs: Vec<Blob>) -> (Vec<Value>, Vec<Blob>) {
 impl Prepared {
     /// Encodes the facts. Gives the values that must be on disk as files before this may be written, too.
     pub(super) fn new(append: Append) -> Result<(Prepared, Vec<Blob>), serde_json::Error> {
-        let Append { run, epoch, expected, batch, index, blobs, cache, consumed, idempotency, urgency: _ } =
-            append;
+        let Append {
+            run,
+            epoch,
+            expected,
+            batch,
+            index,
+            blobs,
+            cache,
+            consumed,
+            mail,
+            listens,
+            idempotency,
+            urgency: _,
+        } = append;
         let coded = row::encode(run, expected + 1, &batch)?;
         let mut references = row::references(&batch);
         references.extend(blobs.iter().map(|blob| blob.digest));
@@ -73,6 +87,8 @@ impl Prepared {
             references,
             cache,
             consumed,
+            mail,
+            listens,
             idempotency,
         };
         Ok((prepared, files))
@@ -104,6 +120,9 @@ pub(super) fn append(writer: &mut Writer, append: Prepared) -> rusqlite::Result<
     }
     for id in &append.consumed {
         writer.execute("DELETE FROM inbox WHERE id = ?1 AND run = ?2", (*id as i64, &run))?;
+    }
+    for mail in &append.mail {
+        super::drive::send(writer, mail)?;
     }
     Ok(Ok(seq))
 }
@@ -158,6 +177,7 @@ fn change_index(writer: &mut Writer, append: &Prepared) -> rusqlite::Result<()> 
                 (&run, status_code(*status), at(*due), at(*finished)),
             )?;
             writer.execute("DELETE FROM inbox WHERE run = ?1", [&run])?;
+            writer.execute("DELETE FROM listeners WHERE run = ?1", [&run])?;
             writer.forget(append.run);
             Ok(())
         }
@@ -198,6 +218,12 @@ fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<
         writer.execute(
             "INSERT OR IGNORE INTO run_labels (tenant, name, value, run) VALUES (?1, ?2, ?3, ?4)",
             (&*row.tenant.0, name, value, &run),
+        )?;
+    }
+    for event in append.listens.iter().filter(|_| !row.status.is_terminal()) {
+        writer.execute(
+            "INSERT OR IGNORE INTO listeners (tenant, event, run) VALUES (?1, ?2, ?3)",
+            (&*row.tenant.0, &**event, &run),
         )?;
     }
     if let Some(claim) = &append.idempotency {

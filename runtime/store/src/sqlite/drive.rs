@@ -5,10 +5,9 @@
 
 use super::read::{RUN_COLUMNS, run_row};
 use super::writer::Writer;
-use crate::model::{Lease, RunRow};
+use crate::model::{Lease, Mail, Recipient, RunRow};
 use crate::rules::in_turn;
 use heddle_core::id::RunId;
-use heddle_core::json::Json;
 use rusqlite::{OptionalExtension, Params};
 
 /// Takes the node's name.
@@ -83,8 +82,26 @@ pub(super) fn release(writer: &mut Writer, lease: &Lease, runs: &[RunId]) -> rus
     Ok(())
 }
 
-/// Puts a message in an inbox. `false` when the run does not exist or has ended.
-pub(super) fn send(writer: &mut Writer, run: RunId, unique: &str, body: &Json) -> rusqlite::Result<bool> {
+/// Puts a message in the inbox of each recipient.
+pub(super) fn send(writer: &mut Writer, mail: &Mail) -> rusqlite::Result<u64> {
+    match &mail.to {
+        Recipient::Run(run) => Ok(u64::from(send_to(writer, *run, mail)?)),
+        Recipient::Listeners(tenant, event) => {
+            let found: Vec<[u8; 16]> = writer
+                .statement("SELECT run FROM listeners WHERE tenant = ?1 AND event = ?2")?
+                .query_map((&*tenant.0, &**event), |row| row.get(0))?
+                .collect::<Result<_, _>>()?;
+            let mut reached = 0;
+            for run in found {
+                reached += u64::from(send_to(writer, RunId(u128::from_be_bytes(run)), mail)?);
+            }
+            Ok(reached)
+        }
+    }
+}
+
+/// `false` when the run does not exist or has ended.
+fn send_to(writer: &mut Writer, run: RunId, mail: &Mail) -> rusqlite::Result<bool> {
     let run = run.0.to_be_bytes();
     let open = writer
         .statement("SELECT finished IS NULL AND status < 5 FROM runs WHERE run = ?1")?
@@ -96,7 +113,7 @@ pub(super) fn send(writer: &mut Writer, run: RunId, unique: &str, body: &Json) -
     }
     writer.execute(
         "INSERT INTO inbox (run, sender_key, body) VALUES (?1, ?2, ?3) ON CONFLICT (run, sender_key) DO NOTHING",
-        (&run, unique, body.text()),
+        (&run, &*mail.unique, mail.body.text()),
     )?;
     let now = writer.clock.wall().0 as i64;
     writer.execute(

@@ -154,13 +154,10 @@ pub(crate) struct WorkflowStep {
 /// The document of a workflow version.
 pub(crate) fn workflow(plan: &Plan, status: &str) -> WorkflowDoc {
     let id = |step: u32| plan.steps.get(step as usize).map(|s| s.id.to_string()).unwrap_or_default();
-    let ordered = plan.order.iter().filter_map(|&index| plan.steps.get(index as usize));
-    let steps = ordered.map(|step| WorkflowStep {
+    let ordered = plan.order.iter().filter_map(|&index| Some((index, plan.steps.get(index as usize)?)));
+    let steps = ordered.map(|(index, step)| WorkflowStep {
         id: step.id.to_string(),
-        calls: match &step.verb {
-            Verb::Call { call, .. } => plan.calls.get(*call).map(ToString::to_string),
-            Verb::Set(_) | Verb::Wait(_) | Verb::Approval(_) => None,
-        },
+        calls: plan.runs(index),
         depends_on: step.depends.iter().map(|d| id(d.step)).collect(),
         for_each: step.map.is_some(),
     });

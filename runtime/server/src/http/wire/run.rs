@@ -1,5 +1,6 @@
 //! A run and its parts as clients see them.
 
+use super::parent::ParentDoc;
 use super::{FailureDoc, ValueRef, value};
 use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
@@ -54,6 +55,9 @@ pub(crate) struct RunDoc {
     /// Who asked for it, as far as that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// The step of another run that asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent: Option<ParentDoc>,
     /// The W3C trace context that its request came with.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub traceparent: Option<String>,
@@ -336,6 +340,10 @@ pub(crate) struct AttemptDoc {
     pub attempt: u32,
     /// `running`, `succeeded`, `failed` or `interrupted`.
     pub status: String,
+    /// The run that it asked for, where its step runs a workflow.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "uuid")]
+    pub run: Option<String>,
     /// When it began.
     #[schema(format = "date-time")]
     pub started_at: String,
@@ -427,6 +435,7 @@ pub(crate) fn run(around: Around<'_>) -> RunDoc {
             .as_ref()
             .map(|pause| CancelDoc { by: pause.by.to_string(), reason: pause.reason.to_string() }),
         by: view.by.as_ref().map(ToString::to_string),
+        parent: view.parent.as_deref().map(ParentDoc::from),
         traceparent: view.traceparent.clone(),
         labels: view.labels.iter().cloned().collect(),
         progress: progress(view.done, view.total),
@@ -556,6 +565,7 @@ fn attempt(view: &AttemptView, limits: Option<AttemptLimits>) -> AttemptDoc {
     AttemptDoc {
         attempt: view.attempt,
         status: view.status.to_owned(),
+        run: view.run.map(|run| run.to_string()),
         started_at: view.started_at.rfc3339(),
         finished_at: view.ended_at.map(Timestamp::rfc3339),
         error: view.error.clone().map(FailureDoc::from),
