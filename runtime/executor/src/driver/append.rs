@@ -1,6 +1,6 @@
 //! What a driver hands to the store: facts in rows, with the values, cache entries and index changes that belong to them.
 
-use super::Driver;
+use super::{Driver, Untold};
 use futures_util::FutureExt;
 use heddle_core::id::Digest;
 use heddle_core::journal::Nature;
@@ -51,7 +51,7 @@ impl Driver {
         let batch = Batch { at: now, events };
         let expected = self.gate.decided();
         let seq = self.gate.handed_over();
-        self.untold.push_back((seq, batch.clone()));
+        self.untold.push_back(Untold { seq, batch: batch.clone(), held: Vec::new() });
         let since = Instant::now();
         let answer = self.shared.store.append(Append {
             run: self.run.id,

@@ -41,9 +41,9 @@ impl Driver {
         {
             let _ = accepted.send(Ok(()));
         }
-        while self.untold.front().is_some_and(|(row, _)| self.gate.may_tell(*row)) {
-            if let Some((seq, batch)) = self.untold.pop_front() {
-                self.tell(seq, &batch);
+        while self.untold.front().is_some_and(|row| self.gate.may_tell(row.seq)) {
+            if let Some(row) = self.untold.pop_front() {
+                self.tell(row.seq, &row.batch);
             }
         }
         for (node, attempt) in free {

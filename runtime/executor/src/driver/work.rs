@@ -2,7 +2,7 @@
 
 use super::{Driver, Exit};
 use crate::attempt::{self, AttemptCall, AttemptResult};
-use crate::parts::Begin;
+use crate::parts::{Begin, Held};
 use crate::telemetry as t;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::{FutureExt, StreamExt};
@@ -18,7 +18,7 @@ impl Driver {
     /// An attempt's end as the core takes it; the output goes where its size says.
     pub(super) fn ended(&mut self, result: AttemptResult) -> Input {
         let AttemptResult { node, attempt, outcome, usage, cache, keep } = result;
-        self.handles.remove(&(node, attempt));
+        self.over.extend(self.handles.remove(&(node, attempt)).map(|(_, held)| held));
         let end = match outcome {
             Err(failure) => Ended::Failed(failure),
             Ok(output) => {
@@ -47,8 +47,9 @@ impl Driver {
                 }
                 Change::Dropped(Action::Invoke { node, attempt }) => {
                     self.gate.retain(|held| *held != (node, attempt));
-                    if let Some(handle) = self.handles.remove(&(node, attempt)) {
+                    if let Some((handle, held)) = self.handles.remove(&(node, attempt)) {
                         handle.abort();
+                        self.over.push(held);
                     }
                 }
             }
@@ -65,6 +66,7 @@ impl Driver {
         let accepted = self.run.accepted().cloned();
         let (tenant, traceparent) =
             accepted.as_ref().map(|a| (a.tenant.clone(), a.traceparent.clone())).unwrap_or_default();
+        let held = Held::default();
         let future: BoxFuture<'static, AttemptResult> = match self.run.input_of(node, &self.values) {
             Err(failure) => {
                 let result = AttemptResult {
@@ -90,6 +92,7 @@ impl Driver {
                     default_timeout: accepted.and_then(|a| a.defaults?.attempt_timeout),
                     suspect: self.run.interruptions(node) > 0,
                     begin: if self.attempts.is_empty() { Begin::Here } else { Begin::Apart },
+                    held: held.clone(),
                 };
                 match attempt::from_memory(&self.shared, &call) {
                     Some(result) => std::future::ready(result).boxed(),
@@ -102,7 +105,7 @@ impl Driver {
             false => future,
         };
         let (handle, registration) = AbortHandle::new_pair();
-        self.handles.insert((node, attempt), handle);
+        self.handles.insert((node, attempt), (handle, held));
         self.attempts.push(Abortable::new(future, registration));
         if attempt > 1 {
             counter!(t::RETRIES).increment(1);
