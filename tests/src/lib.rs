@@ -72,6 +72,26 @@ impl Server {
     }
     /// Starts the server at this address, as after a kill.
     pub fn start_at(folder: &Path, url: &str, env: &[(&str, &str)]) -> Server {
+        let mut server = Server::spawn(folder, url, env);
+        let since = Instant::now();
+        while !server.is_ready() {
+            if let Some(status) = server.child.try_wait().unwrap() {
+                panic!(
+                    "the server ended with {status}: {}",
+                    std::fs::read_to_string(folder.join("server.log")).unwrap()
+                );
+            }
+            assert!(
+                since.elapsed() < PATIENCE,
+                "the server is not ready: {}",
+                std::fs::read_to_string(folder.join("server.log")).unwrap()
+            );
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        server
+    }
+    /// Starts the server at this address and waits for nothing.
+    pub fn spawn(folder: &Path, url: &str, env: &[(&str, &str)]) -> Server {
         let child = Command::new(binary())
             .arg("serve")
             .env("HEDDLE_LISTEN", url.trim_start_matches("http://"))
@@ -90,23 +110,11 @@ impl Server {
             .pool_max_idle_per_host(64)
             .build()
             .unwrap();
-        let mut server = Server { child, url: url.to_owned(), client };
-        let since = Instant::now();
-        while server.try_get("/readyz").is_none_or(|a| a.status != 200) {
-            if let Some(status) = server.child.try_wait().unwrap() {
-                panic!(
-                    "the server ended with {status}: {}",
-                    std::fs::read_to_string(folder.join("server.log")).unwrap()
-                );
-            }
-            assert!(
-                since.elapsed() < PATIENCE,
-                "the server is not ready: {}",
-                std::fs::read_to_string(folder.join("server.log")).unwrap()
-            );
-            std::thread::sleep(Duration::from_millis(5));
-        }
-        server
+        Server { child, url: url.to_owned(), client }
+    }
+    /// Whether it answers that it takes work.
+    pub fn is_ready(&self) -> bool {
+        self.try_get("/readyz").is_some_and(|answer| answer.status == 200)
     }
     /// Starts the server with these bundled plugins loaded.
     pub fn with_plugins(folder: &Path, plugins: &[&str]) -> Server {

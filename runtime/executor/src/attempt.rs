@@ -1,7 +1,7 @@
 //! One attempt: the cache is asked, then a slot is taken, then the sandbox runs, and every end is a value.
 
 use crate::cache::{Found, Lookup};
-use crate::parts::{Begin, Invocation};
+use crate::parts::{Begin, Held, Invocation};
 use crate::reach::AttemptReach;
 use crate::shared::Shared;
 use crate::slots::Depth;
@@ -36,6 +36,8 @@ pub(crate) struct AttemptCall {
     pub(crate) begin: Begin,
     /// Whether the host went away when this was in its sandbox the last time.
     pub(crate) suspect: bool,
+    /// What is held until the attempt's end is on disk.
+    pub(crate) held: Held,
 }
 
 /// How it ended.
@@ -234,6 +236,7 @@ pub(crate) async fn sandbox(
         opened,
         begin: call.begin,
         reach,
+        held: call.held.clone(),
     };
     let mut usage = Usage::default();
     for _ in 0..shared.limits.agent_segments {

@@ -15,6 +15,7 @@ mod outside;
 mod work;
 
 use crate::attempt::AttemptResult;
+use crate::parts::Held;
 use crate::read::RunDetail;
 use crate::shared::{Active, Shared};
 use crate::snapshot::Snapshot;
@@ -89,10 +90,12 @@ pub(crate) struct Driver {
     gate: Gate<(Node, u32)>,
     values: Values,
     attempts: FuturesUnordered<AttemptFuture>,
-    handles: HashMap<(Node, u32), AbortHandle>,
+    handles: HashMap<(Node, u32), (AbortHandle, Held)>,
+    /// What belongs to attempts that are over, until the row that says so has been handed over.
+    over: Vec<Held>,
     appends: FuturesOrdered<AppendFuture>,
-    /// Rows that are not committed yet, with those who get mail by them.
-    untold: VecDeque<(u64, Batch, Vec<Recipient>)>,
+    /// Rows that are not committed yet.
+    untold: VecDeque<Untold>,
     timers: BTreeSet<(Timestamp, Timer)>,
     inbox: mpsc::Receiver<Nudge>,
     done: watch::Sender<Option<Arc<RunDetail>>>,
@@ -114,6 +117,16 @@ pub(crate) struct Driver {
     listens: Vec<Arc<str>>,
     /// The last message that was taken from the inbox.
     last_message: u64,
+}
+
+/// A row that is not committed yet.
+struct Untold {
+    seq: u64,
+    batch: Batch,
+    /// What is held until it is.
+    held: Vec<Held>,
+    /// Who gets mail by it.
+    reached: Vec<Recipient>,
 }
 
 /// How the store has a run that a driver is made for.
@@ -152,6 +165,7 @@ impl Driver {
             values: Values::default(),
             attempts: FuturesUnordered::new(),
             handles: HashMap::new(),
+            over: Vec::new(),
             appends: FuturesOrdered::new(),
             untold: VecDeque::new(),
             timers: BTreeSet::new(),
@@ -178,8 +192,14 @@ impl Driver {
         let exit = match self.go(opening).await {
             Ok(exit) | Err(exit) => exit,
         };
-        for handle in self.handles.values() {
+        for (handle, _) in self.handles.values() {
             handle.abort();
+        }
+        if !matches!(exit, Exit::Finished | Exit::Parked | Exit::Drained) {
+            // It is not known what of this is on disk, so the next process must hear of all of it.
+            let untold = self.untold.drain(..).flat_map(|row| row.held);
+            let open = self.handles.drain().map(|(_, (_, held))| held);
+            self.shared.hold_for_good(self.over.drain(..).chain(untold).chain(open));
         }
         if let Some(accepted) = self.accepted.take() {
             let fault = match &exit {
@@ -225,7 +245,11 @@ impl Driver {
         };
         let entered = match unheard {
             true => Entered::Only(Vec::new()),
-            false => self.shared.entered(self.run.id),
+            false => {
+                let (entered, held) = self.shared.entered(self.run.id);
+                self.over.extend(held);
+                entered
+            }
         };
         self.settle(vec![Input::Taken(entered)], events, index).await?;
         if !unheard {
@@ -293,7 +317,7 @@ impl Driver {
             }
             Happening::Nudged(Nudge::Stop) => {
                 self.draining = true;
-                for handle in self.handles.values() {
+                for (handle, _) in self.handles.values() {
                     handle.abort();
                 }
                 self.handles.clear();
@@ -347,7 +371,13 @@ impl Driver {
         if !events.is_empty() || !self.consumed.is_empty() {
             self.hand_over(now, events, index);
         }
-        self.act().await
+        let acted = self.act().await;
+        // All that is over now is so by what has been handed over.
+        match self.untold.back_mut() {
+            Some(last) => last.held.append(&mut self.over),
+            None => self.over.clear(),
+        }
+        acted
     }
 
     /// Whether the driver may go although the run has not ended: it waits for a time, or the node stops.

@@ -24,7 +24,7 @@ mod upkeep;
 mod workflows;
 
 pub use parts::{
-    Begin, Clock, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
+    Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
 };
 pub use read::{DecideFault, EventId, Followed, ReadFault, RunDetail, StreamItem};
 pub use registry::{PluginEntry, PluginFault};
@@ -142,6 +142,7 @@ impl Executor {
             .ok_or_else(|| StartFault::NameTaken(node.to_string()))?;
         let shared = Arc::new(Shared::new(parts, lease));
         shared.registry.load(&*shared.shelf, &Tenant::default()).await?;
+        upkeep::forget_ended(&shared).await?;
         tokio::spawn(upkeep::claim_loop(shared.clone()));
         tokio::spawn(upkeep::lease_loop(shared.clone()));
         tokio::spawn(upkeep::retention_loop(shared.clone()));

@@ -9,8 +9,9 @@ use heddle_core::plugin::{Metadata, Pinned};
 use heddle_core::run::event::{Defaults, Node};
 use heddle_core::time::Timestamp;
 use heddle_store::{RunStore, Shelf};
+use std::any::Any;
 use std::fmt;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 /// The parts of an executor.
@@ -29,8 +30,27 @@ pub struct Parts {
     /// What the operator chose.
     pub settings: Settings,
     /// The attempts that were in a sandbox when the last process of this node was killed; `None` where nobody knows.
-    /// Others were only waiting, and are not counted as interrupted.
-    pub left_inside: Option<Vec<LeftInside>>,
+    /// Others were only waiting, and are not counted as interrupted. With each, what is to be held until it is on disk
+    /// what became of it.
+    pub left_inside: Option<Vec<(LeftInside, Held)>>,
+}
+
+/// Something of the invoker's that is held until the end of an attempt is on disk, and then dropped: what tells the
+/// next process that the attempt was in its sandbox.
+#[derive(Clone, Default)]
+pub struct Held(Arc<OnceLock<Box<dyn Any + Send + Sync>>>);
+
+impl Held {
+    /// Holds this. What comes second for the same attempt says nothing new.
+    pub fn hold(&self, what: impl Any + Send + Sync) {
+        let _ = self.0.set(Box::new(what));
+    }
+}
+
+impl fmt::Debug for Held {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Held({})", self.0.get().is_some())
+    }
 }
 
 /// An attempt that was in its sandbox when its process went away.
@@ -123,6 +143,8 @@ pub struct Invocation {
     pub begin: Begin,
     /// What the guest may reach.
     pub reach: Arc<dyn Reach>,
+    /// Where the invoker puts what is to outlive the attempt until its end is on disk.
+    pub held: Held,
 }
 
 /// Where an attempt may begin.

@@ -4,7 +4,7 @@ use crate::bus::Bus;
 use crate::cache::OutputCache;
 use crate::driver::Nudge;
 use crate::meters::Meters;
-use crate::parts::{Clock, Invoker, Parts, Settings};
+use crate::parts::{Clock, Held, Invoker, Parts, Settings};
 use crate::read::RunDetail;
 use crate::registry::Registry;
 use crate::slots::Slots;
@@ -32,7 +32,7 @@ const REFERENCE_LIFE: Duration = Duration::from_secs(1);
 const STUCK_NAMED: usize = 100;
 
 /// Attempts that were in a sandbox when the last process went away.
-type LeftByRun = HashMap<RunId, Vec<(Node, u32)>>;
+type LeftByRun = HashMap<RunId, Vec<(Node, u32, Held)>>;
 
 /// The node.
 pub(crate) struct Shared {
@@ -52,6 +52,8 @@ pub(crate) struct Shared {
     active: Mutex<HashMap<RunId, Active>>,
     /// What the process before this one left in its sandboxes, until the runs are taken over.
     left_inside: Option<Mutex<LeftByRun>>,
+    /// What belongs to attempts of which this process cannot know whether their end is on disk.
+    for_good: Mutex<Vec<Held>>,
     /// Runs that wait in the store for a node, as far as this one knows.
     pub(crate) queued: AtomicU64,
     pub(crate) draining: AtomicBool,
@@ -94,11 +96,12 @@ impl Shared {
             active: Mutex::new(HashMap::new()),
             left_inside: parts.left_inside.map(|left| {
                 let mut by_run = LeftByRun::new();
-                for one in left {
-                    by_run.entry(one.run).or_default().push((one.node, one.attempt));
+                for (one, held) in left {
+                    by_run.entry(one.run).or_default().push((one.node, one.attempt, held));
                 }
                 Mutex::new(by_run)
             }),
+            for_good: Mutex::default(),
             queued: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             lost: AtomicBool::new(false),
@@ -185,15 +188,22 @@ impl Shared {
         self.active.lock().unwrap_or_else(PoisonError::into_inner).len()
     }
 
-    /// Which open attempts of a run that is taken over had entered their sandbox.
-    pub(crate) fn entered(&self, run: RunId) -> Entered {
-        match &self.left_inside {
-            None => Entered::Unknown,
-            Some(left) => {
-                let mut left = left.lock().unwrap_or_else(PoisonError::into_inner);
-                Entered::Only(left.remove(&run).unwrap_or_default())
-            }
-        }
+    /// Which open attempts of a run that is taken over had entered their sandbox, and what is to be held until it is on
+    /// disk what became of them.
+    pub(crate) fn entered(&self, run: RunId) -> (Entered, Vec<Held>) {
+        let Some(left) = &self.left_inside else { return (Entered::Unknown, Vec::new()) };
+        let left = left.lock().unwrap_or_else(PoisonError::into_inner).remove(&run).unwrap_or_default();
+        let attempts = left.iter().map(|(node, attempt, _)| (*node, *attempt)).collect();
+        (Entered::Only(attempts), left.into_iter().map(|(_, _, held)| held).collect())
+    }
+    /// The runs of which something was left in a sandbox.
+    pub(crate) fn left_runs(&self) -> Vec<RunId> {
+        let left = self.left_inside.as_ref().map(|left| left.lock().unwrap_or_else(PoisonError::into_inner));
+        left.map(|left| left.keys().copied().collect()).unwrap_or_default()
+    }
+    /// Holds this for as long as the process lives.
+    pub(crate) fn hold_for_good(&self, held: impl Iterator<Item = Held>) {
+        self.for_good.lock().unwrap_or_else(PoisonError::into_inner).extend(held);
     }
 
     /// Remembers that a run cannot go on.

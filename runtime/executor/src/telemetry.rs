@@ -51,6 +51,7 @@ metrics_table! {
     CACHE_BYTES = "heddle_cache_bytes" Gauge "Bytes in the memory cache.";
     APPENDS = "heddle_journal_appends_total" Counter "Rows appended to journals.";
     APPEND_SECONDS = "heddle_journal_append_seconds" Histogram "Time from handing over an append to its commit.";
+    APPENDS_WAITING = "heddle_journal_appends_waiting" Gauge "Rows handed to the store that are not on disk yet.";
     EVENTS_PUBLISHED = "heddle_events_published_total" Counter "Public events handed to subscribers.";
     SUBSCRIBERS_DROPPED = "heddle_subscribers_dropped_total" Counter "Subscribers that were too slow.";
     LEASE_LOST = "heddle_lease_lost_total" Counter "Times that this node lost its lease.";
@@ -58,4 +59,12 @@ metrics_table! {
     COMPILE_SECONDS = "heddle_compile_duration_seconds" Histogram "Time to compile a component.";
     HTTP_REQUESTS = "heddle_http_requests_total" Counter "Requests answered, by `route`, `method` and `status`.";
     HTTP_SECONDS = "heddle_http_request_duration_seconds" Histogram "Time to answer a request, by `route`.";
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_stores_own_gauge_is_in_the_table() {
+        assert_eq!(super::APPENDS_WAITING, heddle_store::APPENDS_WAITING);
+    }
 }

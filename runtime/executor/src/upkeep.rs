@@ -7,7 +7,7 @@ use crate::shared::Shared;
 use crate::telemetry as t;
 use heddle_core::id::RunId;
 use heddle_core::run::event::Event;
-use heddle_store::{RunRow, RunStatus};
+use heddle_store::{RunRow, RunStatus, StoreFault};
 use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -45,6 +45,16 @@ pub(crate) fn spawn(shared: Arc<Shared>, driver: Driver, opening: Option<(Vec<Ev
 fn stuck(shared: &Shared, run: RunId, fault: &dyn std::fmt::Display) {
     tracing::error!(%run, %fault, "the run cannot go on and stays as it is: `heddle doctor`");
     shared.note_stuck(run, fault.to_string());
+}
+
+/// Lets go of what was left in sandboxes by attempts of runs that have ended: nobody will take these over.
+pub(crate) async fn forget_ended(shared: &Shared) -> Result<(), StoreFault> {
+    for run in shared.left_runs() {
+        if shared.store.run(run).await?.is_none_or(|row| row.status.is_terminal()) {
+            drop(shared.entered(run));
+        }
+    }
+    Ok(())
 }
 
 /// Takes over runs, for as long as the node lives.

@@ -5,6 +5,7 @@ mod support;
 
 use futures_util::{Stream, StreamExt};
 use heddle_core::id::{RunId, Tenant};
+use heddle_core::json::Json;
 use heddle_core::outcome::FailureKind;
 use heddle_core::run::event::{CacheVerdict, Defaults, Node as Place};
 use heddle_core::time::{Span, Timestamp};
@@ -388,4 +389,62 @@ async fn a_decision_says_why() {
     ] {
         assert!(decisions.iter().any(|said| said.contains(part)), "missing: {part}\nin {decisions:#?}");
     }
+}
+
+/// Its sandbox is another's by then, and a process that dies must leave word of it all the same.
+#[tokio::test(start_paused = true)]
+async fn an_attempt_is_known_to_have_been_inside_until_its_end_is_on_disk() {
+    let node = node().await;
+    let steps = "steps: {a: {call: \"tool:e\", with: {do: hang}}, b: {call: \"tool:e\", with: {do: \"sleep:1000\"}}, c: {call: \"tool:e\"}, d: {call: \"tool:e\", with: {do: fail}, dependsOn: [b]}}";
+    let run = node.submit(steps, "{}").await;
+    while node.script.count() < 3 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    assert_eq!(node.script.held(), 2, "that `c` has ended is on disk");
+    node.store.hold_commits();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(node.script.held(), 2, "that `b` has ended is not");
+    assert!(node.store.commit_held() > 0);
+    // `d` begins and fails, and `a` is cut off.
+    assert_eq!(node.ended(run).await.view.status, "failed");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(node.script.held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_cut_off_is_known_to_have_been_inside_until_that_is_on_disk() {
+    let node = node().await;
+    let steps = "steps: {a: {call: \"tool:e\", with: {do: hang}, timeout: {total: 2s}}}";
+    let run = node.submit(steps, "{}").await;
+    while node.script.count() < 1 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    node.store.hold_commits();
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(node.script.held(), 1, "its time was up long ago, and nobody was told");
+    assert!(node.store.commit_held() > 0);
+    assert_eq!(node.ended(run).await.view.status, "failed");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(node.script.held(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_was_left_inside_is_held_until_its_run_is_taken_over() {
+    let (clock, _) = StoreClock::manual(Timestamp(START));
+    let first = node_on(MemoryStore::new(clock), |_, _| {}).await;
+    let steps = "steps: {a: {call: \"tool:e\"}, w: {wait: {signal: go}, dependsOn: [a]}}";
+    let run = first.submit(steps, "{}").await;
+    while first.executor.report().runs_active > 0 {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    let left = LeftInside { run, node: Place::step(0), attempt: 1 };
+    let second = node_after(first, vec![left, LeftInside { run: RunId(1), ..left }]).await;
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(second.script.held(), 1, "of the run that there is");
+    let said = ("go", &Json::null());
+    second.executor.signal(&Tenant::default(), run, said, "bo").await.unwrap();
+    assert_eq!(second.ended(run).await.view.status, "succeeded");
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    assert_eq!(second.script.held(), 0);
 }

@@ -92,7 +92,7 @@ impl Stage {
             limits: Arc::new(Limits::default()),
             // The store's clock does not jump, so what lies there would not come back in time.
             settings: Settings { park_after_ms: u64::MAX, ..Settings::default() },
-            left_inside: left,
+            left_inside: left.map(|left| left.into_iter().map(|one| (one, Held::default())).collect()),
         };
         Executor::start(parts).await.unwrap()
     }

@@ -173,7 +173,8 @@ pub(crate) async fn in_sandbox<T>(
         }
         Err(Passed) => return (Err(too_slow(&guest.attempt)), measured(0, 0, 0, &cpu, &wall)),
     };
-    let _mark = node.inside.enter(&guest.scope);
+    let mark = node.inside.enter(&guest.scope);
+    guest.host_calls.entered(&guest.scope, &mark);
     let fuel = guest.attempt.fuel;
     let mut store = match guest.into_store(&node.engine) {
         Ok(store) => store,

@@ -7,7 +7,7 @@ use crate::compile::Compilers;
 use crate::config::{HostConfig, HostFault};
 use crate::engine::{self, Shape};
 use crate::fault::ComponentFault;
-use crate::inside::{Inside, LeftInside};
+use crate::inside::{Inside, Left};
 use crate::inspect::{Inspection, inspect};
 use crate::limiter::NodeMemory;
 use crate::precompiled::CodeCache;
@@ -18,7 +18,7 @@ use heddle_core::id::Digest;
 use heddle_core::limits::Limits;
 use heddle_core::outcome::{AttemptEnd, FailureKind};
 use heddle_core::plugin::Metadata;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
 use tracing::Instrument as _;
@@ -29,7 +29,7 @@ use wasmtime::Engine;
 pub struct Host {
     node: Arc<Node>,
     threads: Arc<GuestThreads>,
-    left: Arc<[LeftInside]>,
+    left: Arc<Mutex<Vec<Left>>>,
 }
 
 /// What all attempts of one process share.
@@ -39,7 +39,7 @@ pub(crate) struct Node {
     pub(crate) memory: Arc<NodeMemory>,
     pub(crate) slots: Semaphore,
     pub(crate) components: Components,
-    pub(crate) inside: Inside,
+    pub(crate) inside: Arc<Inside>,
 }
 
 /// A component that was accepted.
@@ -80,7 +80,7 @@ impl Host {
         let code = engine::code_digest(&engine);
         let files = CodeCache::open(&config.cache_dir, code)
             .map_err(|fault| HostFault::CacheDir { path: config.cache_dir.clone(), fault })?;
-        let (inside, left) = Inside::open(&config.cache_dir.join("inside"), engine::sandboxes(&limits))
+        let (inside, left) = Inside::open(&config.cache_dir.join("inside"))
             .map_err(|fault| HostFault::CacheDir { path: config.cache_dir.clone(), fault })?;
         let linkers = linkers(&engine).map_err(|fault| HostFault::Wasmtime(format!("{fault:#}")))?;
         let threads = Arc::new(GuestThreads::start(config.guest_threads).map_err(HostFault::Threads)?);
@@ -102,19 +102,18 @@ impl Host {
             limits,
             inside,
         });
-        Ok(Host { node, threads, left: left.into() })
+        Ok(Host { node, threads, left: Arc::new(Mutex::new(left)) })
     }
 
-    /// The attempts that were in a sandbox when the last process with this folder was killed. Some of them may have
-    /// ended since their entry was made.
-    pub fn left_inside(&self) -> &[LeftInside] {
-        &self.left
+    /// The attempts that were in a sandbox when the last process with this folder was killed, to be had once. Some of
+    /// them may have ended since. Each is found again by the next process, until its mark is dropped: that is for when
+    /// it is on disk what became of it.
+    pub fn take_left_inside(&self) -> Vec<Left> {
+        std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
     }
     /// Forgets what is in the sandboxes, because this process ends in order and not for a guest's sake.
     pub fn end_in_order(&self) {
-        if let Err(fault) = self.node.inside.clear() {
-            tracing::warn!(%fault, "what is in the sandboxes could not be forgotten");
-        }
+        self.node.inside.clear();
     }
 
     /// Reads a component without running or compiling any of it: whether it is one, its caps, kind and imports. On this

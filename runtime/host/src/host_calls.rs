@@ -4,6 +4,7 @@
 //! knows neither.
 
 use crate::call::CallScope;
+use crate::inside::Mark;
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::{Failure, FailureKind};
@@ -62,6 +63,10 @@ pub struct ToolAnswer {
 /// What a guest's imports ask of the rest. None of these may block a thread; `log` and `progress` are called from
 /// within the sandbox and must be quick.
 pub trait HostCalls: Send + Sync + 'static {
+    /// The attempt has a sandbox and is about to begin in it. The mark says so to the process after this one, at least
+    /// until the sandbox is given back. Who keeps it until the attempt's end is on disk is never told that an attempt
+    /// which may have had its effect was only waiting.
+    fn entered(&self, _scope: &CallScope, _mark: &Mark) {}
     /// One line of the plugin's log. Bounded and escaped by the host already.
     fn log(&self, scope: &CallScope, level: LogLevel, line: &str);
     /// How far along it is. May be dropped.

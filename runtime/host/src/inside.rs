@@ -1,17 +1,21 @@
 //! Which attempts are in a sandbox, in a file that outlives a killed process. So the next one can tell a guest that may
-//! have taken the host down from those that only waited for their turn.
+//! have taken the host down from those that only waited for their turn, and what may have had its effect from what
+//! cannot have had one.
 //!
-//! One record for each sandbox, overwritten by the next attempt that gets it and never cleared in between: an attempt
-//! whose end is in the journal is no longer asked about. The file is not flushed. A process that dies leaves it to the
-//! system, and when the machine dies no guest is to blame.
+//! One record for each attempt, from before it begins until whoever asked for it has its end on disk: the sandbox may
+//! be another's long before that, and a process that dies in between must still find the attempt here. What the last
+//! process left stays in the same way until it is recorded that it was interrupted, however often the process dies on
+//! the way there. The file is not flushed. A process that dies leaves it to the system, and when the machine dies no
+//! guest is to blame.
 
 use crate::call::CallScope;
 use heddle_core::id::RunId;
+use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// Run, step, item, attempt, and a sum over them.
 const RECORD: usize = 16 + 4 + 4 + 4 + 4;
@@ -30,55 +34,105 @@ pub struct LeftInside {
     pub attempt: u32,
 }
 
+/// An attempt that was in its sandbox, with the mark that lets the next process find it, too.
+pub type Left = (LeftInside, Mark);
+
 /// The file.
 #[derive(Debug)]
 pub(crate) struct Inside {
     file: File,
-    free: Mutex<Vec<u32>>,
+    places: Mutex<Places>,
 }
 
-/// The place of an attempt in the file, until it is dropped.
-pub(crate) struct Mark<'a> {
-    inside: &'a Inside,
-    at: Option<u32>,
+/// Its places, by their number.
+#[derive(Debug, Default)]
+struct Places {
+    free: Vec<u32>,
+    /// How many there are. More are made when none is free.
+    made: u32,
+    /// Those that hold what the last process left.
+    left: BTreeSet<u32>,
 }
 
-impl Drop for Mark<'_> {
+/// That an attempt is in its sandbox, as the file says, until the last clone is dropped. To be kept until the attempt's
+/// end is on disk.
+#[derive(Clone, Debug)]
+pub struct Mark {
+    _place: Arc<Place>,
+}
+
+#[derive(Debug)]
+struct Place {
+    inside: Arc<Inside>,
+    at: u32,
+}
+
+impl Drop for Place {
     fn drop(&mut self) {
-        if let Some(at) = self.at {
-            self.inside.free.lock().unwrap_or_else(PoisonError::into_inner).push(at);
+        let mut places = self.inside.places();
+        // An attempt of this process is not asked about once its end is on disk, so its record may stay until the place
+        // has another. One that was left may have a number that its run, taken up before it began, gives out again.
+        if places.left.remove(&self.at) {
+            self.inside.write(self.at, &[0; RECORD]);
         }
+        places.free.push(self.at);
     }
 }
 
 impl Inside {
-    /// Opens the file for so many sandboxes. Gives what the last process left in it, which is gone from it then.
-    pub(crate) fn open(path: &Path, sandboxes: u64) -> io::Result<(Inside, Vec<LeftInside>)> {
-        let left = match std::fs::read(path) {
-            Ok(bytes) => bytes.as_chunks().0.iter().filter_map(decode).collect(),
+    /// Opens the file. Gives what the last process left in it.
+    pub(crate) fn open(path: &Path) -> io::Result<(Arc<Inside>, Vec<Left>)> {
+        let bytes = match std::fs::read(path) {
+            Ok(bytes) => bytes,
             Err(fault) if fault.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(fault) => return Err(fault),
         };
-        let file = File::create(path)?;
-        let free = (0..u32::try_from(sandboxes).unwrap_or(u32::MAX)).rev().collect();
-        Ok((Inside { file, free: Mutex::new(free) }, left))
+        let file = File::options().write(true).create(true).truncate(false).open(path)?;
+        let (mut places, mut found) = (Places::default(), Vec::new());
+        for record in bytes.as_chunks().0 {
+            match decode(record) {
+                Some(left) => {
+                    places.left.insert(places.made);
+                    found.push((left, places.made));
+                }
+                None => places.free.push(places.made),
+            }
+            places.made += 1;
+        }
+        let inside = Arc::new(Inside { file, places: Mutex::new(places) });
+        let mark = |at| Mark { _place: Arc::new(Place { inside: inside.clone(), at }) };
+        let left = found.into_iter().map(|(left, at)| (left, mark(at))).collect();
+        Ok((inside, left))
+    }
+
+    fn places(&self) -> MutexGuard<'_, Places> {
+        self.places.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+    fn write(&self, at: u32, record: &[u8; RECORD]) {
+        if let Err(fault) = self.file.write_at(record, u64::from(at) * RECORD as u64) {
+            // It matters only if this process is killed: then a bystander is counted, or a suspect is not.
+            tracing::warn!(%fault, "what is in the sandboxes could not be noted");
+        }
     }
 
     /// Notes that this attempt is about to begin in a sandbox.
-    pub(crate) fn enter(&self, scope: &CallScope) -> Mark<'_> {
-        let at = self.free.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        if let Some(at) = at
-            && let Err(fault) = self.file.write_at(&encode(scope), u64::from(at) * RECORD as u64)
-        {
-            // It costs a bystander a count, and only if this process is killed.
-            tracing::debug!(%fault, "what is in the sandboxes could not be noted");
-        }
-        Mark { inside: self, at }
+    pub(crate) fn enter(self: &Arc<Inside>, scope: &CallScope) -> Mark {
+        let at = {
+            let mut places = self.places();
+            places.free.pop().unwrap_or_else(|| {
+                places.made += 1;
+                places.made - 1
+            })
+        };
+        self.write(at, &encode(scope));
+        Mark { _place: Arc::new(Place { inside: self.clone(), at }) }
     }
 
-    /// Forgets everything: the process ends in order, and what it cuts off is not to blame for that.
-    pub(crate) fn clear(&self) -> io::Result<()> {
-        self.file.set_len(0)
+    /// Forgets the attempts of this process: it ends in order, and what it cuts off is not to blame for that. What the
+    /// last one left, and nobody has asked about, stays.
+    pub(crate) fn clear(&self) {
+        let places = self.places();
+        (0..places.made).filter(|at| !places.left.contains(at)).for_each(|at| self.write(at, &[0; RECORD]));
     }
 }
 
@@ -120,31 +174,72 @@ mod tests {
         CallScope { run: RunId(run), step_number, item, ..nobody() }
     }
 
+    /// The runs of which there is something in the file, as the next process would find them.
+    fn noted(path: &Path) -> Vec<u128> {
+        let bytes = std::fs::read(path).unwrap();
+        let mut runs: Vec<u128> =
+            bytes.as_chunks().0.iter().filter_map(decode).map(|left| left.run.0).collect();
+        runs.sort_unstable();
+        runs
+    }
+
     #[test]
     fn what_was_inside_is_found_again() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("inside");
-        let (inside, left) = Inside::open(&path, 2).unwrap();
-        assert_eq!(left, []);
+        let (inside, none) = Inside::open(&path).unwrap();
+        assert!(none.is_empty());
         drop(inside.enter(&scope(1, 0, None)));
         let (_a, _b) = (inside.enter(&scope(7 << 90, 3, None)), inside.enter(&scope(8, 4, Some(0))));
-        let _one_too_many = inside.enter(&scope(9, 0, None));
-        let (again, mut left) = Inside::open(&path, 2).unwrap();
-        left.sort();
+        let (_, marks) = Inside::open(&path).unwrap();
+        let mut found: Vec<LeftInside> = marks.iter().map(|(left, _)| *left).collect();
+        found.sort();
         let expected = [
             LeftInside { run: RunId(8), step: 4, item: Some(0), attempt: 1 },
             LeftInside { run: RunId(7 << 90), step: 3, item: None, attempt: 1 },
         ];
-        assert_eq!(left, expected);
-        let _mark = again.enter(&scope(1, 1, None));
-        again.clear().unwrap();
-        assert_eq!(Inside::open(&path, 2).unwrap().1, []);
+        assert_eq!(found, expected);
+    }
+    /// The sandbox is given to another attempt while the end of the first one is on its way to the disk.
+    #[test]
+    fn a_mark_that_is_kept_is_not_written_over() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inside");
+        let (inside, _) = Inside::open(&path).unwrap();
+        let kept = inside.enter(&scope(1, 0, None)).clone();
+        for run in 2..10 {
+            drop(inside.enter(&scope(run, 0, None)));
+        }
+        assert_eq!(noted(&path), [1, 9]);
+        drop(kept);
+        let _both = (inside.enter(&scope(10, 0, None)), inside.enter(&scope(11, 0, None)));
+        assert_eq!(noted(&path), [10, 11]);
+    }
+    /// A process that dies before it has recorded what the last one left does not lose it.
+    #[test]
+    fn what_was_left_stays_until_it_is_recorded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("inside");
+        let (inside, _) = Inside::open(&path).unwrap();
+        let _marks = [inside.enter(&scope(1, 0, None)), inside.enter(&scope(2, 0, None))];
+        let (second, mut marks) = Inside::open(&path).unwrap();
+        let own = second.enter(&scope(3, 0, None));
+        assert_eq!(noted(&path), [1, 2, 3]);
+        marks.retain(|(left, _)| left.run.0 == 2);
+        assert_eq!(noted(&path), [2, 3], "one is recorded");
+        second.clear();
+        assert_eq!(noted(&path), [2], "an orderly end forgets its own");
+        drop((own, marks));
+        assert_eq!(noted(&path), []);
     }
     #[test]
     fn garbage_is_nobody() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("inside");
         std::fs::write(&path, [0xA5; 1000]).unwrap();
-        assert_eq!(Inside::open(&path, 2).unwrap().1, []);
+        let (inside, marks) = Inside::open(&path).unwrap();
+        assert!(marks.is_empty());
+        let _mark = inside.enter(&scope(1, 0, None));
+        assert_eq!(noted(&path), [1]);
     }
 }

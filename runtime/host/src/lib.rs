@@ -51,5 +51,5 @@ pub use engine::bare_wasmtime;
 pub use fault::ComponentFault;
 pub use host::{Gauges, Host, Loaded};
 pub use host_calls::{HostCalls, LogLevel, NoHostCalls, Progress, ToolAnswer, ToolInfo};
-pub use inside::LeftInside;
+pub use inside::{Left, LeftInside, Mark};
 pub use inspect::{Inspection, inspect};

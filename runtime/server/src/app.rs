@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use heddle_core::id::Digest;
 use heddle_core::limits::Limits;
 use heddle_core::run::event::{Defaults, Node};
-use heddle_executor::{Executor, LeftInside, Parts, Settings, SystemClock};
+use heddle_executor::{Executor, Held, LeftInside, Parts, Settings, SystemClock};
 use heddle_host::{Compiler, ComponentFault, ComponentSource, Host, HostConfig, Inspection};
 use heddle_store::{MemoryStore, RunStore, Shelf, SqliteOptions, SqliteStore, StoreClock, StoreFault};
 use invoker::Sandbox;
@@ -82,7 +82,7 @@ impl App {
                 defaults: Some(config.defaults).filter(|defaults| *defaults != Defaults::default()),
                 ..Settings::default()
             },
-            left_inside: Some(host.left_inside().iter().map(left_inside).collect()),
+            left_inside: Some(host.take_left_inside().into_iter().map(left_inside).collect()),
         };
         let executor = Executor::start(parts).await.context("the node cannot start")?;
         let loader = Loader::new(host.clone(), executor.clone(), store);
@@ -120,9 +120,10 @@ fn stores(folder: &Path, keeping: Keeping, limits: &Limits) -> anyhow::Result<St
     Ok((store.clone(), store))
 }
 
-fn left_inside(left: &heddle_host::LeftInside) -> LeftInside {
-    let node = Node { step: left.step, item: left.item };
-    LeftInside { run: left.run, node, attempt: left.attempt }
+fn left_inside((left, mark): heddle_host::Left) -> (LeftInside, Held) {
+    let (node, held) = (Node { step: left.step, item: left.item }, Held::default());
+    held.hold(mark);
+    (LeftInside { run: left.run, node, attempt: left.attempt }, held)
 }
 
 fn host(folder: &Path, limits: &Limits, store: Arc<dyn RunStore>) -> anyhow::Result<Host> {

@@ -160,6 +160,9 @@ pub enum Urgency {
     Later,
 }
 
+/// The gauge of appends that were handed to a store and are not on disk yet.
+pub const APPENDS_WAITING: &str = "heddle_journal_appends_waiting";
+
 /// The longest that an append is kept from the disk for company's sake.
 pub const LINGER: std::time::Duration = std::time::Duration::from_millis(10);
 

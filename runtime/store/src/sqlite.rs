@@ -288,6 +288,7 @@ impl RunStore for SqliteStore {
             counters.appends.fetch_add(u64::from(result.is_ok()), Ordering::Relaxed);
             Ok(result)
         });
+        let operation = self.0.counters.waits(operation);
         if files.is_empty() {
             self.0.handover.put(run, lane, operation);
         } else {

@@ -1,6 +1,6 @@
 //! What a driver hands to the store: facts in rows, with the values, cache entries and index changes that belong to them.
 
-use super::Driver;
+use super::{Driver, Untold};
 use crate::inbox::Message;
 use futures_util::FutureExt;
 use heddle_core::id::Digest;
@@ -56,7 +56,7 @@ impl Driver {
         let seq = self.gate.handed_over();
         let mail = self.mail();
         let reached = mail.iter().map(|mail| mail.to.clone()).collect();
-        self.untold.push_back((seq, batch.clone(), reached));
+        self.untold.push_back(Untold { seq, batch: batch.clone(), held: Vec::new(), reached });
         let since = Instant::now();
         let answer = self.shared.store.append(Append {
             run: self.run.id,

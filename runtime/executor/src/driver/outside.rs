@@ -41,10 +41,10 @@ impl Driver {
         {
             let _ = accepted.send(Ok(()));
         }
-        while self.untold.front().is_some_and(|(row, ..)| self.gate.may_tell(*row)) {
-            if let Some((seq, batch, reached)) = self.untold.pop_front() {
-                self.tell(seq, &batch);
-                reached.iter().for_each(|to| self.shared.has_mail(to));
+        while self.untold.front().is_some_and(|row| self.gate.may_tell(row.seq)) {
+            if let Some(row) = self.untold.pop_front() {
+                self.tell(row.seq, &row.batch);
+                row.reached.iter().for_each(|to| self.shared.has_mail(to));
             }
         }
         for (node, attempt) in free {

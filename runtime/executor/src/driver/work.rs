@@ -3,7 +3,7 @@
 use super::{Driver, Exit};
 use crate::attempt::{self, AttemptCall, AttemptResult};
 use crate::children::{self, Heritage};
-use crate::parts::Begin;
+use crate::parts::{Begin, Held};
 use crate::telemetry as t;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::{FutureExt, StreamExt};
@@ -20,7 +20,7 @@ impl Driver {
     /// An attempt's end as the core takes it; the output goes where its size says.
     pub(super) fn ended(&mut self, result: AttemptResult) -> Input {
         let AttemptResult { node, attempt, outcome, usage, cache, keep } = result;
-        self.handles.remove(&(node, attempt));
+        self.over.extend(self.handles.remove(&(node, attempt)).map(|(_, held)| held));
         let end = match outcome {
             Err(failure) => Ended::Failed(failure),
             Ok(output) => {
@@ -49,8 +49,9 @@ impl Driver {
                 }
                 Change::Dropped(Action::Invoke { node, attempt } | Action::Child { node, attempt }) => {
                     self.gate.retain(|held| *held != (node, attempt));
-                    if let Some(handle) = self.handles.remove(&(node, attempt)) {
+                    if let Some((handle, held)) = self.handles.remove(&(node, attempt)) {
                         handle.abort();
+                        self.over.push(held);
                     }
                 }
             }
@@ -70,6 +71,7 @@ impl Driver {
         let accepted = self.run.accepted().cloned();
         let (tenant, traceparent) =
             accepted.as_ref().map(|a| (a.tenant.clone(), a.traceparent.clone())).unwrap_or_default();
+        let held = Held::default();
         let future: BoxFuture<'static, AttemptResult> = match self.run.input_of(node, &self.values) {
             Err(failure) => std::future::ready(failed((node, attempt), failure)).boxed(),
             Ok(input) => {
@@ -85,6 +87,7 @@ impl Driver {
                     default_timeout: accepted.and_then(|a| a.defaults?.attempt_timeout),
                     suspect: self.run.interruptions(node) > 0,
                     begin: if self.attempts.is_empty() { Begin::Here } else { Begin::Apart },
+                    held: held.clone(),
                 };
                 match attempt::from_memory(&self.shared, &call) {
                     Some(result) => std::future::ready(result).boxed(),
@@ -96,7 +99,7 @@ impl Driver {
             true => future.instrument(self.attempt_span(node, attempt)).boxed(),
             false => future,
         };
-        self.attend((node, attempt), future.map(Some).boxed());
+        self.attend((node, attempt), held, future.map(Some).boxed());
         if attempt > 1 {
             counter!(t::RETRIES).increment(1);
         }
@@ -132,14 +135,19 @@ impl Driver {
             (Err(failure), _) => std::future::ready(Some(failed((node, attempt), failure))).boxed(),
             (Ok(_), None) => return Ok(()),
         };
-        self.attend((node, attempt), future);
+        self.attend((node, attempt), Held::default(), future);
         Ok(())
     }
 
     /// Waits for what an attempt has to say, unless it is told to stop first.
-    fn attend(&mut self, attempt: (Node, u32), future: BoxFuture<'static, Option<AttemptResult>>) {
+    fn attend(
+        &mut self,
+        attempt: (Node, u32),
+        held: Held,
+        future: BoxFuture<'static, Option<AttemptResult>>,
+    ) {
         let (handle, registration) = AbortHandle::new_pair();
-        self.handles.insert(attempt, handle);
+        self.handles.insert(attempt, (handle, held));
         self.attempts.push(Abortable::new(future, registration));
     }
 

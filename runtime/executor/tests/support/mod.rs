@@ -12,7 +12,7 @@ use heddle_core::time::Timestamp;
 use heddle_core::value::Value;
 use heddle_executor::*;
 use heddle_store::{Lease, MemoryStore, RunStore, StoreClock};
-use std::sync::{Arc, Mutex};
+use std::sync::{Arc, Mutex, Weak};
 use std::time::Duration;
 
 pub(crate) const START: u64 = 1_795_000_000_000;
@@ -35,11 +35,24 @@ pub(crate) struct Script {
     pub(crate) walls: Mutex<Vec<u64>>,
     /// The component of each.
     pub(crate) components: Mutex<Vec<Digest>>,
+    /// What the executor was given to hold.
+    held: Mutex<Vec<Weak<()>>>,
 }
 
 impl Script {
     pub(crate) fn count(&self) -> usize {
         self.began.lock().unwrap().len()
+    }
+    /// Something to hold.
+    fn token(&self) -> Held {
+        let (held, token) = (Held::default(), Arc::new(()));
+        self.held.lock().unwrap().push(Arc::downgrade(&token));
+        held.hold(token);
+        held
+    }
+    /// How much of it is still held.
+    pub(crate) fn held(&self) -> usize {
+        self.held.lock().unwrap().iter().filter(|token| token.strong_count() > 0).count()
     }
 }
 
@@ -49,6 +62,7 @@ impl Invoker for Script {
         self.began.lock().unwrap().push(format!("{}{item}#{}", i.step, i.attempt));
         self.walls.lock().unwrap().push(i.limits.wall_ms);
         self.components.lock().unwrap().push(i.plugin.digest);
+        i.held.hold(self.token());
         async move {
             let todo = i.input.value().get("do").and_then(Value::as_str).unwrap_or("ok").to_owned();
             let (verb, arg) = todo.split_once(':').unwrap_or((&todo, "0"));
@@ -122,7 +136,7 @@ async fn start(
         clock: Arc::new(PausedClock(tokio::time::Instant::now())),
         limits: Arc::new(limits),
         settings,
-        left_inside,
+        left_inside: left_inside.map(|left| left.into_iter().map(|one| (one, script.token())).collect()),
     };
     let executor = Executor::start(parts).await.unwrap();
     let node = Node { executor, script, store };

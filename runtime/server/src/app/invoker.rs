@@ -4,8 +4,8 @@
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::AttemptEnd;
-use heddle_executor::{Begin, Clock as _, Invocation, Invoker, LogLevel, Reach, SystemClock};
-use heddle_host::{Call, CallScope, Host, HostCalls, Progress, ToolAnswer, ToolInfo};
+use heddle_executor::{Begin, Clock as _, Held, Invocation, Invoker, LogLevel, Reach, SystemClock};
+use heddle_host::{Call, CallScope, Host, HostCalls, Mark, Progress, ToolAnswer, ToolInfo};
 use std::sync::Arc;
 
 /// The host, as the executor's invoker.
@@ -37,16 +37,22 @@ impl Invoker for Sandbox {
                 seed: invocation.seed,
                 clock_ms: invocation.opened.0,
             },
-            host_calls: Arc::new(Bridge(invocation.reach)),
+            host_calls: Arc::new(Bridge { reach: invocation.reach, held: invocation.held }),
         };
         Box::pin(self.0.call(call))
     }
 }
 
 /// What one attempt may reach, as the host asks for it.
-struct Bridge(Arc<dyn Reach>);
+struct Bridge {
+    reach: Arc<dyn Reach>,
+    held: Held,
+}
 
 impl HostCalls for Bridge {
+    fn entered(&self, _scope: &CallScope, mark: &Mark) {
+        self.held.hold(mark.clone());
+    }
     fn log(&self, _scope: &CallScope, level: heddle_host::LogLevel, line: &str) {
         let level = match level {
             heddle_host::LogLevel::Trace => LogLevel::Trace,
@@ -55,13 +61,13 @@ impl HostCalls for Bridge {
             heddle_host::LogLevel::Warn => LogLevel::Warn,
             heddle_host::LogLevel::Error => LogLevel::Error,
         };
-        self.0.log(level, line);
+        self.reach.log(level, line);
     }
     fn progress(&self, _scope: &CallScope, progress: Progress) {
-        self.0.progress(&progress.stage, progress.percent, &progress.message);
+        self.reach.progress(&progress.stage, progress.percent, &progress.message);
     }
     fn tools(&self, _scope: &CallScope) -> Vec<ToolInfo> {
-        let granted = self.0.tools().into_iter().map(|metadata| ToolInfo {
+        let granted = self.reach.tools().into_iter().map(|metadata| ToolInfo {
             name: metadata.reference(),
             title: metadata.title.clone(),
             description: metadata.description.clone(),
@@ -77,7 +83,7 @@ impl HostCalls for Bridge {
         input: Json,
         index: u64,
     ) -> BoxFuture<'static, ToolAnswer> {
-        let called = self.0.call_tool(name, input, index);
+        let called = self.reach.call_tool(name, input, index);
         Box::pin(async move { ToolAnswer { result: called.await, at_ms: SystemClock.now().0 } })
     }
 }

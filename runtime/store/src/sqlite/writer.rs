@@ -12,7 +12,9 @@ use super::Health;
 use super::line::{Line, MAX_BATCH};
 use crate::clock::StoreClock;
 use crate::leases::Leases;
+use crate::model::APPENDS_WAITING;
 use heddle_core::id::{RunId, Tenant};
+use metrics::Gauge;
 use rusqlite::{CachedStatement, Connection, ErrorCode, OptionalExtension, Params};
 use std::collections::{HashMap, VecDeque};
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -32,8 +34,10 @@ const MAX_BATCH_TIME: Duration = Duration::from_millis(2);
 const MAX_KNOWN: usize = 131_072;
 
 /// What the writer counts.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Counters {
+    /// Appends that were handed over and are not on disk yet.
+    pub(super) waiting: Gauge,
     /// Transactions.
     pub(super) commits: AtomicU64,
     /// Appends that were made.
@@ -42,6 +46,47 @@ pub(super) struct Counters {
     pub(super) wal_pages: AtomicU64,
     /// The checkpointer, to be woken when the log has grown by a quarter of its bound.
     pub(super) checkpointer: OnceLock<Thread>,
+}
+
+impl Default for Counters {
+    fn default() -> Counters {
+        Counters {
+            waiting: metrics::gauge!(APPENDS_WAITING),
+            commits: AtomicU64::default(),
+            appends: AtomicU64::default(),
+            wal_pages: AtomicU64::default(),
+            checkpointer: OnceLock::default(),
+        }
+    }
+}
+
+impl Counters {
+    /// Counts this append as waiting until its commit, or until nobody will make it any more.
+    pub(super) fn waits(&self, append: Operation) -> Operation {
+        let waiting = Waiting::new(&self.waiting);
+        Box::new(move |writer| {
+            let reply = append(writer)?;
+            Ok(Box::new(move || {
+                drop(waiting);
+                reply();
+            }))
+        })
+    }
+}
+
+/// One append that is not on disk yet.
+struct Waiting(Gauge);
+
+impl Waiting {
+    fn new(gauge: &Gauge) -> Waiting {
+        gauge.increment(1.0);
+        Waiting(gauge.clone())
+    }
+}
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.decrement(1.0);
+    }
 }
 
 /// The write connection and what its thread knows.
