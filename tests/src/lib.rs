@@ -252,6 +252,10 @@ impl Server {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
     }
+    /// `SIGTERM`, without waiting for the end.
+    pub fn signal_term(&self) {
+        kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();
+    }
     /// `SIGTERM`; gives the exit code.
     pub fn terminate(&mut self) -> Option<i32> {
         kill_process(Pid::from_child(&self.child), Signal::TERM).unwrap();

@@ -2,8 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-use heddle_tests::{Server, root, workflow};
+use heddle_tests::{Server, plugin, root, workflow};
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
 use std::process::Command;
 
 const AUDIT: [&str; 4] = ["lockfile_parse", "package_examine", "markdown_table", "audit_report"];
@@ -313,7 +314,7 @@ fn bad_workflows_are_told_what_where_and_what_to_do() {
         );
     }
     let answer = server.post_bytes("/v1/workflows", "application/yaml", bomb);
-    assert!(matches!(answer.status, 400 | 422), "{answer:?}");
+    assert_eq!((answer.status, &answer.body["code"]), (422, &json!("yaml_budget")), "{answer:?}");
     let every = server.post_bytes(
         "/v1/workflows?dryRun=true",
         "application/yaml",
@@ -411,5 +412,90 @@ fn what_a_run_is_told_is_heard_once_and_never_lost() {
         assert_eq!((heard, step(&ended, "d")["output"].as_u64()), (vec![0, 1, 2], Some(3)), "round {round}");
         let journal = server.get(&format!("/v1/runs/{run}/journal?limit=200")).body.to_string();
         assert_eq!(journal.matches("signalReceived").count(), 4, "round {round}: {journal}");
+    }
+}
+
+/// Whoever balances load sees it before the sockets are closed, and whoever still comes is told where it stands.
+#[test]
+fn a_node_that_ends_says_so_before_it_is_gone() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["echo"]);
+    let body = "steps: {a: {call: \"tool:echo\", with: {value: 1, delayMs: 20000}}}";
+    let run = server.submit(&workflow("long", body), json!({}));
+    server.until(|| (server.get(&format!("/v1/runs/{run}")).body["status"] == "running").then_some(()));
+    assert_eq!(server.get("/readyz").status, 200);
+    server.signal_term();
+    let told = server.until(|| Some(server.get("/readyz")).filter(|answer| answer.status != 200));
+    assert_eq!((told.status, &told.body["code"]), (503, &json!("draining")), "{told:?}");
+    assert!(told.headers.contains_key("retry-after"), "{told:?}");
+    // It lives, it can be asked, and it takes nothing more.
+    assert_eq!(server.get("/livez").status, 200);
+    assert_eq!(server.get(&format!("/v1/runs/{run}")).body["status"], "running");
+    let refused = server.post("/v1/runs", &json!({"definition": workflow("more", body)}));
+    assert_eq!((refused.status, &refused.body["code"]), (503, &json!("draining")), "{refused:?}");
+}
+
+/// The names in the documentation, with their kinds.
+fn metrics_in_the_docs() -> BTreeMap<String, String> {
+    let page = std::fs::read_to_string(root().join("docs/guide/operating.md")).unwrap();
+    let rows = page.lines().filter_map(|line| line.strip_prefix("| `heddle_"));
+    let cells = rows.map(|row| row.split('|').map(str::trim).collect::<Vec<_>>());
+    cells.map(|cells| (format!("heddle_{}", cells[0].trim_end_matches('`')), cells[1].to_owned())).collect()
+}
+
+#[test]
+fn the_metrics_of_the_docs_are_those_that_a_node_exports() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["identity"]);
+    let body = "steps: {a: {call: \"transform:identity\", with: {x: 1}}}";
+    for _ in 0..2 {
+        assert_eq!(server.run(&workflow("counted", body), json!({}))["status"], "succeeded");
+    }
+    let documented = metrics_in_the_docs();
+    assert!(documented.len() > 20, "{documented:?}");
+    // What is recorded after an answer may come a moment later than the answer.
+    server.until(|| {
+        let exported: BTreeMap<String, String> = server
+            .text("/metrics")
+            .lines()
+            .filter_map(|line| line.strip_prefix("# TYPE ")?.split_once(' '))
+            .map(|(name, kind)| (name.to_owned(), kind.to_owned()))
+            .collect();
+        let undocumented: Vec<_> =
+            exported.iter().filter(|(name, _)| !documented.contains_key(*name)).collect();
+        assert!(undocumented.is_empty(), "not in docs/guide/operating.md: {undocumented:?}");
+        (exported == documented).then_some(())
+    });
+}
+
+#[test]
+fn a_plugin_is_described_from_its_file_and_from_a_node() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["identity"]);
+    let file = root().join("plugins/target/wasm32-wasip2/release/identity.wasm");
+    let inspect = |args: &[&str]| {
+        let command = Command::new(heddle_tests::binary())
+            .args(["plugin", "inspect"])
+            .args(args)
+            .env("NO_COLOR", "1")
+            .current_dir(folder.path())
+            .output()
+            .unwrap();
+        assert!(command.status.success(), "{command:?}");
+        String::from_utf8(command.stdout).unwrap()
+    };
+    let (file, digest) = (file.to_str().unwrap(), server.push(plugin("identity"))["digest"].clone());
+    let digest = digest.as_str().unwrap();
+    // Of a file its bytes tell; what it says of itself is known where it is loaded.
+    let (from_file, from_node) = ([file], ["identity", "--server", &server.url]);
+    for (from, words) in
+        [(&from_file[..], &["transform", digest][..]), (&from_node, &["transform", "identity", digest])]
+    {
+        let (told, json) = (inspect(from), inspect(&[from, &["--json"]].concat()));
+        let parsed: Value = serde_json::from_str(&json).unwrap();
+        assert!(parsed.is_object() || parsed.is_array(), "{json}");
+        for word in words {
+            assert!(told.contains(word) && json.contains(word), "{word}: {told} {json}");
+        }
     }
 }

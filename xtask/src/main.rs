@@ -10,6 +10,7 @@ mod arguments;
 mod bench;
 mod build;
 mod demo;
+mod deny;
 mod openapi;
 mod plugins;
 mod test;

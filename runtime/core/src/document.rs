@@ -90,7 +90,7 @@ impl Doc {
     pub fn parse(text: &str, limits: &Limits) -> Result<Doc, Fault> {
         if text.len() as u64 > limits.document_bytes {
             let message = format!(
-                "the document has {} bytes; the limit document_bytes is {}",
+                "the document has {} bytes; the limit document_bytes is {}: split the workflow",
                 text.len(),
                 limits.document_bytes
             );
@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
             true => Err(too_much(
                 place,
                 format!(
-                    "more than {} nodes, aliases counted where they are used (limit document_nodes)",
+                    "more than {} nodes, aliases counted where they are used (limit document_nodes); write fewer aliases, or a `forEach` instead of many steps",
                     self.limits.document_nodes
                 ),
             )),
@@ -209,7 +209,10 @@ impl<'a> Reader<'a> {
 
     fn node(&mut self, event: Event<'a>, place: Place, depth: usize) -> Result<Doc, Fault> {
         if depth > json::MAX_DEPTH {
-            return Err(too_much(place, format!("nested deeper than {} levels", json::MAX_DEPTH)));
+            return Err(too_much(
+                place,
+                format!("nested deeper than {} levels; write it flatter", json::MAX_DEPTH),
+            ));
         }
         self.count(place, 1)?;
         let before = self.nodes;
@@ -247,7 +250,10 @@ impl<'a> Reader<'a> {
         if self.aliases > self.limits.document_aliases {
             return Err(too_much(
                 place,
-                format!("more than {} aliases (limit document_aliases)", self.limits.document_aliases),
+                format!(
+                    "more than {} aliases (limit document_aliases); use `defaults`, or a `forEach` instead of many steps",
+                    self.limits.document_aliases
+                ),
             ));
         }
         let Some((doc, size)) = self.anchors.get(&id).cloned() else {
@@ -262,7 +268,10 @@ impl<'a> Reader<'a> {
         loop {
             match self.next()? {
                 (Event::SequenceEnd, _) => return Ok(Doc { place, part: Part::List(items) }),
-                (event, place) => items.push(self.node(event, place, depth + 1)?),
+                (event, place) => {
+                    let item = self.node(event, place, depth + 1);
+                    items.push(item.map_err(|fault| under(fault, &items.len().to_string()))?);
+                }
             }
         }
     }
@@ -277,16 +286,15 @@ impl<'a> Reader<'a> {
                 (_, place) => return Err(at(place, "a key must be text".into())),
             };
             if &*key == "<<" {
-                return Err(at(
-                    key_place,
-                    "merge keys (`<<`) are not allowed; repeat the keys, or use `defaults`".into(),
-                ));
+                let message = "merge keys (`<<`) are not allowed; repeat the keys, or use `defaults`";
+                return Err(under(at(key_place, message.into()), &key));
             }
             if !seen.insert(key.clone()) {
-                return Err(at(key_place, format!("key `{key}` stands twice in this map")));
+                let message = format!("key `{key}` stands twice in this map; rename one, or leave it out");
+                return Err(under(at(key_place, message), &key));
             }
             let (event, value_place) = self.next()?;
-            let value = self.node(event, value_place, depth + 1)?;
+            let value = self.node(event, value_place, depth + 1).map_err(|fault| under(fault, &key))?;
             entries.push((Key { text: key, place: key_place }, value));
         }
     }
@@ -294,6 +302,10 @@ impl<'a> Reader<'a> {
 
 fn at(place: Place, message: String) -> Fault {
     Fault { place, message, ..Fault::default() }
+}
+/// The fault of a part, as one of the whole that has the part under this key.
+fn under(fault: Fault, key: &str) -> Fault {
+    Fault { path: format!("{}{}", pointer("", key), fault.path), ..fault }
 }
 fn too_much(place: Place, message: String) -> Fault {
     Fault { class: FaultClass::Budget, ..at(place, message) }
@@ -365,6 +377,8 @@ mod tests {
                 .message
                 .contains("nested deeper")
         );
+        let fault = parse("steps: {a: {set: [1, {x: 1, x: 2}]}}").unwrap_err();
+        assert_eq!(fault.path, "/steps/a/set/1/x", "{fault}");
         assert!(parse(&"[".repeat(100_000)).is_err());
         assert!(parse(&format!("[{}1]", "{a: ".repeat(3000))).is_err());
         assert!(parse("a: 1\na: 2").unwrap_err().message.contains("twice"));

@@ -1,5 +1,6 @@
 //! Names and digests. Each is a type of its own, so that a run's id cannot stand where a tenant belongs.
 
+use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use std::fmt;
@@ -9,6 +10,13 @@ use std::sync::Arc;
 /// The id of a run: a UUID, version 7, made by the shell (core has no clock and no randomness).
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct RunId(pub u128);
+
+impl RunId {
+    /// When the id was made, which it says itself.
+    pub fn created(self) -> Timestamp {
+        Timestamp((self.0 >> 80) as u64)
+    }
+}
 
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -101,6 +101,7 @@ limits! {
     run_unsynced_events: Count = 256, max 4_096, "Events of one run that may be ahead of the disk.";
     event_bytes: Bytes = 64 * KIB, max 256 * KIB, "What one event says that a step emits.";
     signals: Count = 1_000, max 100_000, "Signals of one run; further ones are refused.";
+    interventions: Count = 1_000, max 100_000, "Pauses of one run and decisions of its approvals, by people; further ones are refused. Letting it go on and cancelling it are not.";
     approvers: Count = 16, max 256, "People whose approval one step may ask for.";
     aftermath_ms: Millis = 15 * MINUTE, max 24 * HOUR, "What runs after the steps: `onError`, compensation and `finally` together.";
     inline_bytes: Bytes = 64 * KIB, max 256 * KIB, "An output kept in the journal; a larger one is kept by digest.";

@@ -97,7 +97,8 @@ pub enum Part {
     Main,
     /// `onError.steps`, when a step has failed.
     OnError,
-    /// Every step's `compensate`, when the run fails or is cancelled: one at a time, the last that succeeded first.
+    /// Every step's `compensate`, when the run fails or is cancelled: one at a time, the last that ended first. Of a list that did
+    /// not end well, what its items gave is undone.
     Compensate,
     /// `finally`, whatever happened.
     Finally,

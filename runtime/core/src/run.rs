@@ -14,7 +14,7 @@
 //! `advance` what becomes ready, `retry` what becomes of a failure, `wait` times and signals,
 //! [`approval`] people, [`child`] runs of other workflows, [`emit`] events, `pause` standing still, `fallback` what is tried instead, `finish` the end of the steps,
 //! `aftermath` what follows it, [`scope`] what an expression
-//! sees, [`view`] what people are shown.
+//! sees, [`status`] where it stands, [`view`] what people are shown.
 
 mod advance;
 mod aftermath;
@@ -31,6 +31,7 @@ pub mod public;
 mod retry;
 pub mod scope;
 pub mod state;
+pub mod status;
 pub mod view;
 mod wait;
 
@@ -243,7 +244,8 @@ pub struct Run {
     part: Part,
     /// How the steps ended, once they have and something follows.
     ending: Option<Ending>,
-    /// Steps that succeeded, in the order in which they did.
+    /// Steps that succeeded, and lists of which items did before the rest failed or was stopped, in the order in which
+    /// they ended.
     completed: Vec<u32>,
     /// Compensations that are still to begin, the next at the end.
     undo: Vec<u32>,
@@ -260,6 +262,8 @@ pub struct Run {
     open_maps: BTreeSet<u32>,
     /// Every signal so far.
     signals: Vec<Signal>,
+    /// How often people have paused it or decided something.
+    interventions: u64,
     /// Steps that wait for a time or a signal.
     waiting: BTreeSet<u32>,
     /// Steps that wait for a signal, of which there is one that they have not seen.
@@ -327,6 +331,7 @@ impl Run {
             to_start: BTreeSet::new(),
             open_maps: BTreeSet::new(),
             signals: Vec::new(),
+            interventions: 0,
             waiting: BTreeSet::new(),
             to_match: BTreeSet::new(),
             running: 0,
@@ -476,6 +481,10 @@ impl Run {
     /// Signals that have come.
     pub fn signals(&self) -> u64 {
         self.signals.len() as u64
+    }
+    /// How often people have paused it or decided something.
+    pub fn interventions(&self) -> u64 {
+        self.interventions
     }
     /// When the first attempt of this began.
     pub fn began(&self, node: Node) -> Option<Timestamp> {

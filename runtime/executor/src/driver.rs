@@ -394,11 +394,8 @@ impl Driver {
         if !self.run.waits() || soon {
             return Ok(None);
         }
-        self.index = match self.run.status() {
-            "paused" => RunStatus::Paused,
-            "compensating" => RunStatus::Compensating,
-            _ => RunStatus::Waiting,
-        };
+        // It waits, so this is waiting, paused or compensating.
+        self.index = self.run.standing();
         let parked = IndexChange::Update { status: self.index, due, finished: None };
         self.hand_over(now, Vec::new(), Some(parked));
         if let Some((seq, result)) = self.appends.next().await {

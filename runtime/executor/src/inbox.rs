@@ -1,10 +1,13 @@
 //! What outsiders may tell a run, as it lies in the run's inbox.
 
+use crate::read::{self, ReadFault};
+use crate::shared::Shared;
 use heddle_core::json::Json;
 use heddle_core::outcome::{Failure, Usage};
 use heddle_core::run::approval::Decision;
 use heddle_core::run::event::{CacheVerdict, Node, Parent, Pause, Payload};
 use heddle_core::run::{Ended, Input};
+use heddle_store::{RunRow, RunStatus};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
@@ -94,6 +97,36 @@ pub(crate) fn input_of(body: &Json) -> Option<Input> {
         }
         Message::Decide { step, groups, decision } => Input::Decide { step, groups, decision },
     })
+}
+
+/// A run as it will stand once it has read its inbox.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Heard {
+    /// Where it stands now.
+    pub(crate) status: RunStatus,
+    /// Whether it is paused, or will be.
+    pub(crate) paused: bool,
+    /// Pauses and decisions of people.
+    pub(crate) interventions: u64,
+}
+
+/// What a run has been told by now, whether or not it has taken it.
+pub(crate) async fn heard(shared: &Shared, row: &RunRow) -> Result<Heard, ReadFault> {
+    // The inbox is read first: what the run takes from it meanwhile says the same once more, and nothing is missed.
+    let messages = shared.store.inbox(row.run).await?;
+    let run = read::replay(shared, row).await?.run;
+    let (status, paused) = (run.standing(), run.paused().is_some());
+    let mut heard = Heard { status, paused, interventions: run.interventions() };
+    for input in messages.iter().filter_map(|message| input_of(&message.body)) {
+        match input {
+            Input::Pause(_) => (heard.paused, heard.interventions) = (true, heard.interventions + 1),
+            Input::Resume { .. } | Input::Cancel { .. } => heard.paused = false,
+            Input::Decide { .. } => heard.interventions += 1,
+            _ => {}
+        }
+    }
+    heard.paused &= !heard.status.is_terminal();
+    Ok(heard)
 }
 
 #[cfg(test)]

@@ -42,7 +42,8 @@ use heddle_core::run::approval::{Decision, Undecidable};
 use heddle_core::run::event::Pause;
 use heddle_core::run::view::WorkView;
 use heddle_store::{
-    Blob, JournalRow, Mail, Recipient, ReportDepth, RunQuery, RunRow, StoreFault, StoreReport,
+    Blob, JournalRow, Listed, Mail, Recipient, ReportDepth, RunQuery, RunRow, RunStatus, StoreFault,
+    StoreReport,
 };
 use inbox::Message;
 use serde::Serialize;
@@ -92,10 +93,19 @@ pub enum Delivery {
     Ended,
     /// Its steps are over; what follows them is stopped by force only.
     Ending,
-    /// The run has as many signals as it may have.
+    /// The run is as it is wanted already; nothing was recorded.
+    Unchanged {
+        /// Where it stands.
+        status: RunStatus,
+    },
+    /// The run has as many of these as it may have.
     Full {
+        /// What they are.
+        what: &'static str,
         /// How many that is.
         most: u64,
+        /// The limit that says so.
+        limit: &'static str,
     },
 }
 
@@ -198,8 +208,8 @@ impl Executor {
     ) -> Result<Option<RunDetail>, ReadFault> {
         read::wait(&self.shared, tenant, run, at_most).await
     }
-    /// A page of runs, newest first.
-    pub async fn runs(&self, query: RunQuery) -> Result<Vec<RunRow>, ReadFault> {
+    /// A page of runs, newest first. One whose row cannot be read stands among them.
+    pub async fn runs(&self, query: RunQuery) -> Result<Vec<Listed>, ReadFault> {
         Ok(self.shared.store.runs(query).await?)
     }
     /// Rows of a run's journal after `after`.
@@ -272,13 +282,26 @@ impl Executor {
         by: &str,
         reason: &str,
     ) -> Result<Delivery, ReadFault> {
+        let Some(row) = read::row(&self.shared, tenant, run).await? else { return Ok(Delivery::Unknown) };
+        let (heard, most) = (inbox::heard(&self.shared, &row).await?, self.shared.limits.interventions);
+        if heard.paused {
+            return Ok(Delivery::Unchanged { status: RunStatus::Paused });
+        }
+        if heard.interventions >= most && !heard.status.is_terminal() {
+            return Ok(Delivery::Full { what: "pauses and decisions", most, limit: "interventions" });
+        }
         let message = Message::Pause(Pause { by: by.into(), reason: reason.into(), step: None });
-        self.tell(tenant, run, &format!("pause/{}", uuid::Uuid::now_v7()), &message).await
+        self.send(run, format!("pause/{}", uuid::Uuid::now_v7()).into(), message.body()).await
     }
     /// Lets a run that stands still go on.
     pub async fn resume(&self, tenant: &Tenant, run: RunId, by: &str) -> Result<Delivery, ReadFault> {
+        let Some(row) = read::row(&self.shared, tenant, run).await? else { return Ok(Delivery::Unknown) };
+        let heard = inbox::heard(&self.shared, &row).await?;
+        if !heard.paused && !heard.status.is_terminal() {
+            return Ok(Delivery::Unchanged { status: heard.status });
+        }
         let unique = format!("resume/{}", uuid::Uuid::now_v7());
-        self.tell(tenant, run, &unique, &Message::Resume { by: by.into() }).await
+        self.send(run, unique.into(), Message::Resume { by: by.into() }.body()).await
     }
     /// Takes what a person has decided. What is answered is on disk; of two who decide at the same time, the first one
     /// counts.
@@ -350,7 +373,7 @@ impl Executor {
         let Some(row) = read::row(&self.shared, tenant, run).await? else { return Ok(Delivery::Unknown) };
         let (most, waiting) = (self.shared.limits.signals, self.shared.store.inbox(run).await?.len() as u64);
         if read::replay(&self.shared, &row).await?.run.signals() + waiting >= most {
-            return Ok(Delivery::Full { most });
+            return Ok(Delivery::Full { what: "signals", most, limit: "signals" });
         }
         let unique = format!("signal/{}", uuid::Uuid::now_v7());
         let message = Message::Signal { name: name.into(), by: by.into(), data: data.clone() };

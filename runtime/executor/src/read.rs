@@ -13,7 +13,7 @@ use heddle_core::run::event::Batch;
 use heddle_core::run::public::{PublicEvent, public_events};
 use heddle_core::run::view::{RunView, WorkView};
 use heddle_core::run::{IllegalEvent, Run};
-use heddle_store::{JournalRow, RunQuery, RunRow, RunStatus, StoreFault};
+use heddle_store::{JournalRow, Listed, RunQuery, RunRow, RunStatus, StoreFault};
 use std::collections::{BTreeSet, VecDeque};
 use std::fmt;
 use std::sync::Arc;
@@ -157,9 +157,9 @@ pub(crate) async fn asking(
     let status = vec![RunStatus::Waiting, RunStatus::Running, RunStatus::Paused];
     let query = RunQuery { tenant: tenant.clone(), status, workflow: None, label: None, before, limit };
     let rows = shared.store.runs(query).await?;
-    let next = rows.last().filter(|_| rows.len() == limit as usize).map(|row| row.run);
+    let next = rows.last().filter(|_| rows.len() == limit as usize).map(Listed::run);
     let mut found = Vec::new();
-    for row in rows {
+    for row in rows.into_iter().filter_map(Listed::row) {
         let replayed = match replay(shared, &row).await {
             Ok(replayed) => replayed,
             // One damaged run takes nothing from the others; `doctor` names it.

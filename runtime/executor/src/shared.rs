@@ -63,7 +63,10 @@ pub(crate) struct Shared {
     /// What runs of a workflow took lately, in milliseconds, smoothed.
     pace: Mutex<HashMap<Digest, f64>>,
     pub(crate) wake_claim: tokio::sync::Notify,
-    /// Checked plans by the digest of their source.
+    /// Checked plans by the digest of their source, which says more than tenant, name and version would: namespace, name
+    /// and version are part of the source, and a plan that is read again follows from its source alone, without any
+    /// tenant's plugins. Those are resolved for each tenant in `Snapshots::make`. Whoever asks for a plan has found its
+    /// entry among the tenant's own workflows before, so nobody comes to another's by its digest.
     plans: moka::sync::Cache<Digest, Arc<Plan>>,
     /// What a reference means, for a second: another node may publish.
     pub(crate) references: moka::sync::Cache<(Tenant, WorkflowRef), Arc<Plan>>,
@@ -127,7 +130,8 @@ impl Shared {
             return Ok(plan);
         }
         let plan = Arc::new(Plan::reread(&entry.source)?);
-        self.plans.insert(entry.digest, plan.clone());
+        // Under the digest that it has: an entry that claims another one lends its plan to nobody.
+        self.plans.insert(plan.digest, plan.clone());
         Ok(plan)
     }
     pub(crate) fn now(&self) -> Timestamp {

@@ -8,7 +8,9 @@ mod support;
 
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::outcome::PluginKind;
+use heddle_core::plan::WorkflowRef;
 use heddle_core::run::view::ValueView;
+use heddle_executor::{Submit, SubmitFault, WorkflowChoice};
 use heddle_store::memory::Damage;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -166,4 +168,34 @@ async fn what_was_under_way_ends_with_its_step() {
     let items = node.executor.items(&Tenant::default(), detail.view.id, "a", 0, 10).await.unwrap().unwrap();
     assert!(items.iter().all(|(_, item)| item.status == "cancelled"), "{items:?}");
     assert!(items.iter().flat_map(|(_, item)| &item.attempts).all(|attempt| attempt.status == "cancelled"));
+}
+
+/// Equal documents share their checked plan, and nothing else: each tenant's runs get its own plugins.
+#[tokio::test(start_paused = true)]
+async fn equal_workflows_of_two_tenants_run_with_the_plugins_of_each() {
+    let node = node().await;
+    let doc = support::doc("steps: {a: {call: \"tool:own\"}}");
+    let tenants = [Tenant("one".into()), Tenant("two".into())];
+    for tenant in &tenants {
+        let metadata = node.metadata(PluginKind::Tool, "own", (1, 0));
+        node.executor.add_plugin(tenant, metadata, Digest::of(tenant.0.as_bytes()), 1).await.unwrap();
+        node.executor.publish(tenant, &doc).await.unwrap();
+    }
+    // A third one has no such workflow, whatever digest it has elsewhere.
+    let named = |tenant: &Tenant| Submit {
+        tenant: tenant.clone(),
+        workflow: WorkflowChoice::Named(WorkflowRef::parse("t/w").unwrap()),
+        ..support::wish("steps: {a: {set: 1}}", "{}")
+    };
+    assert!(matches!(
+        node.executor.submit(named(&Tenant::default())).await,
+        Err(SubmitFault::UnknownWorkflow { .. })
+    ));
+    for tenant in &tenants {
+        let run = node.executor.submit(named(tenant)).await.unwrap().run;
+        let ended = node.executor.wait(tenant, run, Duration::from_secs(60)).await.unwrap().unwrap();
+        assert_eq!(ended.view.status, "succeeded");
+    }
+    let used = node.script.components.lock().unwrap().clone();
+    assert_eq!(used, tenants.map(|tenant| Digest::of(tenant.0.as_bytes())));
 }

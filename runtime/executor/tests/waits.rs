@@ -9,10 +9,11 @@ mod support;
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::outcome::FailureKind;
+use heddle_core::run::approval::Decision;
 use heddle_core::run::view::ValueView;
 use heddle_core::time::Timestamp;
 use heddle_executor::Delivery;
-use heddle_store::{MemoryStore, StoreClock};
+use heddle_store::{MemoryStore, RunStatus, StoreClock};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -121,5 +122,78 @@ async fn a_run_has_only_so_many_signals() {
     for _ in 0..3 {
         assert_eq!(signal(&node, run, "other", "1").await, Delivery::Accepted);
     }
-    assert_eq!(signal(&node, run, "go", "1").await, Delivery::Full { most: 3 });
+    assert_eq!(
+        signal(&node, run, "go", "1").await,
+        Delivery::Full { what: "signals", most: 3, limit: "signals" }
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pause_of_what_stands_still_changes_nothing() {
+    let node = node_on(support::memory(), |settings, _| settings.park_after_ms = 100_000_000).await;
+    let run = node.submit("steps: {a: {wait: {signal: go}}}", "{}").await;
+    until(&node, run, "waiting").await;
+    let tenant = Tenant::default();
+    let pause = async || node.executor.pause(&tenant, run, "ana", "").await.unwrap();
+    let resume = async || node.executor.resume(&tenant, run, "ana").await.unwrap();
+    assert_eq!(resume().await, Delivery::Unchanged { status: RunStatus::Waiting });
+    // One right after the other: the first need not have been taken before the second is judged.
+    assert_eq!(pause().await, Delivery::Accepted);
+    assert_eq!(pause().await, Delivery::Unchanged { status: RunStatus::Paused });
+    until(&node, run, "paused").await;
+    assert_eq!(pause().await, Delivery::Unchanged { status: RunStatus::Paused });
+    assert_eq!(resume().await, Delivery::Accepted);
+    until(&node, run, "waiting").await;
+    assert!(matches!(resume().await, Delivery::Unchanged { .. }));
+    assert_eq!(signal(&node, run, "go", "1").await, Delivery::Accepted);
+    node.ended(run).await;
+    assert_eq!((pause().await, resume().await), (Delivery::Ended, Delivery::Ended));
+    let rows = node.executor.journal(&tenant, run, 0, 1_000).await.unwrap().unwrap();
+    let count =
+        |kind: &str| rows.iter().flat_map(|row| &row.batch.events).filter(|e| e.kind() == kind).count();
+    assert_eq!((count("RunPaused"), count("RunResumed")), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn people_may_do_only_so_much_with_a_run_and_can_always_let_it_go_on() {
+    let node = node_on(support::memory(), |settings, limits| {
+        settings.park_after_ms = 100_000_000;
+        limits.interventions = 2;
+    })
+    .await;
+    let steps = "steps: {ask: {approval: {quorum: 3}}}";
+    let run = node.submit(steps, "{}").await;
+    until(&node, run, "waiting").await;
+    let tenant = Tenant::default();
+    let decide = async |by: &str| {
+        let decision = Decision { by: by.into(), approved: true, comment: "".into(), form: None };
+        node.executor.decide(&tenant, run, ("ask", &[]), decision).await
+    };
+    assert_eq!(decide("bo").await.unwrap(), Delivery::Accepted);
+    assert_eq!(node.executor.pause(&tenant, run, "ana", "").await.unwrap(), Delivery::Accepted);
+    until(&node, run, "paused").await;
+    assert_eq!(node.executor.resume(&tenant, run, "ana").await.unwrap(), Delivery::Accepted);
+    until(&node, run, "waiting").await;
+    let full = Delivery::Full { what: "pauses and decisions", most: 2, limit: "interventions" };
+    assert_eq!(node.executor.pause(&tenant, run, "ana", "").await.unwrap(), full);
+    let refused = decide("cy").await.unwrap_err().to_string();
+    assert!(refused.contains("2 pauses and decisions already (limit interventions)"), "{refused}");
+    let ended = node.executor.cancel(&tenant, run, ("ana", ""), false).await.unwrap();
+    assert_eq!((ended, node.ended(run).await.view.status), (Delivery::Accepted, "cancelled"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_approval_after_the_steps_waits_no_longer_than_they_may_take_in_all() {
+    let node = node_on(support::memory(), |settings, _| settings.park_after_ms = 100_000_000).await;
+    let steps = "steps: {a: {set: 1}}\nfinally: {late: {approval: {}}, soon: {approval: {timeout: 5m, onTimeout: approve}}}";
+    let run = node.submit(steps, "{}").await;
+    until(&node, run, "waiting").await;
+    let view = node.executor.run(&Tenant::default(), run).await.unwrap().unwrap().view;
+    let waits = |id: &str| {
+        let step = view.steps.iter().find(|step| &*step.id == id).unwrap();
+        let waits = step.waits.clone().unwrap();
+        (waits.until.unwrap().since_ms(step.started_at.unwrap()), waits.ends_with_all)
+    };
+    assert_eq!(waits("finally.late"), (900_000, true));
+    assert_eq!(waits("finally.soon"), (300_000, false));
 }

@@ -12,7 +12,7 @@ mod caller;
 pub mod codes;
 mod control;
 mod events;
-mod faults;
+pub(crate) mod faults;
 pub mod graph;
 mod guard;
 mod health;

@@ -7,6 +7,8 @@ mod program;
 #[path = "server/support.rs"]
 mod support;
 
+#[path = "server/asks.rs"]
+mod asks;
 #[path = "server/cli.rs"]
 mod cli;
 #[path = "server/config.rs"]
@@ -21,7 +23,11 @@ mod generated;
 mod limits;
 #[path = "server/pages.rs"]
 mod pages;
+#[path = "server/refusals.rs"]
+mod refusals;
 #[path = "server/routes.rs"]
 mod routes;
 #[path = "server/runs.rs"]
 mod runs;
+#[path = "server/shown.rs"]
+mod shown;

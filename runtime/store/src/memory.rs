@@ -173,8 +173,8 @@ impl RunStore for MemoryStore {
     fn run(&self, run: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreFault>> {
         self.read(|state| Ok(state.runs.get(&run).map(|entry| entry.row.clone())))
     }
-    fn runs(&self, query: RunQuery) -> BoxFuture<'static, Result<Vec<RunRow>, StoreFault>> {
-        self.read(|state| Ok(state.query(&query)))
+    fn runs(&self, query: RunQuery) -> BoxFuture<'static, Result<Vec<Listed>, StoreFault>> {
+        self.read(|state| Ok(state.query(&query).into_iter().map(|row| Listed::Run(Box::new(row))).collect()))
     }
 
     fn claim(&self, lease: &Lease, limit: u32) -> BoxFuture<'static, Result<Vec<RunRow>, StoreFault>> {

@@ -2,9 +2,10 @@
 
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
-use heddle_core::run::event::{Batch, Finish};
+use heddle_core::run::event::Batch;
+pub use heddle_core::run::status::RunStatus;
 use heddle_core::time::Timestamp;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use std::sync::Arc;
 
 /// The lease of a node, with the epoch that every write carries.
@@ -16,45 +17,6 @@ pub struct Lease {
     pub epoch: u64,
     /// When it ends unless it is renewed, by the store's clock.
     pub expires: Timestamp,
-}
-
-/// Where a run stands, as lists show it. Changes with the run's status, not with every step.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum RunStatus {
-    /// Accepted; no node drives it yet.
-    Queued,
-    /// A node drives it and something is under way.
-    Running,
-    /// Nothing is under way until a timer or somebody outside moves it.
-    Waiting,
-    /// Somebody paused it.
-    Paused,
-    /// It is undoing what it did.
-    Compensating,
-    /// Ended well.
-    Succeeded,
-    /// Ended with an error.
-    Failed,
-    /// Ended because somebody said so.
-    Cancelled,
-}
-
-impl RunStatus {
-    /// Whether nothing will ever change again.
-    pub fn is_terminal(self) -> bool {
-        matches!(self, RunStatus::Succeeded | RunStatus::Failed | RunStatus::Cancelled)
-    }
-}
-
-impl From<Finish> for RunStatus {
-    fn from(finish: Finish) -> RunStatus {
-        match finish {
-            Finish::Succeeded => RunStatus::Succeeded,
-            Finish::Failed => RunStatus::Failed,
-            Finish::Cancelled => RunStatus::Cancelled,
-        }
-    }
 }
 
 /// The index row of a run.
@@ -80,6 +42,37 @@ pub struct RunRow {
     pub due: Option<Timestamp>,
     /// When it ended.
     pub finished: Option<Timestamp>,
+}
+
+/// One run of a list.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Listed {
+    /// Its index row.
+    Run(Box<RunRow>),
+    /// A run whose index row cannot be read. It takes nothing from the others.
+    Unreadable {
+        /// The run.
+        run: RunId,
+        /// What does not hold.
+        why: String,
+    },
+}
+
+impl Listed {
+    /// The run.
+    pub fn run(&self) -> RunId {
+        match self {
+            Listed::Run(row) => row.run,
+            Listed::Unreadable { run, .. } => *run,
+        }
+    }
+    /// Its row, where it can be read.
+    pub fn row(self) -> Option<RunRow> {
+        match self {
+            Listed::Run(row) => Some(*row),
+            Listed::Unreadable { .. } => None,
+        }
+    }
 }
 
 /// A value to keep under its digest.

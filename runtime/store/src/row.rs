@@ -1,7 +1,7 @@
 //! How facts become bytes: the body and checksum of a journal row, the checksum of a cache entry, and which
 //! values a batch refers to. Shared by the backends, so that a journal reads the same wherever it was written.
 
-use crate::model::{CacheRow, CachedOutput, JournalRow, RunStatus, StoreFault};
+use crate::model::{CacheRow, CachedOutput, JournalRow, StoreFault};
 use heddle_core::id::{Digest, RunId};
 use heddle_core::run::event::{Batch, ENCODING, Event, Payload};
 use sha2::{Digest as _, Sha256};
@@ -100,18 +100,4 @@ pub(crate) fn cache_size(row: &CacheRow) -> u64 {
             CachedOutput::Inline(json) => json.size() as u64,
             CachedOutput::Stored { size, .. } => *size,
         }
-}
-
-/// The name of a status in a report.
-pub(crate) fn status_word(status: RunStatus) -> &'static str {
-    match status {
-        RunStatus::Queued => "queued",
-        RunStatus::Running => "running",
-        RunStatus::Waiting => "waiting",
-        RunStatus::Paused => "paused",
-        RunStatus::Compensating => "compensating",
-        RunStatus::Succeeded => "succeeded",
-        RunStatus::Failed => "failed",
-        RunStatus::Cancelled => "cancelled",
-    }
 }

@@ -34,12 +34,13 @@ pub trait RunStore: Send + Sync + 'static {
     ) -> BoxFuture<'static, Result<Vec<JournalRow>, StoreFault>>;
     /// The index row of a run.
     fn run(&self, run: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreFault>>;
-    /// A page of index rows, newest first.
-    fn runs(&self, query: RunQuery) -> BoxFuture<'static, Result<Vec<RunRow>, StoreFault>>;
+    /// A page of index rows, newest first. One that cannot be read stands among them and says so.
+    fn runs(&self, query: RunQuery) -> BoxFuture<'static, Result<Vec<Listed>, StoreFault>>;
 
     /// Hands the node up to `limit` runs that nobody living drives and that have something to do: queued, due,
     /// with a message, or left behind by a node whose lease has ended. They are its own from then on. The oldest go
-    /// first, in turn with those that were left behind. Without a living lease there are none.
+    /// first, in turn with those that were left behind. Without a living lease there are none. A run whose row cannot
+    /// be read is kept back, so that it stands in nobody's way.
     fn claim(&self, lease: &Lease, limit: u32) -> BoxFuture<'static, Result<Vec<RunRow>, StoreFault>>;
     /// Gives runs back without ending the lease: parked ones until they are due, or all at a drain. A run whose status
     /// is waiting or paused is claimed again when it is due or has a message, any other at once.

@@ -310,7 +310,7 @@ impl RunStore for SqliteStore {
     fn run(&self, run: RunId) -> BoxFuture<'static, Result<Option<RunRow>, StoreFault>> {
         self.read(move |db| read::run(db, run))
     }
-    fn runs(&self, query: RunQuery) -> BoxFuture<'static, Result<Vec<RunRow>, StoreFault>> {
+    fn runs(&self, query: RunQuery) -> BoxFuture<'static, Result<Vec<Listed>, StoreFault>> {
         self.read(move |db| read::runs(db, &query))
     }
 

@@ -72,7 +72,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     drop(open(folder.path()).unwrap());
     let file = folder.path().join("heddle.db");
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(open(folder.path()).err(), Some(StoreFault::NewerSchema { found: 99, known: 3 }));
+    assert_eq!(open(folder.path()).err(), Some(StoreFault::NewerSchema { found: 99, known: 4 }));
     let version = Connection::open(&file).unwrap().pragma_query_value(None, "user_version", |row| row.get(0));
     assert_eq!(version, Ok(99));
 }
@@ -247,6 +247,36 @@ async fn retention_leaves_nothing_behind() {
     let files = std::fs::read_dir(folder.path().join("values")).unwrap();
     let left: usize = files.map(|shard| std::fs::read_dir(shard.unwrap().path()).unwrap().count()).sum();
     assert_eq!(left, 0, "files of values");
+}
+
+#[tokio::test]
+async fn a_run_whose_row_cannot_be_read_takes_nothing_from_the_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = Setup::new(open(folder.path()).unwrap()).await;
+    for number in 1..=4 {
+        let status = if number == 4 { RunStatus::Running } else { RunStatus::Queued };
+        node.accept(run(number), status).await;
+    }
+    let db = Connection::open(folder.path().join("heddle.db")).unwrap();
+    assert_eq!(db.execute("UPDATE runs SET labels = 'x' WHERE run = ?1", [run(1).0.to_be_bytes()]), Ok(1));
+    assert_eq!(
+        db.execute("UPDATE runs SET snapshot = x'00' WHERE run = ?1", [run(4).0.to_be_bytes()]),
+        Ok(1)
+    );
+    let readable = |listed: &Listed| (listed.run(), matches!(listed, Listed::Run(_)));
+    let all = [(run(4), false), (run(3), true), (run(2), true), (run(1), false)];
+    let queued = vec![RunStatus::Queued];
+    for (status, expected) in [(vec![], &all[..]), (queued, &all[1..])] {
+        let query = RunQuery { status, limit: 10, ..RunQuery::default() };
+        let listed = node.store().runs(query).await.unwrap();
+        assert_eq!(listed.iter().map(readable).collect::<Vec<_>>(), expected);
+    }
+    // The oldest of them does not stand in the way of those behind it, however few are asked for.
+    let mut claimed = Vec::new();
+    for _ in 0..3 {
+        claimed.extend(node.claim(1).await);
+    }
+    assert_eq!(claimed, [run(2), run(3)]);
 }
 
 #[tokio::test]

@@ -39,9 +39,16 @@ fn open(folder: &Path) -> Result<Folder, StoreFault> {
     Ok(Folder { store: SqliteStore::open(options)?, time })
 }
 
-/// Three runs of three rows each, and a value that is a file.
+/// What the runs of these tests were accepted as.
+async fn snapshot(node: &Setup<Folder>) {
+    let bytes: Arc<[u8]> = b"snapshot"[..].into();
+    node.store().put_blob(Blob { digest: Digest::of(&bytes), bytes }).await.unwrap();
+}
+
+/// Three runs of three rows each, a value that is a file for each, and their snapshot.
 async fn filled(folder: &Path) -> Setup<Folder> {
     let node = Setup::new(open(folder).unwrap()).await;
+    snapshot(&node).await;
     for number in [1, 2, 3] {
         node.accept(run(number), RunStatus::Running).await;
         let with_value = Append { blobs: vec![blob(300_000, number as u8)], ..node.step(run(number), 1) };
@@ -109,7 +116,7 @@ async fn everything_is_read_and_nothing_written_whatever_state_the_log_is_in() {
     }
     for folder in [folder.path(), killed.path(), &bare] {
         let found = look(folder).unwrap().unwrap();
-        assert_eq!((found.rows_read, found.values_read, found.runs_damaged), (9, 3, 0), "{found:?}");
+        assert_eq!((found.rows_read, found.values_read, found.runs_damaged), (9, 4, 0), "{found:?}");
         assert_eq!((found.damaged.as_slice(), found.report.damage.as_slice()), (&[][..], &[][..]));
         assert_eq!(found.report.runs, BTreeMap::from([("running".to_owned(), 3)]));
         assert!(found.report.bytes + found.report.wal_bytes > 4096 * 2);
@@ -144,6 +151,46 @@ async fn damaged_runs_are_named_with_their_rows() {
         found.report.damage,
         [format!("run {} has a journal and is not in the index of runs", run(3))]
     );
+}
+
+#[tokio::test]
+async fn a_lost_last_row_and_a_lost_snapshot_are_found() {
+    let folder = tempfile::tempdir().unwrap();
+    let node = filled(folder.path()).await;
+    for number in [4, 5, 6] {
+        node.accept(run(number), RunStatus::Running).await;
+    }
+    node.store().append(node.status(run(4), 1, RunStatus::Waiting, None)).await.unwrap();
+    node.store().append(node.end(run(5), 1)).await.unwrap();
+    node.store().append(node.end(run(6), 1)).await.unwrap();
+    drop(node);
+    assert_eq!(look(folder.path()).unwrap().unwrap().runs_damaged, 0);
+    let db = Connection::open(folder.path().join("heddle.db")).unwrap();
+    // Run 6 is as the program before this schema left it.
+    assert_eq!(db.execute("UPDATE runs SET seq = 0 WHERE run = ?1", [run(6).0.to_be_bytes()]), Ok(1));
+    for number in [4, 5, 6] {
+        let last = "DELETE FROM journal WHERE run = ?1 AND seq = 2";
+        assert_eq!(db.execute(last, [run(number).0.to_be_bytes()]), Ok(1));
+    }
+    drop(db);
+    let found = look(folder.path()).unwrap().unwrap();
+    let named: Vec<(RunId, &[u64])> = found.damaged.iter().map(|run| (run.run, &*run.rows)).collect();
+    assert_eq!(named, [(run(4), &[2][..]), (run(5), &[2][..]), (run(6), &[2][..])]);
+    assert!(found.damaged[1].why.contains("the index knows of 2"), "{found:?}");
+    assert!(found.damaged[2].why.contains("the index says that the run has ended"), "{found:?}");
+    // A node that runs finds what the index tells, too.
+    let report = open(folder.path()).unwrap().store.report(ReportDepth::Deep).await.unwrap();
+    let short = format!("the journal of run {} ends with row 1; the index knows of 2", run(4));
+    assert!(report.damage.contains(&short), "{report:?}");
+
+    let db = Connection::open(folder.path().join("heddle.db")).unwrap();
+    let gone = Digest::of(b"snapshot");
+    assert_eq!(db.execute("DELETE FROM blobs WHERE digest = ?1", [gone.0]), Ok(1));
+    drop(db);
+    let found = look(folder.path()).unwrap().unwrap();
+    assert_eq!(found.runs_damaged, 6);
+    let why = &found.damaged[0].why;
+    assert!(why.contains(&format!("its snapshot {gone}")) && why.contains("is missing"), "{why}");
 }
 
 #[tokio::test]
@@ -228,7 +275,7 @@ async fn what_cannot_be_looked_at_says_why() {
     drop(node);
     let database = folder.path().join("heddle.db");
     Connection::open(&database).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(look(folder.path()), Err(StoreFault::NewerSchema { found: 99, known: 3 }));
+    assert_eq!(look(folder.path()), Err(StoreFault::NewerSchema { found: 99, known: 4 }));
     std::fs::write(&database, [7u8; 8192]).unwrap();
     assert!(matches!(look(folder.path()), Err(StoreFault::Damaged { .. })));
 }

@@ -2,7 +2,7 @@
 
 use super::{Count, Suite};
 use crate::workspace::run;
-use crate::{build, plugins, tidy, toolchain};
+use crate::{build, deny, plugins, tidy, toolchain};
 use anyhow::Result;
 
 /// Whether a layer needs the programs and tests of the workspace.
@@ -26,6 +26,12 @@ pub(super) const LAYERS: &[Layer] = &[
         about: "who may depend on whom, sizes, names, pages",
         needs: Needs::Nothing,
         run: tidy,
+    },
+    Layer {
+        name: "deny",
+        about: "licences, sources and versions of what comes in, by deny.toml",
+        needs: Needs::Nothing,
+        run: |s| deny::check(s.workspace).map(Count::passed),
     },
     Layer { name: "format", about: "rustfmt changes nothing", needs: Needs::Nothing, run: format },
     Layer {

@@ -45,6 +45,7 @@ pub(super) fn unguarded(tree: &Tree, proven: &BTreeSet<u32>, found: &mut BTreeSe
         | Tree::Error
         | Tree::StepStatus(_)
         | Tree::StepError(_)
+        | Tree::StepErrors(_)
         | Tree::Var(_) => {}
     }
 }

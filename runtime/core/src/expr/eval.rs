@@ -22,6 +22,10 @@ pub trait Scope {
     fn step_status(&self, step: u32) -> &'static str;
     /// A step's failure; null where it has none.
     fn step_error(&self, step: u32) -> Value;
+    /// The failures of a `forEach`'s items, each with its `index`; empty where it has none.
+    fn step_errors(&self, _step: u32) -> Value {
+        Value::list(Vec::new())
+    }
     /// What `forEach` bound, outermost first.
     fn var(&self, slot: usize) -> Value;
 }
@@ -144,6 +148,7 @@ impl Evaluation<'_> {
             Tree::StepOutput(step) => self.scope.step_output(*step),
             Tree::StepStatus(step) => Ok(Value::text(self.scope.step_status(*step))),
             Tree::StepError(step) => Ok(self.scope.step_error(*step)),
+            Tree::StepErrors(step) => Ok(self.scope.step_errors(*step)),
             Tree::StepHas(step) => Ok(Value::Bool(self.scope.step_output(*step).is_ok())),
             Tree::Var(slot) => Ok(self.var(*slot)),
             Tree::Select(operand, field) => {

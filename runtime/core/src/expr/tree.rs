@@ -32,6 +32,8 @@ pub struct Names {
     pub steps: Arc<Vec<String>>,
     /// Names bound around the expression: `forEach`'s `as` and `at`.
     pub vars: Vec<String>,
+    /// Which steps are a `forEach`: these have `errors`.
+    pub lists: Arc<BTreeSet<u32>>,
     /// Whether `error` may be read: in a retry's `when`, and in what runs after a failure.
     pub error: ErrorName,
     /// Types of all of these.
@@ -116,6 +118,8 @@ pub(super) enum Tree {
     StepOutput(u32),
     StepStatus(u32),
     StepError(u32),
+    /// `steps.x.errors`: the items of a `forEach` that failed.
+    StepErrors(u32),
     /// `has(steps.x)`: whether the step has an output.
     StepHas(u32),
     Var(usize),
@@ -356,8 +360,12 @@ impl Resolver<'_> {
             "output" => Tree::StepOutput(step),
             "status" => Tree::StepStatus(step),
             "error" => Tree::StepError(step),
+            "errors" if self.names.lists.contains(&step) => Tree::StepErrors(step),
+            "errors" => {
+                self.unsupported("only a `forEach` has `errors`, one for each item that failed; this step has an `error`")
+            }
             _ => self.unsupported(format!(
-                "a step has `output`, `status` and `error`, but no `{field}`; its result is under `output`"
+                "a step has `output`, `status` and `error`, and a `forEach` has `errors`, but no `{field}`; its result is under `output`"
             )),
         }
     }

@@ -168,6 +168,7 @@ impl Checker<'_> {
             Tree::StepOutput(step) => self.names.steps.get(*step as usize).cloned().unwrap_or_default(),
             Tree::StepStatus(_) => Type::String,
             Tree::Run | Tree::Error | Tree::StepError(_) => Type::Any,
+            Tree::StepErrors(_) => item_errors(),
             Tree::StepHas(_) => Type::Bool,
             Tree::Var(slot) => self.vars.get(*slot).cloned().unwrap_or_default(),
             Tree::Select(operand, field) => {
@@ -361,6 +362,21 @@ impl Checker<'_> {
         self.vars.pop();
         result
     }
+}
+
+/// The failures of a `forEach`'s items. What only some failures have is null in the others, so its type is open.
+fn item_errors() -> Type {
+    let known = [
+        ("index", Type::Int),
+        ("kind", Type::String),
+        ("message", Type::String),
+        ("retryable", Type::Bool),
+        ("code", Type::Any),
+        ("retryAfterMs", Type::Any),
+        ("data", Type::Any),
+    ];
+    let fields = known.into_iter().map(|(name, kind)| (name.to_owned(), kind)).collect();
+    Type::List(Arc::new(Type::Object(Arc::new(Object { fields, others: None }))))
 }
 
 /// A JSON number may turn out to be either, so it is let through.

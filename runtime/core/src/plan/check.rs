@@ -253,7 +253,10 @@ fn shared<'a>(
         steps,
         vars: Vec::new(),
     };
-    let names = Names { steps: Arc::new(parts::visible(entries, Part::Main)), types, ..Names::default() };
+    let mapped = |(index, entry): (u32, &Entry<'_>)| entry.doc.get("forEach").is_some().then_some(index);
+    let lists = Arc::new((0..).zip(entries).filter_map(mapped).collect());
+    let steps = Arc::new(parts::visible(entries, Part::Main));
+    let names = Names { steps, lists, types, ..Names::default() };
     let mut shared = Shared {
         ids,
         parts: entries.iter().map(|entry| entry.part).collect(),

@@ -129,11 +129,14 @@ pub(super) fn no_cycles(steps: &[Step], entries: &[Entry<'_>], faults: &mut Faul
             None => (*doc, path.clone()),
         };
         let message = match cycle.as_slice() {
-            [_] => format!("`{}` waits for itself", steps[first].id),
+            [_] => format!("`{}` waits for itself; leave that out", steps[first].id),
             _ => {
                 let ids: Vec<&str> =
                     cycle.iter().chain(&cycle[..1]).map(|s| &*steps[*s as usize].id).collect();
-                format!("these steps wait for each other: {}", ids.join(" -> "))
+                format!(
+                    "these steps wait for each other: {}; take one `dependsOn`, or one `steps.…` of an expression, out",
+                    ids.join(" -> ")
+                )
             }
         };
         faults.at(place, &path, message);

@@ -3,7 +3,7 @@
 
 use super::apply::wrong;
 use super::event::{CacheVerdict, CancelReason, Event, Finish, Payload, RunError};
-use super::state::{Phase, StepState};
+use super::state::{NodeState, Phase, Stage, StepState};
 use super::{Action, IllegalEvent, Run, Timer};
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::{Compensation, Part};
@@ -58,14 +58,31 @@ impl Run {
         }
         due
     }
-    /// Whether the step did something itself.
+    /// Whether the step did something itself. Of a list that did not end well, only the items that succeeded count.
     fn has_worked(&self, step: u32) -> bool {
         let state = &self.steps[step as usize];
-        let cached = |verdict: Option<&CacheVerdict>| matches!(verdict, Some(CacheVerdict::Hit { .. }));
+        let own = |work: &NodeState| {
+            !matches!(work.attempts.last().map(|attempt| &attempt.cache), Some(CacheVerdict::Hit { .. }))
+        };
         match &state.map {
-            None => !cached(state.work.attempts.last().map(|attempt| &attempt.cache)),
-            Some(map) => map.items.iter().any(|item| !cached(item.attempts.last().map(|a| &a.cache))),
+            None => own(&state.work),
+            Some(map) if state.phase == Phase::Succeeded => map.items.iter().any(own),
+            Some(map) => map.items.iter().any(|item| matches!(item.stage, Stage::Succeeded(_)) && own(item)),
         }
+    }
+    /// Whether something of this step is to be undone when the run fails: it succeeded, or items of it did.
+    pub(super) fn leaves_work(&self, step: u32) -> bool {
+        let state = &self.steps[step as usize];
+        match (&state.phase, &state.map) {
+            (Phase::Succeeded, _) => true,
+            (Phase::Failed(_) | Phase::Cancelled(_), Some(_)) => self.has_worked(step),
+            _ => false,
+        }
+    }
+    /// The step that is undone now.
+    pub(super) fn undoes_now(&self) -> Option<u32> {
+        let undoing = self.open_now.first().filter(|_| self.part == Part::Compensate)?;
+        self.plan.steps[*undoing as usize].undoes
     }
 
     /// A part is over: the next one, or the end.

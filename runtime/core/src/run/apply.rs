@@ -97,6 +97,7 @@ impl Run {
             Event::RunPaused { pause } => self.apply_pause(pause),
             _ => self.paused = None,
         }
+        self.time_approvals();
         self.time_aftermath(at);
     }
 
@@ -176,6 +177,7 @@ impl Run {
             tolerated,
             list: OnceLock::new(),
             aggregate: OnceLock::new(),
+            errors: OnceLock::new(),
         }));
         self.to_decide.remove(&step);
         self.note_map_room(step);
@@ -466,8 +468,13 @@ impl Run {
             self.to_compute.range(Node::step(step)..=Node::item(step, u32::MAX)).copied().collect();
         self.to_compute.retain(|node| !gone.contains(node));
         let state: &mut StepState = &mut self.steps[step as usize];
+        let halfway = matches!(phase, Phase::Failed(_) | Phase::Cancelled(_))
+            && state.map.as_ref().is_some_and(|map| map.succeeded > 0);
         state.phase = phase;
         state.finished_at = Some(at);
+        if halfway && self.part == Part::Main {
+            self.completed.push(step);
+        }
         self.open_steps -= 1;
         let plan = self.plan.clone();
         if plan.steps[step as usize].part == Part::Compensate {

@@ -5,7 +5,7 @@ use super::advance::succeeded;
 use super::apply::wrong;
 use super::event::{Event, Node, Payload};
 use super::state::{Phase, StepState};
-use super::{IllegalEvent, Run};
+use super::{Action, IllegalEvent, Run, Timer};
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::{Approval, OnTimeout, Verb};
@@ -63,6 +63,14 @@ pub enum Undecidable {
     /// It was decided before this could count.
     #[error("`{0}` was decided before this decision could count")]
     TooLate(String),
+    /// People have done as much with the run as they may.
+    #[error(
+        "the run has had {most} pauses and decisions already (limit interventions); it can be resumed and cancelled"
+    )]
+    TooMany {
+        /// How many that is.
+        most: u64,
+    },
     /// The form is not as the step wants it.
     #[error("the form does not match: {0}")]
     Form(String),
@@ -92,6 +100,9 @@ impl Run {
         decision: &Decision,
     ) -> Result<u32, Undecidable> {
         let (index, approval, state) = self.asked(step)?;
+        if self.is_left_alone() {
+            return Err(Undecidable::TooMany { most: self.limits.interventions });
+        }
         if !approval.may_decide(&decision.by, groups) {
             let who: Vec<String> = approval.assignees.iter().map(|who| format!("`{who}`")).collect();
             return Err(Undecidable::NotAssigned {
@@ -163,12 +174,30 @@ impl Run {
         succeeded(Node::step(step), Payload::Inline(Json::from_value(output)))
     }
 
+    /// What approves by itself when its time is up does so in a run that goes on: while it stands still, the timer is
+    /// not even wanted. People can decide meanwhile.
+    pub(super) fn time_approvals(&mut self) {
+        let plan = self.plan.clone();
+        let by_time = |step: &u32| matches!(&plan.steps[*step as usize].verb, Verb::Approval(approval) if approval.on_timeout == OnTimeout::Approve);
+        for step in self.waiting.iter().copied().filter(by_time).collect::<Vec<_>>() {
+            let until = self.steps[step as usize].waiting.and_then(|waiting| waiting.until);
+            let Some(at) = until else { continue };
+            let wake = Action::Wake { timer: Timer::Wait { step }, at };
+            match self.paused {
+                Some(_) => self.drop_action(wake),
+                None => self.owe(wake),
+            }
+        }
+    }
+
     /// Nobody decided in time.
     pub(super) fn decide_unanswered(&self, step: u32, approval: &Approval) -> Vec<Event> {
         let fail = |kind, message: &str| {
             vec![Event::StepFailed { node: Node::step(step), failure: Box::new(Failure::new(kind, message)) }]
         };
         match approval.on_timeout {
+            // The timer was under way when the run was paused.
+            OnTimeout::Approve if self.paused.is_some() => Vec::new(),
             OnTimeout::Approve => vec![self.approved(step, None)],
             OnTimeout::Reject => {
                 fail(FailureKind::Rejected, "nobody decided in time, which counts as a rejection")
@@ -188,6 +217,7 @@ impl Run {
             return Err(wrong("the step asks nobody"));
         }
         state.decisions.push(decision.clone());
+        self.interventions += 1;
         Ok(())
     }
 }

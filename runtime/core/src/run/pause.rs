@@ -13,8 +13,14 @@ impl Run {
     pub(super) fn decide_pause(&self, pause: &Pause) -> Vec<Event> {
         match self.paused {
             Some(_) => Vec::new(),
+            None if self.is_left_alone() => Vec::new(),
             None => vec![Event::RunPaused { pause: Box::new(pause.clone()) }],
         }
+    }
+    /// Whether people have done as much with the run as they may. What was paused can go on all the same, so that
+    /// nobody can shut it in.
+    pub(super) fn is_left_alone(&self) -> bool {
+        self.interventions >= self.limits.interventions
     }
     pub(super) fn decide_resume(&self, by: &std::sync::Arc<str>) -> Vec<Event> {
         match self.paused {
@@ -32,6 +38,7 @@ impl Run {
         })
     }
     pub(super) fn apply_pause(&mut self, pause: &Pause) {
+        self.interventions += u64::from(pause.step.is_none());
         self.paused = Some(Box::new(pause.clone()));
         if let Some(step) = pause.step
             && let Some(state) = self.steps.get_mut(step as usize)

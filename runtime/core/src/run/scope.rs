@@ -122,13 +122,14 @@ impl Run {
         if let Some(accepted) = &self.accepted {
             want(&accepted.input);
         }
-        for step in reads.iter().filter_map(|&s| self.steps.get(s as usize)) {
+        let undone = self.undoes_now();
+        for (index, step) in reads.iter().filter_map(|&s| Some((s, self.steps.get(s as usize)?))) {
             if let Stage::Succeeded(payload) = &step.work.stage {
                 want(payload);
             }
-            if let Some(map) =
-                step.map.as_ref().filter(|m| step.phase == Phase::Succeeded && m.aggregate.get().is_none())
-            {
+            // A list that did not end well is read by what undoes it.
+            let read = step.phase == Phase::Succeeded || undone == Some(index);
+            if let Some(map) = step.map.as_ref().filter(|m| read && m.aggregate.get().is_none()) {
                 for item in &map.items {
                     if let Stage::Succeeded(payload) = &item.stage {
                         want(payload);
@@ -214,13 +215,15 @@ impl Run {
         let Some(state) = self.steps.get(step as usize) else { return Err(missing("no such step")) };
         match &state.phase {
             Phase::Succeeded => {}
+            Phase::Failed(_) | Phase::Cancelled(_)
+                if self.undoes_now() == Some(step) && state.map.is_some() => {}
             Phase::Skipped(_) => return Err(missing("the step was skipped")),
             Phase::Failed(_) => return Err(missing("the step failed")),
             Phase::Cancelled(_) => return Err(missing("the step was cancelled")),
             _ => return Err(missing("the step has not ended")),
         }
         if let Some(map) = &state.map {
-            return aggregate(map, values).ok_or_else(|| missing("its items are not at hand"));
+            return aggregate(state, map, values).ok_or_else(|| missing("its items are not at hand"));
         }
         match &state.work.stage {
             Stage::Succeeded(payload) => {
@@ -234,8 +237,9 @@ impl Run {
     }
 }
 
-/// The outputs of the items in the order of the list; a failed item is null.
-fn aggregate(map: &MapState, values: &Values) -> Option<Value> {
+/// The outputs of the items in the order of the list. An item that failed is null; where the whole list failed or was
+/// stopped, there are only those that succeeded, which is what is to be undone.
+fn aggregate(state: &StepState, map: &MapState, values: &Values) -> Option<Value> {
     if let Some(value) = map.aggregate.get() {
         return Some(value.clone());
     }
@@ -243,7 +247,8 @@ fn aggregate(map: &MapState, values: &Values) -> Option<Value> {
     for item in &map.items {
         outputs.push(match &item.stage {
             Stage::Succeeded(payload) => values.get(payload)?.value().clone(),
-            _ => Value::Null,
+            _ if state.phase == Phase::Succeeded => Value::Null,
+            _ => continue,
         });
     }
     Some(map.aggregate.get_or_init(|| Value::list(outputs)).clone())
@@ -286,6 +291,12 @@ impl Scope for RunScope<'_> {
             _ => Value::Null,
         }
     }
+    fn step_errors(&self, step: u32) -> Value {
+        let state = self.run.steps.get(step as usize);
+        let map = state.filter(|state| state.has_ended()).and_then(|state| state.map.as_ref());
+        let none = || Value::list(Vec::new());
+        map.map_or_else(none, |map| map.errors.get_or_init(|| item_errors(map)).clone())
+    }
     fn var(&self, slot: usize) -> Value {
         match (&self.item, slot) {
             (Some((item, _)), 0) => item.clone(),
@@ -293,6 +304,22 @@ impl Scope for RunScope<'_> {
             _ => Value::Null,
         }
     }
+}
+
+/// The failures of the items, in the order of the list, each with the item that it is of.
+fn item_errors(map: &MapState) -> Value {
+    let failed = (0..).zip(&map.items).filter_map(|(index, item)| match &item.stage {
+        Stage::Failed(failure) => Some(with_index(failure_value(failure), index)),
+        _ => None,
+    });
+    Value::list(failed.collect())
+}
+
+fn with_index(failure: Value, index: i64) -> Value {
+    let Value::Map(members) = failure else { return failure };
+    let mut members = (*members).clone();
+    members.insert("index".into(), Value::Int(index));
+    Value::Map(Arc::new(members))
 }
 
 /// A failure as an expression sees it.

@@ -180,6 +180,8 @@ pub struct MapState {
     pub list: OnceLock<Arc<Vec<Value>>>,
     /// The outputs as one list, computed when first needed after the end.
     pub aggregate: OnceLock<Value>,
+    /// The failures of the items as one list, computed when first needed after the end.
+    pub errors: OnceLock<Value>,
 }
 
 impl MapState {

@@ -1,7 +1,7 @@
 //! What people are shown of a run: a bounded document of plain data, made from the state.
 
 use super::approval::Decision;
-use super::event::{CacheVerdict, CancelReason, Defaults, Finish, Node, Parent, Pause, Payload, SkipReason};
+use super::event::{CacheVerdict, CancelReason, Defaults, Node, Parent, Pause, Payload, SkipReason};
 use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
 use super::{Action, Run, Timer};
 use crate::id::{Digest, RunId};
@@ -144,6 +144,8 @@ pub struct WaitView {
     pub signal: Option<Arc<str>>,
     /// Until when, at most.
     pub until: Option<Timestamp>,
+    /// Whether that is the end of all that follows the steps, which comes before its own.
+    pub ends_with_all: bool,
 }
 
 /// Counts of a `forEach`'s items.
@@ -207,21 +209,6 @@ pub struct AttemptView {
 const CURRENT: usize = 16;
 
 impl Run {
-    /// Where the run stands, in the words of the API.
-    pub fn status(&self) -> &'static str {
-        match (&self.finished, self.started) {
-            (Some(f), _) => match f.finish {
-                Finish::Succeeded => "succeeded",
-                Finish::Failed => "failed",
-                Finish::Cancelled => "cancelled",
-            },
-            (None, None) => "queued",
-            (None, Some(_)) if self.paused.is_some() => "paused",
-            (None, Some(_)) if self.part == Part::Compensate => "compensating",
-            (None, Some(_)) if self.waits() => "waiting",
-            (None, Some(_)) => "running",
-        }
-    }
     /// Whether nothing but a timer moves it on.
     pub fn waits(&self) -> bool {
         let idle = !matches!(self.pending.first(), Some(Action::Invoke { .. }));
@@ -312,7 +299,7 @@ impl Run {
             }),
             _ => None,
         };
-        let (status, hint) = self.standing(index, state);
+        let (status, hint) = self.step_standing(index, state);
         let mut work = work_view(&state.work);
         work.status = status;
         self.name_children(Node::step(index), &mut work);
@@ -352,13 +339,7 @@ impl Run {
                 cached: map.items.iter().filter(|i| is_hit(i)).count() as u32,
                 missed: map.items.iter().filter(|i| is_miss(i)).count() as u32,
             }),
-            waits: state.waiting.filter(|_| state.phase == Phase::Active).map(|waiting| WaitView {
-                signal: match &step.verb {
-                    Verb::Wait(Wait::Signal { name, .. }) => Some(name.clone()),
-                    _ => None,
-                },
-                until: waiting.until,
-            }),
+            waits: self.wait_view(index, state),
             work,
             ready_at: state.ready_at,
             started_at: state.started_at,
@@ -373,16 +354,39 @@ impl Run {
         }
     }
 
+    /// What a step waits for. What follows the steps has its time in all, and no wait there outlasts it.
+    fn wait_view(&self, index: u32, state: &StepState) -> Option<WaitView> {
+        let waiting = state.waiting.filter(|_| state.phase == Phase::Active)?;
+        let step = &self.plan.steps[index as usize];
+        let follows = step.part != Part::Main && self.paused.is_none();
+        let all = self.ending.as_ref().filter(|_| follows).map(|ending| ending.until);
+        let earlier = all.filter(|all| waiting.until.is_none_or(|own| *all < own));
+        Some(WaitView {
+            signal: match &step.verb {
+                Verb::Wait(Wait::Signal { name, .. }) => Some(name.clone()),
+                _ => None,
+            },
+            until: earlier.or(waiting.until),
+            ends_with_all: earlier.is_some(),
+        })
+    }
+
     /// Where a step stands, what undoes it included, and what to do by hand where that failed.
-    fn standing(&self, index: u32, state: &StepState) -> (&'static str, Option<Json>) {
+    fn step_standing(&self, index: u32, state: &StepState) -> (&'static str, Option<Json>) {
         if self.is_left_out(index, state) {
             return ("skipped", None);
         }
-        let undoing = self.plan.steps[index as usize].compensation;
-        let Some(undoing) = undoing.filter(|_| state.phase == Phase::Succeeded) else {
+        let Some(undoing) = self.plan.steps[index as usize].compensation else {
             return (state.word(), None);
         };
+        if !self.leaves_work(index) {
+            // Nobody can say how far it came, so nothing undoes it by itself.
+            let hint = self.plan.steps[undoing as usize].hint.clone();
+            return (state.word(), hint.filter(|_| was_stopped(state)));
+        }
         match &self.steps[undoing as usize].phase {
+            // That it failed, and why, is the greater news.
+            Phase::Succeeded if state.phase != Phase::Succeeded => (state.word(), None),
             Phase::Succeeded => ("compensated", None),
             Phase::Failed(_) | Phase::Cancelled(_) => {
                 ("compensationFailed", self.plan.steps[undoing as usize].hint.clone())
@@ -436,6 +440,13 @@ impl Run {
     pub fn output(&self) -> Option<&Payload> {
         self.finished.as_ref().and_then(|f| f.output.as_ref())
     }
+}
+
+/// Whether an attempt of the step was under way when the step was cancelled.
+fn was_stopped(state: &StepState) -> bool {
+    let cut = |work: &NodeState| matches!(work.attempts.last().map(|a| &a.end), Some(AttemptNote::Cancelled));
+    let items = state.map.as_ref().is_some_and(|map| map.items.iter().any(cut));
+    matches!(state.phase, Phase::Cancelled(_)) && (items || cut(&state.work))
 }
 
 fn value(payload: &Payload) -> Option<ValueView> {

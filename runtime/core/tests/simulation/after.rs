@@ -11,9 +11,11 @@ pub(crate) struct After {
     submitter: Arc<str>,
     finish: Option<Finish>,
     part: Part,
-    /// Steps that have succeeded by work of their own, in their order.
+    /// Steps that have succeeded by work of their own, and lists of which some items have, in the order of their ends.
     done: Vec<u32>,
     worked: BTreeSet<u32>,
+    /// Lists of which an item has succeeded by work of its own.
+    gave: BTreeSet<u32>,
     undone: BTreeSet<u32>,
     forced: bool,
     paused: bool,
@@ -32,6 +34,7 @@ impl After {
             part: Part::Main,
             done: Vec::new(),
             worked: BTreeSet::new(),
+            gave: BTreeSet::new(),
             undone: BTreeSet::new(),
             forced: false,
             paused: false,
@@ -82,6 +85,12 @@ impl After {
             }
             // An item that failed may have done something, too.
             Event::StepFailed { node, .. } if node.item.is_some() => drop(self.worked.insert(node.step)),
+            // What the items did is there, although the list is not.
+            Event::StepFailed { node: Node { step, .. }, .. } | Event::StepCancelled { step, .. }
+                if self.part == Part::Main && self.gave.contains(step) =>
+            {
+                self.done.push(*step);
+            }
             Event::AttemptStarted { node, .. } => return self.begins(*node),
             Event::MapStarted { step, .. } | Event::WaitStarted { step, .. } if self.paused => {
                 return Err(format!("step {step} begins in a paused run"));
@@ -150,6 +159,9 @@ impl After {
         let own = node.item.is_some() || self.plan.steps[step as usize].map.is_none();
         if own && !matches!(cache, CacheVerdict::Hit { .. }) {
             self.worked.insert(step);
+            if node.item.is_some() {
+                self.gave.insert(step);
+            }
         }
         if node.item.is_some() {
             return Ok(());
@@ -161,6 +173,9 @@ impl After {
             let by_time = approval.on_timeout == heddle_core::plan::OnTimeout::Approve;
             if self.rejected.contains(&step) || !(enough || by_time) {
                 return Err(format!("step {step} is approved by {by:?}"));
+            }
+            if !enough && self.paused {
+                return Err(format!("step {step} is approved by its time in a paused run"));
             }
         }
         if self.part == Part::Main {

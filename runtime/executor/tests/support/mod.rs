@@ -167,8 +167,13 @@ pub(crate) fn wish(steps: &str, input: &str) -> Submit {
 
 impl Node {
     /// Loads a version of a plugin whose component has these bytes.
-    pub(crate) async fn load(&self, kind: PluginKind, name: &str, (major, minor): (u64, u64), bytes: &[u8]) {
-        let metadata = Metadata {
+    pub(crate) async fn load(&self, kind: PluginKind, name: &str, version: (u64, u64), bytes: &[u8]) {
+        let metadata = self.metadata(kind, name, version);
+        self.executor.add_plugin(&Tenant::default(), metadata, Digest::of(bytes), 1).await.unwrap();
+    }
+    /// What a plugin of this version says of itself.
+    pub(crate) fn metadata(&self, kind: PluginKind, name: &str, (major, minor): (u64, u64)) -> Metadata {
+        Metadata {
             name: name.into(),
             version: semver::Version::new(major, minor, 0),
             kind,
@@ -179,8 +184,7 @@ impl Node {
             provides: vec![],
             limits: AskedLimits::default(),
             documentation: String::new(),
-        };
-        self.executor.add_plugin(&Tenant::default(), metadata, Digest::of(bytes), 1).await.unwrap();
+        }
     }
     pub(crate) async fn submit(&self, steps: &str, input: &str) -> RunId {
         self.executor.submit(wish(steps, input)).await.unwrap().run

@@ -13,14 +13,15 @@ pub(super) async fn tell(
     context: &Context,
     (id, verb): (&str, &str),
     body: Value,
-    will: &str,
+    (will, already): (&str, &str),
 ) -> Result<Exit, Fault> {
     let target = path(id, &format!("/{verb}"));
     let ask = Ask::post(&target, "application/json", body.to_string()).with("heddle-user", user());
     let answer = client.json(ask).await?;
+    let said = if answer["changed"] == false { already } else { will };
     match context.json {
         true => out::json(&answer),
-        false => out::note(&format!("run {id} {will}; `heddle runs watch {id}` follows it")),
+        false => out::note(&format!("run {id} {said}; `heddle runs watch {id}` follows it")),
     }
     Ok(Exit::Ok)
 }

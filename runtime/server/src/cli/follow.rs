@@ -1,5 +1,6 @@
 //! Following a run to its end: its events, from the first, over as many connections as it takes.
 
+use super::asks::{Asks, Reach};
 use super::client::{Ask, Client, Refusal, Refused};
 use super::exit::Fault;
 use super::out::note;
@@ -51,15 +52,16 @@ struct Follower<'a> {
     screen: Option<Screen>,
     show: Show,
     paint: Paint,
+    asks: Asks,
     last: Option<String>,
     /// What was said last about why nothing comes.
     told: Option<Trouble>,
 }
 
-/// Follows a run to its end and gives its document.
+/// Follows a run to its end and gives its document. `reach` says who can answer what the run asks.
 pub(crate) async fn follow(
     client: &Client,
-    run: &str,
+    (run, reach): (&str, Reach),
     show: Show,
     on_interrupt: OnInterrupt,
 ) -> Result<Value, Fault> {
@@ -72,6 +74,7 @@ pub(crate) async fn follow(
         screen: live.then(Screen::default),
         show,
         paint: Paint::for_stderr(),
+        asks: Asks::new(run, reach),
         last: None,
         told: None,
     };
@@ -86,6 +89,9 @@ pub(crate) async fn follow(
                 interrupts += 1;
                 if on_interrupt == OnInterrupt::Leave || interrupts > 1 {
                     return Err(Fault::failed(format!("no longer following run {run}")).with_hint(format!("`heddle runs watch {run}`")));
+                }
+                if let Some(left) = follower.asks.leave().filter(|_| show == Show::People) {
+                    return Err(left);
                 }
                 note("cancelling; press Ctrl-C again to leave at once");
                 let path = format!("/v1/runs/{run}/cancel");
@@ -179,15 +185,28 @@ impl Follower<'_> {
                     Some(Err(why)) => return Err(Refused::Fault(Fault::cut_off(self.client.place(), why))),
                     None => break,
                 },
-                _ = frames.tick(), if self.screen.is_some() => self.draw(),
+                _ = frames.tick(), if self.show == Show::People => {
+                    self.tell_asks();
+                    self.draw();
+                }
             }
         }
         self.draw();
         Ok(())
     }
 
+    /// Says what the run waits for people to do. Told with the frames, so that what was answered long ago is not.
+    fn tell_asks(&mut self) {
+        let lines = self.asks.untold();
+        if !lines.is_empty() {
+            lines.iter().for_each(|line| note(line));
+            self.screen = self.screen.take().map(|_| Screen::default());
+        }
+    }
+
     fn take(&mut self, events: Vec<super::sse::Event>) {
         for event in events {
+            self.asks.take(&event);
             let line = self.picture.take(&event);
             if let (Some(line), Show::People, None) = (line, self.show, &self.screen) {
                 note(&line);

@@ -1,5 +1,6 @@
 //! `heddle run`: a workflow from a file, with its input, to its end. The exit code is the run's result.
 
+use super::asks::Reach;
 use super::client::{Ask, Client, Refused};
 use super::control::user;
 use super::exit::{Exit, Fault};
@@ -288,7 +289,12 @@ async fn go(args: &RunArgs, context: &Context, client: &Client, wish: &Wish) -> 
     if show == Show::People {
         out::note(&format!("run {run}"));
     }
-    let document = follow(client, &run, show, OnInterrupt::Cancel).await?;
+    let reach = match client {
+        Client::There { url, .. } => Reach::Node(url.clone()),
+        Client::Here(_) if args.ephemeral => Reach::Nowhere,
+        Client::Here(_) => Reach::Folder(args.node.typed()),
+    };
+    let document = follow(client, (&run, reach), show, OnInterrupt::Cancel).await?;
     give(args, context, client, &document).await
 }
 

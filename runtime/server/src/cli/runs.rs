@@ -1,8 +1,10 @@
 //! `heddle runs`: looking at the runs of a node.
 
+use super::asks::Reach;
 use super::client::{Ask, Client};
 use super::exit::{Exit, Fault};
 use super::follow::{OnInterrupt, Show, follow};
+use super::paint::harmless;
 use super::run::whole_output;
 use super::{Context, control, out};
 use crate::http::graph::Format;
@@ -164,7 +166,8 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
         }
         RunsCommand::Watch { id } => {
             let how = if context.json { Show::Nothing } else { Show::People };
-            let document = follow(&client, &encode(id), how, OnInterrupt::Leave).await?;
+            let reach = Reach::Node(client.place().to_owned());
+            let document = follow(&client, (&encode(id), reach), how, OnInterrupt::Leave).await?;
             if context.json {
                 out::json(&document);
             }
@@ -184,14 +187,16 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
         RunsCommand::Signal { id, name, data } => signal(&client, context, id, (name, data)).await,
         RunsCommand::Cancel { id, reason, force } => {
             let body = serde_json::json!({ "reason": reason, "force": force });
-            control::tell(&client, context, (id, "cancel"), body, "will end").await
+            control::tell(&client, context, (id, "cancel"), body, ("will end", "will end")).await
         }
         RunsCommand::Pause { id, reason } => {
             let body = serde_json::json!({ "reason": reason });
-            control::tell(&client, context, (id, "pause"), body, "will stand still").await
+            control::tell(&client, context, (id, "pause"), body, ("will stand still", "stands still already"))
+                .await
         }
         RunsCommand::Resume { id } => {
-            control::tell(&client, context, (id, "resume"), serde_json::json!({}), "will go on").await
+            let will = ("will go on", "does not stand still");
+            control::tell(&client, context, (id, "resume"), serde_json::json!({}), will).await
         }
         RunsCommand::Approvals => control::approvals(&client, context).await,
         RunsCommand::Approve(asked) => control::decide(&client, context, asked, "approve").await,
@@ -264,6 +269,9 @@ async fn ls(client: &Client, path: &str, context: &Context) -> Result<Exit, Faul
         &["RUN", "WORKFLOW", "STATUS", "ACCEPTED", "ENDED"],
         &items.iter().map(row).collect::<Vec<_>>(),
     );
+    for item in items.iter().filter(|item| item["hint"].is_string()) {
+        out::note(&harmless(&format!("{}: {}", text(&item["id"]), text(&item["hint"]))));
+    }
     if page["cursor"].is_string() {
         out::note("there are more: raise `--limit`, or narrow with `--status`, `--workflow`, `--label`");
     }
@@ -329,6 +337,22 @@ fn show(run: &Value) {
         &["STEP", "STATUS", "ITEMS", "ATTEMPTS", "CACHE", "TOOK", "PLUGIN"],
         &steps.iter().map(row).collect::<Vec<_>>(),
     );
+    let hints: Vec<String> = steps.iter().filter_map(by_hand).collect();
+    if !hints.is_empty() {
+        out::line("");
+        hints.iter().for_each(|hint| out::line(hint));
+    }
+}
+
+/// What a person must do for a step that was not undone, where its author has left a word.
+fn by_hand(step: &Value) -> Option<String> {
+    let hint = step["hint"].as_object()?;
+    let said = |name: &str| hint.get(name).and_then(Value::as_str);
+    let command = said("command").map(|command| format!("`{command}`"));
+    let parts = [said("text").map(str::to_owned), command, said("link").map(str::to_owned)];
+    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let id = text(if step["step"].is_string() { &step["step"] } else { &step["id"] });
+    Some(harmless(&format!("by hand: {id} was not undone: {}", parts.join("; "))))
 }
 
 async fn why(client: &Client, id: &str, context: &Context) -> Result<Exit, Fault> {
@@ -340,6 +364,9 @@ async fn why(client: &Client, id: &str, context: &Context) -> Result<Exit, Fault
     out::line(&format!("{}: {}", text(&why["status"]), text(&why["why"])));
     for step in why["steps"].as_array().map(Vec::as_slice).unwrap_or_default() {
         out::line(&format!("  {} ({}): {}", text(&step["step"]), text(&step["status"]), text(&step["why"])));
+        if let Some(hint) = by_hand(step) {
+            out::line(&format!("  {hint}"));
+        }
     }
     Ok(Exit::Ok)
 }

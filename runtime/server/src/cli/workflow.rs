@@ -4,6 +4,8 @@ use super::client::{Ask, Refusal, Refused};
 use super::exit::{Exit, Fault};
 use super::faults::{FileFault, of_file};
 use super::{Context, input, out};
+use crate::http::codes::Code;
+use crate::http::faults::document_code;
 use crate::http::graph::{Format, Graph};
 use heddle_core::document::{Doc, Fault as DocFault};
 use heddle_core::limits::Limits;
@@ -27,7 +29,7 @@ pub(super) async fn validate(file: &Path, context: &Context) -> Result<Exit, Fau
 
 async fn check(file: &Path, context: &Context) -> Result<Exit, Fault> {
     let text = input::file(&file.display().to_string())?;
-    let plan = read(&text).map_err(|faults| refused(file, &text, &faults))?;
+    let plan = read(&text).map_err(|(code, faults)| refused(file, &text, &faults, code))?;
     let mut checked = "its plugins were not looked for: add `--server URL`";
     if context.server.is_some() {
         ask(file, &text, "/v1/workflows?dryRun=true", context).await?;
@@ -49,13 +51,15 @@ async fn check(file: &Path, context: &Context) -> Result<Exit, Fault> {
 }
 
 /// Reads a workflow under the limits of a node that nobody has configured.
-fn read(text: &str) -> Result<Plan, Vec<DocFault>> {
+/// What is wrong comes with the code that a node would give.
+fn read(text: &str) -> Result<Plan, (&'static str, Vec<DocFault>)> {
     let limits = Limits::default();
-    let doc = Doc::parse(text, &limits).map_err(|fault| vec![fault])?;
-    Plan::read(&doc, None, &limits)
+    let unread = |fault: DocFault| (document_code(&fault).word(), vec![fault]);
+    let doc = Doc::parse(text, &limits).map_err(unread)?;
+    Plan::read(&doc, None, &limits).map_err(|faults| (Code::WorkflowInvalid.word(), faults))
 }
 
-fn refused(file: &Path, text: &str, faults: &[DocFault]) -> Fault {
+fn refused(file: &Path, text: &str, faults: &[DocFault], code: &str) -> Fault {
     let faults = faults.iter().map(|fault| FileFault {
         file: None,
         line: (fault.place.line > 0).then_some(fault.place.line),
@@ -63,7 +67,7 @@ fn refused(file: &Path, text: &str, faults: &[DocFault]) -> Fault {
         pointer: fault.path.clone(),
         message: fault.message.clone(),
     });
-    of_file(file, text, faults.collect(), "workflow_invalid")
+    of_file(file, text, faults.collect(), code)
 }
 
 async fn ask(file: &Path, text: &str, path: &str, context: &Context) -> Result<Value, Fault> {
@@ -115,7 +119,7 @@ pub(super) async fn ls(context: &Context) -> Result<Exit, Fault> {
 
 pub(super) fn graph(file: &Path, format: Format) -> Result<Exit, Fault> {
     let text = input::file(&file.display().to_string())?;
-    let plan = read(&text).map_err(|faults| refused(file, &text, &faults))?;
+    let plan = read(&text).map_err(|(code, faults)| refused(file, &text, &faults, code))?;
     let drawn = Graph::of(&plan, None).print(format);
     out::text(&format!("{}\n", drawn.trim_end()));
     Ok(Exit::Ok)

@@ -1,7 +1,7 @@
 //! What runs ask people, and what people answer. An approval's id is its run's, a dot, and its step's.
 
 use super::Api;
-use super::body::{Bound, Members, Query, json, read, want_type};
+use super::body::{Members, Query, small};
 use super::caller::caller;
 use super::codes::Code;
 use super::control::answer;
@@ -155,10 +155,8 @@ async fn decide(
     })?;
     let run = run_id(run)?;
     let caller = caller(&parts.headers)?;
-    want_type(&parts.headers, &["application/json"])?;
     let limits = &api.app.limits;
-    let bound = Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms };
-    let body = json(&read(&parts.headers, content, bound).await?)?;
+    let body = small(&parts.headers, content, limits).await?;
     let mut members = Members::of(&body);
     let approved = match members.text("decision") {
         Some("approve") => true,
@@ -196,6 +194,7 @@ impl From<DecideFault> for Problem {
                 Undecidable::NotAsked { .. } | Undecidable::Twice(_) | Undecidable::TooLate(_) => {
                     Problem::new(Code::NotAsked, detail)
                 }
+                Undecidable::TooMany { .. } => Problem::new(Code::QuotaExceeded, detail),
                 Undecidable::NotAssigned { .. } => Problem::new(Code::NotAssigned, detail),
                 Undecidable::Form(message) => {
                     let place = Place { pointer: "/form".into(), message, ..Place::default() };

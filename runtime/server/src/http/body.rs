@@ -8,6 +8,7 @@ use bytes::{Bytes, BytesMut};
 use heddle_core::document::pointer;
 use heddle_core::expr::tree::nearest;
 use heddle_core::json::{Json, JsonFault};
+use heddle_core::limits::Limits;
 use heddle_core::value::Value;
 use http_body_util::BodyExt as _;
 use hyper::HeaderMap;
@@ -24,6 +25,13 @@ pub struct Bound {
     pub limit: &'static str,
     /// Milliseconds for the whole body.
     pub read_ms: u64,
+}
+
+impl Bound {
+    /// Of every request but uploads of components.
+    pub fn small(limits: &Limits) -> Bound {
+        Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms }
+    }
 }
 
 /// Reads a whole body. Stops at the bound, whatever the headers said.
@@ -132,6 +140,26 @@ pub fn json(bytes: &[u8]) -> Result<Json, Problem> {
         };
         Problem::new(code, fault.to_string()).at([error])
     })
+}
+
+/// The JSON of a small request, within the bounds that all of these have.
+pub async fn small(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Json, Problem> {
+    want_type(headers, &["application/json"])?;
+    json(&read(headers, body, Bound::small(limits)).await?)
+}
+
+/// The same of a request that may say nothing.
+pub async fn small_or_none(
+    headers: &HeaderMap,
+    body: Body,
+    limits: &Limits,
+) -> Result<Option<Json>, Problem> {
+    let bytes = read(headers, body, Bound::small(limits)).await?;
+    if bytes.is_empty() {
+        return Ok(None);
+    }
+    want_type(headers, &["application/json"])?;
+    json(&bytes).map(Some)
 }
 
 fn line_and_column(text: &[u8], at: usize) -> (u32, u32) {

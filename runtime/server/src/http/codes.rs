@@ -26,7 +26,7 @@ codes! {
     JsonInvalid = "json_invalid" BAD_REQUEST "The body is not JSON as it is accepted here.";
     JsonDepth = "json_depth" BAD_REQUEST "The JSON is nested too deep.";
     YamlInvalid = "yaml_invalid" BAD_REQUEST "The body is not YAML as it is accepted here.";
-    YamlBudget = "yaml_budget" BAD_REQUEST "The document is larger than a workflow may be.";
+    YamlBudget = "yaml_budget" UNPROCESSABLE_ENTITY "The document is larger than a workflow may be.";
     BodyInvalid = "body_invalid" BAD_REQUEST "The body does not have the members that are wanted.";
     ParameterInvalid = "parameter_invalid" BAD_REQUEST "A parameter or a header is not as it is wanted.";
     RouteNotFound = "route_not_found" NOT_FOUND "There is nothing at this path.";

@@ -1,7 +1,7 @@
 //! What a person may do with a run that is under way: cancel it, let it stand still, let it go on.
 
 use super::Api;
-use super::body::{Bound, Members, Query, json, read, want_type};
+use super::body::{Members, Query, small_or_none};
 use super::caller::caller;
 use super::codes::Code;
 use super::openapi::Problems;
@@ -56,14 +56,9 @@ async fn wish(api: &Api, id: &str, request: Request, may_force: bool) -> Result<
     let (parts, content) = request.into_parts();
     Query::of(parts.uri.query()).finish()?;
     let (run, by) = (run_id(id)?, caller(&parts.headers)?.name().to_owned());
-    let limits = &api.app.limits;
-    let bound = Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms };
-    let bytes = read(&parts.headers, content, bound).await?;
-    if bytes.is_empty() {
+    let Some(body) = small_or_none(&parts.headers, content, &api.app.limits).await? else {
         return Ok(Wish { run, by, reason: String::new(), force: false });
-    }
-    want_type(&parts.headers, &["application/json"])?;
-    let body = json(&bytes)?;
+    };
     let mut members = Members::of(&body);
     let reason = members.text("reason").unwrap_or_default().to_owned();
     if reason.len() > REASON_BYTES {
@@ -77,8 +72,13 @@ async fn wish(api: &Api, id: &str, request: Request, may_force: bool) -> Result<
 pub(super) fn answer(delivery: Delivery, run: RunId, status: &str) -> Result<Response, Problem> {
     match delivery {
         Delivery::Accepted => {
-            let body = Accepted { id: run.to_string(), status: status.to_owned() };
+            let body = Accepted { id: run.to_string(), status: status.to_owned(), changed: None };
             Ok((StatusCode::ACCEPTED, Answer(body)).into_response())
+        }
+        Delivery::Unchanged { status } => {
+            let status = status.word().to_owned();
+            let body = Accepted { id: run.to_string(), status, changed: Some(false) };
+            Ok((StatusCode::OK, Answer(body)).into_response())
         }
         Delivery::Unknown => Err(no_run(&run.to_string())),
         Delivery::Ending => Err(Problem::new(
@@ -87,10 +87,15 @@ pub(super) fn answer(delivery: Delivery, run: RunId, status: &str) -> Result<Res
                 "the steps of run {run} are over, and what follows them is stopped by force only: `heddle runs cancel {run} --force`, or `{{\"force\": true}}`"
             ),
         )),
-        // Only signals are counted.
-        Delivery::Ended | Delivery::Full { .. } => Err(Problem::new(
+        Delivery::Ended => Err(Problem::new(
             Code::RunEnded,
             format!("run {run} has ended already; `GET /v1/runs/{run}` tells how"),
+        )),
+        Delivery::Full { what, most, limit } => Err(Problem::new(
+            Code::QuotaExceeded,
+            format!(
+                "run {run} has {most} {what} already (limit {limit}), so it takes no more of them; resuming and cancelling it are not counted"
+            ),
         )),
     }
 }
@@ -116,11 +121,17 @@ async fn cancel(
 }
 
 /// Let a run stand still. What is under way ends, what is due is noted, nothing new begins.
+///
+/// How often a run may be paused is bounded, together with the decisions of its approvals (`limits.interventions`).
 #[utoipa::path(
     post, path = "/v1/runs/{id}/pause", tag = "runs", operation_id = "pauseRun",
     params(("id" = String, Path, description = "The run.")),
     request_body(content = Option<PauseRequest>, content_type = "application/json"),
-    responses((status = 202, description = "The run will stand still.", body = Accepted), Problems),
+    responses(
+        (status = 202, description = "The run will stand still.", body = Accepted),
+        (status = 200, description = "It stands still already: nothing was recorded, and `changed` is false.", body = Accepted),
+        Problems,
+    ),
 )]
 async fn pause(
     State(api): State<Api>,
@@ -137,7 +148,11 @@ async fn pause(
     post, path = "/v1/runs/{id}/resume", tag = "runs", operation_id = "resumeRun",
     params(("id" = String, Path, description = "The run.")),
     request_body(content = Option<PauseRequest>, content_type = "application/json"),
-    responses((status = 202, description = "The run will go on.", body = Accepted), Problems),
+    responses(
+        (status = 202, description = "The run will go on.", body = Accepted),
+        (status = 200, description = "It does not stand still: nothing was recorded, and `changed` is false.", body = Accepted),
+        Problems,
+    ),
 )]
 async fn resume(
     State(api): State<Api>,

@@ -84,22 +84,29 @@ impl From<AcceptFault> for Problem {
     }
 }
 
+/// What to do with a document that has faults.
+const CORRECT: &str = "correct each of `errors` and send it again; `heddle workflow validate FILE` shows them in their lines, `heddle workflow schema` describes every key";
+
 /// A workflow that was read and has faults.
 pub(crate) fn invalid_workflow(faults: Vec<Fault>) -> Problem {
     let detail = match faults.as_slice() {
         [one] => one.to_string(),
         more => format!("the workflow has {} faults", more.len()),
     };
-    Problem::new(Code::WorkflowInvalid, detail).at(faults.into_iter().map(Place::from))
+    Problem::new(Code::WorkflowInvalid, detail).then(CORRECT).at(faults.into_iter().map(Place::from))
+}
+
+/// The code of a document that could not be read.
+pub(crate) fn document_code(fault: &Fault) -> Code {
+    match fault.class {
+        FaultClass::Budget => Code::YamlBudget,
+        FaultClass::Content => Code::YamlInvalid,
+    }
 }
 
 /// A document that could not be read as a workflow at all.
 pub(crate) fn unreadable_document(fault: Fault) -> Problem {
-    let code = match fault.class {
-        FaultClass::Budget => Code::YamlBudget,
-        FaultClass::Content => Code::YamlInvalid,
-    };
-    Problem::new(code, fault.to_string()).at([Place::from(fault)])
+    Problem::new(document_code(&fault), fault.to_string()).then(CORRECT).at([Place::from(fault)])
 }
 
 fn invalid_input(mismatches: Vec<Mismatch>) -> Problem {

@@ -67,6 +67,9 @@ pub struct GraphNode {
     /// Where it stands in the run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub status: Option<String>,
+    /// The step that it undoes, where it is a `compensate`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub undoes: Option<String>,
     /// Items that have ended, and all.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub items: Option<(u32, u32)>,
@@ -79,13 +82,27 @@ pub struct GraphEdge {
     pub from: String,
     /// The step that waits.
     pub to: String,
-    /// The endings that will do.
+    /// The endings that will do; none where `to` undoes `from`.
     pub accepts: Vec<&'static str>,
+    /// Why there is an edge.
+    pub kind: EdgeKind,
+}
+
+/// What an edge means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum EdgeKind {
+    /// One step waits for another.
+    Waits,
+    /// One step undoes another, should the run fail.
+    Undoes,
 }
 
 impl Graph {
     /// The graph of a plan; with a run, also where each step stands.
     pub fn of(plan: &Plan, view: Option<&RunView>) -> Graph {
+        let id_of =
+            |step: u32| plan.steps.get(step as usize).map(|step| step.id.to_string()).unwrap_or_default();
         let mut edges = Vec::new();
         let mut nodes = Vec::with_capacity(plan.steps.len());
         for &index in &plan.order {
@@ -97,19 +114,21 @@ impl Graph {
                 calls: plan.runs(index),
                 for_each: step.map.is_some(),
                 conditional: step.when.is_some(),
+                undoes: step.undoes.map(id_of),
                 status: seen.map(|s| s.status.to_owned()),
                 items: seen.and_then(|s| s.items).map(|i| (i.succeeded + i.failed, i.total)),
             });
             for dependency in &step.depends {
                 edges.push(GraphEdge {
-                    from: plan
-                        .steps
-                        .get(dependency.step as usize)
-                        .map(|s| s.id.to_string())
-                        .unwrap_or_default(),
+                    from: id_of(dependency.step),
                     to: step.id.to_string(),
                     accepts: dependency.accepts.iter().map(|a| a.word()).collect(),
+                    kind: EdgeKind::Waits,
                 });
+            }
+            if let Some(undone) = step.undoes {
+                let (from, to) = (id_of(undone), step.id.to_string());
+                edges.push(GraphEdge { from, to, accepts: Vec::new(), kind: EdgeKind::Undoes });
             }
         }
         Graph { workflow: format!("{}@{}", plan.full_name(), plan.version), nodes, edges }
@@ -130,14 +149,19 @@ impl Graph {
             let label = label(node, "<br/>").replace('"', "#quot;");
             let (open, close) = if node.conditional { ("{{\"", "\"}}") } else { ("[\"", "\"]") };
             let _ = write!(out, "  {}{open}{label}{close}", mermaid_id(&node.id));
-            if let Some(status) = &node.status {
-                let _ = write!(out, ":::{status}");
+            match (&node.status, &node.undoes) {
+                (Some(status), _) => drop(write!(out, ":::{status}")),
+                (None, Some(_)) => out.push_str(":::undoes"),
+                (None, None) => {}
             }
             out.push('\n');
         }
         for edge in &self.edges {
             let (from, to) = (mermaid_id(&edge.from), mermaid_id(&edge.to));
             let _ = writeln!(out, "  {from} {} {to}", edge.mermaid_arrow());
+        }
+        if self.nodes.iter().any(|node| node.undoes.is_some() && node.status.is_none()) {
+            out.push_str("  classDef undoes fill:#ffffff,stroke:#999,stroke-dasharray:4 3,color:#111\n");
         }
         if self.nodes.iter().any(|node| node.status.is_some()) {
             for (status, fill) in COLOURS {
@@ -155,16 +179,21 @@ impl Graph {
         for node in &self.nodes {
             let _ = write!(out, "  {} [label={}", quoted(&node.id), quoted(&label(node, "\n")));
             let fill = node.status.as_ref().and_then(|s| COLOURS.iter().find(|(name, _)| name == s));
+            if node.undoes.is_some() {
+                out.push_str(", style=\"rounded,filled,dashed\"");
+            }
             if let Some((_, fill)) = fill {
                 let _ = write!(out, ", fillcolor=\"{fill}\"");
             }
             out.push_str("];\n");
         }
         for edge in &self.edges {
-            let style = if edge.is_plain() {
-                String::new()
-            } else {
-                format!(" [style=dashed, label={}]", quoted(&edge.accepts.join(" or ")))
+            let style = match (edge.kind, edge.is_plain()) {
+                (EdgeKind::Undoes, _) => " [style=dotted, label=\"undone by\"]".to_owned(),
+                (EdgeKind::Waits, true) => String::new(),
+                (EdgeKind::Waits, false) => {
+                    format!(" [style=dashed, label={}]", quoted(&edge.accepts.join(" or ")))
+                }
             };
             let _ = writeln!(out, "  {} -> {}{style};", quoted(&edge.from), quoted(&edge.to));
         }
@@ -183,6 +212,9 @@ const COLOURS: &[(&str, &str)] = &[
     ("failed", "#ffd0cc"),
     ("skipped", "#f7f7f7"),
     ("cancelled", "#e3d7f0"),
+    ("waiting", "#fff6d6"),
+    ("compensated", "#dfe7e0"),
+    ("compensationFailed", "#ff9d94"),
 ];
 
 impl GraphEdge {
@@ -191,7 +223,11 @@ impl GraphEdge {
         self.accepts == ["succeeded", "skipped"]
     }
     fn mermaid_arrow(&self) -> String {
-        if self.is_plain() { "-->".to_owned() } else { format!("-. \"{}\" .->", self.accepts.join(" or ")) }
+        match (self.kind, self.is_plain()) {
+            (EdgeKind::Undoes, _) => "-. \"undone by\" .->".to_owned(),
+            (EdgeKind::Waits, true) => "-->".to_owned(),
+            (EdgeKind::Waits, false) => format!("-. \"{}\" .->", self.accepts.join(" or ")),
+        }
     }
 }
 

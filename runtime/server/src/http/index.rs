@@ -2,7 +2,7 @@
 
 use super::Api;
 use super::problem::Problem;
-use super::runs::status_word;
+use super::runs::UNREADABLE;
 use axum::Router;
 use axum::extract::State;
 use axum::response::{IntoResponse, Response};
@@ -10,7 +10,7 @@ use axum::routing::get;
 use heddle_core::id::Tenant;
 use heddle_core::time::{Span, Timestamp};
 use heddle_executor::{Clock as _, Readiness, SystemClock};
-use heddle_store::{RunQuery, RunRow};
+use heddle_store::{Listed, RunQuery, RunRow};
 use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use std::fmt::Write as _;
 
@@ -38,7 +38,7 @@ async fn index(State(api): State<Api>) -> Result<Response, Problem> {
         .into_response())
 }
 
-fn page(api: &Api, rows: &[RunRow], now: Timestamp) -> String {
+fn page(api: &Api, rows: &[Listed], now: Timestamp) -> String {
     let report = api.app.executor.report();
     let state = match api.app.executor.readiness() {
         Readiness::Ready => "takes work",
@@ -59,7 +59,19 @@ fn page(api: &Api, rows: &[RunRow], now: Timestamp) -> String {
         out.push_str("<p>There are none yet. <code>heddle run FILE --input @in.json --server URL</code> submits one.</p>");
     } else {
         out.push_str("<table><tr><th>Run<th>Workflow<th>Status<th>Accepted<th>Took</tr>");
-        rows.iter().for_each(|row| line(&mut out, row, now));
+        for listed in rows {
+            match listed {
+                Listed::Run(row) => line(&mut out, row, now),
+                Listed::Unreadable { run, .. } => {
+                    let _ = write!(
+                        out,
+                        "<tr><td><code>{run}</code><td><td><span class=\"status failed\">{UNREADABLE}</span><td>{}<td>\
+                         stop the node, and type <code>heddle doctor</code></tr>",
+                        run.created().rfc3339(),
+                    );
+                }
+            }
+        }
         out.push_str("</table>");
     }
     out.push_str("<h2>Elsewhere</h2><ul>");
@@ -80,7 +92,7 @@ fn page(api: &Api, rows: &[RunRow], now: Timestamp) -> String {
 }
 
 fn line(out: &mut String, row: &RunRow, now: Timestamp) {
-    let status = status_word(row.status);
+    let status = row.status.word();
     let took = Span(row.finished.unwrap_or(now).since_ms(row.created));
     let _ = write!(
         out,

@@ -20,6 +20,8 @@ pub struct Problem {
     pub code: Code,
     /// What is wrong with this request, in a sentence for a person.
     pub detail: String,
+    /// What to do next, where there is more to say than `detail` and the faults do.
+    pub next: Option<&'static str>,
     /// Each fault with its place.
     pub errors: Vec<Place>,
     /// Milliseconds before which another try is useless.
@@ -68,6 +70,9 @@ pub struct ProblemBody {
     pub code: String,
     /// What is wrong with this request.
     pub detail: String,
+    /// What to do next, where there is more to say than `detail` and `errors` do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub next: Option<&'static str>,
     /// The path of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance: Option<String>,
@@ -82,11 +87,16 @@ pub struct ProblemBody {
 impl Problem {
     /// A problem with nothing finer to say.
     pub fn new(code: Code, detail: impl Into<String>) -> Problem {
-        Problem { code, detail: detail.into(), errors: Vec::new(), retry_after_ms: None }
+        Problem { code, detail: detail.into(), next: None, errors: Vec::new(), retry_after_ms: None }
     }
     /// The same, with the places of its faults.
     pub fn at(mut self, errors: impl IntoIterator<Item = Place>) -> Problem {
         self.errors.extend(errors);
+        self
+    }
+    /// The same, with what to do next.
+    pub fn then(mut self, next: &'static str) -> Problem {
+        self.next = Some(next);
         self
     }
     /// The same, to be tried again after this time.
@@ -102,6 +112,7 @@ impl Problem {
             status: self.code.status().as_u16(),
             code: self.code.word().to_owned(),
             detail: self.detail.clone(),
+            next: self.next,
             instance: instance.map(str::to_owned),
             errors: self.errors.clone(),
             trace_id: trace_id.map(str::to_owned),

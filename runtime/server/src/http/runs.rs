@@ -18,8 +18,9 @@ use heddle_core::limits::AttemptLimits;
 use heddle_core::run::view::StepView;
 use heddle_core::time::Timestamp;
 use heddle_executor::{Clock as _, RunDetail, SystemClock};
-use heddle_store::{RunQuery, RunRow, RunStatus};
+use heddle_store::{Listed, RunQuery, RunStatus};
 use hyper::header::CONTENT_TYPE;
+use std::collections::BTreeMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -59,20 +60,37 @@ fn status(text: &str) -> Option<RunStatus> {
     serde_json::from_value(serde_json::Value::String(text.to_owned())).ok()
 }
 
-/// The word of a status.
-pub(super) fn status_word(status: RunStatus) -> String {
-    serde_json::to_value(status).ok().and_then(|v| v.as_str().map(str::to_owned)).unwrap_or_default()
-}
+/// The word of a run whose index row cannot be read. No run has it in its own document.
+pub(super) const UNREADABLE: &str = "unreadable";
 
-fn summary(row: RunRow) -> RunSummary {
+fn summary(listed: Listed) -> RunSummary {
+    let row = match listed {
+        Listed::Run(row) => *row,
+        Listed::Unreadable { run, why } => {
+            let hint = format!(
+                "what the index says of this run cannot be read ({why}); stop the node, and `heddle doctor` tells what is damaged and what to do"
+            );
+            return RunSummary {
+                id: run.to_string(),
+                workflow: String::new(),
+                version: String::new(),
+                status: UNREADABLE.to_owned(),
+                labels: BTreeMap::new(),
+                created_at: run.created().rfc3339(),
+                finished_at: None,
+                hint: Some(hint),
+            };
+        }
+    };
     RunSummary {
         id: row.run.to_string(),
         workflow: row.workflow.to_string(),
         version: row.workflow_version.to_string(),
-        status: status_word(row.status),
+        status: row.status.word().to_owned(),
         labels: row.labels.into_iter().collect(),
         created_at: row.created.rfc3339(),
         finished_at: row.finished.map(Timestamp::rfc3339),
+        hint: None,
     }
 }
 
@@ -111,7 +129,7 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
     let mut rows = api.app.executor.runs(wanted).await?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
-    let cursor = rows.last().filter(|_| more).map(|row| row.run.to_string());
+    let cursor = rows.last().filter(|_| more).map(|row| row.run().to_string());
     Ok(Answer(RunPage { items: rows.into_iter().map(summary).collect(), cursor }))
 }
 

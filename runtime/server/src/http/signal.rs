@@ -1,20 +1,19 @@
 //! Signalling a run: what a step with `wait: {signal: ...}` waits for.
 
 use super::Api;
-use super::body::{Bound, Members, Query, json, read, want_type};
+use super::body::{Members, Query, small};
 use super::caller::caller;
 use super::codes::Code;
+use super::control::answer;
 use super::openapi::Problems;
 use super::problem::Problem;
-use super::runs::{no_run, run_id};
+use super::runs::run_id;
 use super::wire::catalog::Accepted;
-use axum::Json as Answer;
 use axum::extract::{Path, Request, State};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use heddle_core::id::{Tenant, is_name};
 use heddle_core::json::Json;
 use heddle_executor::Delivery;
-use hyper::StatusCode;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -51,10 +50,8 @@ async fn signal(
     let (parts, content) = request.into_parts();
     Query::of(parts.uri.query()).finish()?;
     let run = run_id(&id)?;
-    want_type(&parts.headers, &["application/json"])?;
     let limits = &api.app.limits;
-    let bound = Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms };
-    let wish = json(&read(&parts.headers, content, bound).await?)?;
+    let wish = small(&parts.headers, content, limits).await?;
     let mut members = Members::of(&wish);
     let name = members.text("name").unwrap_or_default().to_owned();
     let data = Json::from_value(members.get("data").cloned().unwrap_or_default());
@@ -67,24 +64,11 @@ async fn signal(
         let message = format!("`data` has {size} bytes; the limit inline_bytes is {most}; send a reference");
         return Err(Problem::new(Code::InputTooLarge, message));
     }
-    match api
-        .app
-        .executor
-        .signal(&Tenant::default(), run, (&name, &data), caller(&parts.headers)?.name())
-        .await?
-    {
-        Delivery::Accepted => {
-            let body = Accepted { id: run.to_string(), status: "signalled".to_owned() };
-            Ok((StatusCode::ACCEPTED, Answer(body)).into_response())
-        }
-        Delivery::Unknown => Err(no_run(&id)),
-        Delivery::Ended | Delivery::Ending => Err(Problem::new(
-            Code::RunEnded,
-            format!("run {run} has ended already; `GET /v1/runs/{run}` tells how"),
-        )),
-        Delivery::Full { most } => Err(Problem::new(
-            Code::QuotaExceeded,
-            format!("run {run} has {most} signals already (limit signals); start another run"),
-        )),
+    let by = caller(&parts.headers)?;
+    let delivery = api.app.executor.signal(&Tenant::default(), run, (&name, &data), by.name()).await?;
+    match delivery {
+        // Its steps go on waiting for nothing: a signal can only come too late.
+        Delivery::Ending => answer(Delivery::Ended, run, "signalled"),
+        other => answer(other, run, "signalled"),
     }
 }

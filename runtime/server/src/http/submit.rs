@@ -85,12 +85,7 @@ async fn submit(
     let idempotency = idempotency_key(&headers)?;
     let limits = &api.app.limits;
     let wait = wait_of(&headers).map(|wait| wait.min(Duration::from_millis(limits.prefer_wait_ms)));
-    let bytes = body::read(
-        &headers,
-        content,
-        Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms },
-    )
-    .await?;
+    let bytes = body::read(&headers, content, Bound::small(limits)).await?;
     let wish = body::json(&bytes)?;
     let (workflow, input, labels) = read(&api, &wish)?;
     let tenant = Tenant::default();
@@ -159,7 +154,7 @@ fn read(api: &Api, wish: &Json) -> Result<Asked, Problem> {
 }
 
 fn accepted(run: RunId, status: &str) -> Response {
-    let body = Accepted { id: run.to_string(), status: status.to_owned() };
+    let body = Accepted { id: run.to_string(), status: status.to_owned(), changed: None };
     let mut response = (StatusCode::ACCEPTED, Answer(body)).into_response();
     locate(&mut response, &format!("/v1/runs/{run}"));
     response

@@ -70,6 +70,7 @@ fn asked(view: &RunView, step: &StepView, asks: &AskView, now: Timestamp) -> Str
     let given = step.decisions.len();
     let left = step.waits.as_ref().and_then(|waits| waits.until);
     let left = left.map(|until| format!(", {} at most", Span(until.since_ms(now)))).unwrap_or_default();
+    let left = format!("{left}{}", ends_with_all(step));
     let alone = match (view.by.as_ref(), step.decisions.as_slice()) {
         (Some(by), [only]) if only.by == *by && asks.quorum == 1 => {
             format!("; {by} asked for the run and may not approve alone")
@@ -82,13 +83,38 @@ fn asked(view: &RunView, step: &StepView, asks: &AskView, now: Timestamp) -> Str
     )
 }
 
+/// Why a wait ends before its own time does.
+fn ends_with_all(step: &StepView) -> &'static str {
+    match step.waits.as_ref().is_some_and(|waits| waits.ends_with_all) {
+        true => " (what follows the steps has no longer, by the limit aftermath_ms)",
+        false => "",
+    }
+}
+
+/// What is left to a person, where the author of the step has a word for them.
+fn by_hand(step: &StepView) -> Option<WhyStep> {
+    let hint = step.hint.clone()?;
+    let why = match step.status {
+        "compensationFailed" => "it could not be undone; it is left to a person",
+        _ => "it may have done something that nothing undoes; it is left to a person",
+    };
+    let (step, status) = (step.id.to_string(), step.status.to_owned());
+    Some(WhyStep { step, status, why: why.to_owned(), hint: Some(hint) })
+}
+
 fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhyStep> {
     let view = &detail.view;
+    let say = |why: String| {
+        let (step, status) = (step.id.to_string(), step.status.to_owned());
+        Some(WhyStep { step, status, why, hint: None })
+    };
+    if let Some(said) = by_hand(step) {
+        return Some(said);
+    }
     // A part that has not begun waits for nothing that could be named.
     if step.finished_at.is_some() || (step.part != Part::Main && step.ready_at.is_none()) {
         return None;
     }
-    let say = |why: String| Some(WhyStep { step: step.id.to_string(), status: step.status.to_owned(), why });
     if let Some(at) = step.work.retry_at {
         let last = step.work.attempts.last().and_then(|a| a.error.as_ref());
         let after =
@@ -102,13 +128,14 @@ fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhySt
         let left = waits.until.map(|until| Span(until.since_ms(now)));
         return say(match (&waits.signal, left) {
             (Some(signal), Some(left)) => format!(
-                "it waits for the signal `{signal}`, {left} at most: `heddle runs signal {} {signal}`",
+                "it waits for the signal `{signal}`, {left} at most{}: `heddle runs signal {} {signal}`",
+                ends_with_all(step),
                 view.id
             ),
             (Some(signal), None) => {
                 format!("it waits for the signal `{signal}`: `heddle runs signal {} {signal}`", view.id)
             }
-            (None, left) => format!("it waits {}", left.unwrap_or_default()),
+            (None, left) => format!("it waits {}{}", left.unwrap_or_default(), ends_with_all(step)),
         });
     }
     let queued = detail.queued_steps.contains(&step.index);

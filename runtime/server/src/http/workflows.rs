@@ -69,12 +69,7 @@ async fn publish(State(api): State<Api>, request: Request) -> Result<Response, P
         query.read("dryRun", "`true` or `false`", |text| text.parse::<bool>().ok()).unwrap_or(false);
     query.finish()?;
     let limits = &api.app.limits;
-    let bytes = read(
-        &parts.headers,
-        content,
-        Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms },
-    )
-    .await?;
+    let bytes = read(&parts.headers, content, Bound::small(limits)).await?;
     let doc = document(&api, &parts.headers, &bytes)?;
     let tenant = Tenant::default();
     if dry_run {

@@ -62,6 +62,11 @@ impl Place {
             err: String::from_utf8(output.stderr).unwrap(),
         }
     }
+    /// Types a command, and does not wait for its end. What it says on stderr can be read meanwhile.
+    pub(crate) fn start(&self, args: &[&str]) -> Child {
+        let mut command = self.command(args);
+        command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap()
+    }
     /// Starts a node on the data folder `name` and waits until it takes work.
     pub(crate) fn node(&self, name: &str) -> Node {
         self.node_with(name, &[])

@@ -136,7 +136,7 @@ fn all_faults_of_a_workflow_come_at_once() {
     assert!(problem["errors"].as_array().unwrap().iter().any(|e| e["line"] == 4), "{problem}");
     let bomb = format!("a: &a [x,x]\n{}", (0..200).map(|i| format!("b{i}: *a\n")).collect::<String>());
     ask("POST", "/v1/workflows", &[("Content-Type", "application/yaml")], &bomb)
-        .is_problem(400, "yaml_budget");
+        .is_problem(422, "yaml_budget");
     ask("POST", "/v1/workflows", &[("Content-Type", "application/yaml")], "a: [")
         .is_problem(400, "yaml_invalid");
 }

@@ -45,7 +45,7 @@ fn a_run_that_is_waited_for_comes_back_whole() {
     let graph = get(&format!("/v1/runs/{id}/graph")).json();
     assert_eq!(
         graph["edges"][0],
-        json!({ "from": "greet", "to": "shout", "accepts": ["succeeded", "skipped"] })
+        json!({ "from": "greet", "to": "shout", "accepts": ["succeeded", "skipped"], "kind": "waits" })
     );
     assert!(get(&format!("/v1/runs/{id}/graph?format=mermaid")).body.contains("greet --> shout"));
     assert!(get(&format!("/v1/runs/{id}/graph?format=dot")).body.contains("\"greet\" -> \"shout\""));

@@ -43,7 +43,7 @@ pub async fn old_runs_go_and_others_stay(backend: impl Backend) {
     }
     let label = Some(("team".to_owned(), "a".to_owned()));
     let labelled = node.store().runs(RunQuery { label, limit: 10, ..RunQuery::default() }).await.unwrap();
-    assert_eq!(labelled.iter().map(|row| row.run).collect::<Vec<_>>(), [run(3), run(2)]);
+    assert_eq!(labelled.iter().map(Listed::run).collect::<Vec<_>>(), [run(3), run(2)]);
     assert_eq!(node.claim(10).await, [run(3)]);
 }
 

@@ -27,7 +27,7 @@ pub async fn the_index_row_follows_the_run(backend: impl Backend) {
 }
 
 async fn list<B: Backend>(node: &Setup<B>, query: RunQuery) -> Vec<RunId> {
-    node.store().runs(query).await.unwrap().into_iter().map(|row| row.run).collect()
+    node.store().runs(query).await.unwrap().iter().map(Listed::run).collect()
 }
 
 fn all() -> RunQuery {

@@ -303,7 +303,7 @@ impl State {
         };
         if depth == ReportDepth::Deep {
             for entry in self.runs.values() {
-                *report.runs.entry(row::status_word(entry.row.status).into()).or_default() += 1;
+                *report.runs.entry(entry.row.status.word().into()).or_default() += 1;
             }
         }
         report

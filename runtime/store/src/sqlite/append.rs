@@ -167,14 +167,14 @@ fn duplicate(
 }
 
 fn change_index(writer: &mut Writer, append: &Prepared) -> rusqlite::Result<()> {
-    let run = append.run.0.to_be_bytes();
+    let (run, seq) = (append.run.0.to_be_bytes(), append.expected as i64 + 1);
     match &append.index {
         IndexChange::None => Ok(()),
         IndexChange::Create(row) => create(writer, append, row),
         IndexChange::Update { status, due, finished } if status.is_terminal() => {
             writer.execute(
-                "UPDATE runs SET status = ?2, due = ?3, finished = ?4, wake = NULL, owner = NULL WHERE run = ?1",
-                (&run, status_code(*status), at(*due), at(*finished)),
+                "UPDATE runs SET status = ?2, due = ?3, finished = ?4, wake = NULL, owner = NULL, seq = ?5 WHERE run = ?1",
+                (&run, status_code(*status), at(*due), at(*finished), seq),
             )?;
             writer.execute("DELETE FROM inbox WHERE run = ?1", [&run])?;
             writer.execute("DELETE FROM listeners WHERE run = ?1", [&run])?;
@@ -184,8 +184,8 @@ fn change_index(writer: &mut Writer, append: &Prepared) -> rusqlite::Result<()> 
         // Only the columns that change: an index is rewritten for each column that is named.
         IndexChange::Update { status, due, .. } => {
             writer.execute(
-                "UPDATE runs SET status = ?2, due = ?3, wake = iif(?4, created, ?3) WHERE run = ?1",
-                (&run, status_code(*status), at(*due), is_active(*status)),
+                "UPDATE runs SET status = ?2, due = ?3, wake = iif(?4, created, ?3), seq = ?5 WHERE run = ?1",
+                (&run, status_code(*status), at(*due), is_active(*status), seq),
             )?;
             Ok(())
         }
@@ -197,8 +197,8 @@ fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<
     let owner = (row.status != RunStatus::Queued && !row.status.is_terminal()).then_some(append.epoch as i64);
     let labels = serde_json::to_string(&row.labels).unwrap_or_default();
     writer.execute(
-        "INSERT INTO runs (run, tenant, workflow, version, snapshot, labels, created, status, due, finished, owner, wake) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        "INSERT INTO runs (run, tenant, workflow, version, snapshot, labels, created, status, due, finished, owner, wake, seq) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         (
             &run,
             &*row.tenant.0,
@@ -212,6 +212,7 @@ fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<
             at(row.finished),
             owner,
             at(wake(row.status, row.due, row.created)),
+            append.expected as i64 + 1,
         ),
     )?;
     for (name, value) in &row.labels {

@@ -3,9 +3,9 @@
 //! Leases live in memory, because nobody else can have the data folder open. What a restart needs is the epoch counter
 //! alone: an `owner` from before is an epoch that no living lease has, so its runs can be claimed at once.
 
-use super::read::{RUN_COLUMNS, run_row};
+use super::read::{RUN_COLUMNS, listed};
 use super::writer::Writer;
-use crate::model::{Lease, Mail, Recipient, RunRow};
+use crate::model::{Lease, Listed, Mail, Recipient, RunRow};
 use crate::rules::in_turn;
 use heddle_core::id::RunId;
 use rusqlite::{OptionalExtension, Params};
@@ -25,9 +25,10 @@ pub(super) fn claim(writer: &mut Writer, lease: &Lease, limit: u32) -> rusqlite:
     if !writer.leases.lives(lease.epoch, writer.clock.steady()) {
         return Ok(Vec::new());
     }
-    let left_behind = left_behind(writer, limit)?;
+    let left_behind = left_behind(writer, lease, limit)?;
     let ready = select(
         writer,
+        lease,
         &format!(
             "SELECT {RUN_COLUMNS} FROM runs WHERE owner IS NULL AND wake <= ?1 ORDER BY wake, run LIMIT ?2"
         ),
@@ -35,16 +36,18 @@ pub(super) fn claim(writer: &mut Writer, lease: &Lease, limit: u32) -> rusqlite:
     )?;
     let chosen = in_turn(left_behind, ready, limit as usize);
     for row in &chosen {
-        writer.execute(
-            "UPDATE runs SET owner = ?2 WHERE run = ?1",
-            (&row.run.0.to_be_bytes(), lease.epoch as i64),
-        )?;
+        take(writer, lease, row.run)?;
     }
     Ok(chosen)
 }
 
+fn take(writer: &Writer, lease: &Lease, run: RunId) -> rusqlite::Result<()> {
+    let owner = (&run.0.to_be_bytes(), lease.epoch as i64);
+    writer.execute("UPDATE runs SET owner = ?2 WHERE run = ?1", owner).map(drop)
+}
+
 /// Runs whose owner's lease has ended, by going from one owner to the next in the index.
-fn left_behind(writer: &Writer, limit: u32) -> rusqlite::Result<Vec<RunRow>> {
+fn left_behind(writer: &Writer, lease: &Lease, limit: u32) -> rusqlite::Result<Vec<RunRow>> {
     let now = writer.clock.steady();
     let mut rows = Vec::new();
     let mut last = -1i64;
@@ -57,15 +60,28 @@ fn left_behind(writer: &Writer, limit: u32) -> rusqlite::Result<Vec<RunRow>> {
         if !writer.leases.lives(owner as u64, now) {
             let room = limit - rows.len() as u32;
             let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE owner = ?1 ORDER BY run LIMIT ?2");
-            rows.extend(select(writer, &sql, (owner, room))?);
+            rows.extend(select(writer, lease, &sql, (owner, room))?);
         }
         last = owner;
     }
     Ok(rows)
 }
 
-fn select(writer: &Writer, sql: &str, params: impl Params) -> rusqlite::Result<Vec<RunRow>> {
-    writer.statement(sql)?.query_map(params, run_row)?.collect()
+/// The rows that can be read. The others are taken and handed to nobody, so that they do not come first every time.
+fn select(writer: &Writer, lease: &Lease, sql: &str, params: impl Params) -> rusqlite::Result<Vec<RunRow>> {
+    let found: Vec<Option<Listed>> =
+        writer.statement(sql)?.query_map(params, listed)?.collect::<Result<_, _>>()?;
+    let mut rows = Vec::with_capacity(found.len());
+    for one in found.into_iter().flatten() {
+        match one {
+            Listed::Run(row) => rows.push(*row),
+            Listed::Unreadable { run, why } => {
+                tracing::error!(%run, why, "its index row cannot be read, so nobody drives it: `heddle doctor`");
+                take(writer, lease, run)?;
+            }
+        }
+    }
+    Ok(rows)
 }
 
 /// Gives runs back. One with a message may be claimed at once, whatever it waits for.

@@ -11,6 +11,7 @@ use super::{fault, read, schema};
 use crate::model::{StoreFault, StoreReport};
 use crate::row::{self, Coded};
 use heddle_core::id::{Digest, RunId};
+use heddle_core::run::event::Event;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 use std::fs::{File, TryLockError};
@@ -206,11 +207,19 @@ impl Look {
 
     fn run(&mut self, run: RunId) {
         let mut damaged = DamagedRun { run, rows: Vec::new(), why: String::new() };
-        if let Err(fault) = read::run(&self.db, run) {
-            damaged.why = fault.to_string();
-        }
-        if let Err(error) = self.journal(&mut damaged) {
+        let row = match read::run(&self.db, run) {
+            Ok(row) => row,
+            Err(fault) => {
+                damaged.why = fault.to_string();
+                None
+            }
+        };
+        let ended = row.as_ref().is_some_and(|row| row.status.is_terminal());
+        if let Err(error) = self.journal(&mut damaged, ended) {
             damaged.note(None, format!("its journal cannot be read: {error}"));
+        }
+        if let Some(row) = row {
+            self.snapshot(&mut damaged, row.snapshot);
         }
         if !damaged.why.is_empty() {
             self.found.runs_damaged += 1;
@@ -220,13 +229,34 @@ impl Look {
         }
     }
 
+    /// Without what it was accepted as, a run can neither be shown nor go on.
+    fn snapshot(&self, damaged: &mut DamagedRun, snapshot: Digest) {
+        let why = match read::blob(&self.db, &self.values, snapshot) {
+            Ok(Some(_)) => return,
+            Ok(None) => format!("its snapshot {snapshot}, the workflow as it was accepted, is missing"),
+            Err(fault) => format!("its snapshot, the workflow as it was accepted, cannot be read: {fault}"),
+        };
+        damaged.note(None, why);
+    }
+
+    /// How many rows the index knows of; a store from before knows of none.
+    fn rows_known(&self, run: RunId) -> rusqlite::Result<u64> {
+        if self.found.schema < 3 {
+            return Ok(0);
+        }
+        let mut statement = self.db.prepare_cached("SELECT seq FROM runs WHERE run = ?1")?;
+        let known = statement.query_row([run.0.to_be_bytes()], |row| row.get::<_, i64>(0)).optional()?;
+        Ok(known.unwrap_or(0) as u64)
+    }
+
     /// Reads a journal row by row, holding one at a time.
-    fn journal(&mut self, damaged: &mut DamagedRun) -> rusqlite::Result<()> {
+    fn journal(&mut self, damaged: &mut DamagedRun, ended: bool) -> rusqlite::Result<()> {
+        let known = self.rows_known(damaged.run)?;
         let mut statement = self.db.prepare_cached(
             "SELECT seq, encoding, checksum, body FROM journal WHERE run = ?1 ORDER BY seq",
         )?;
         let mut rows = statement.query([damaged.run.0.to_be_bytes()])?;
-        let mut expected = 1u64;
+        let (mut expected, mut is_last) = (1u64, false);
         while let Some(row) = rows.next()? {
             let seq = row.get::<_, i64>(0)? as u64;
             if seq > expected {
@@ -241,17 +271,31 @@ impl Look {
                     checksum: row.get(2).map_err(|error| error.to_string())?,
                     body,
                 };
-                row::decode(damaged.run, seq, &coded).map(drop).map_err(|fault| match fault {
+                row::decode(damaged.run, seq, &coded).map_err(|fault| match fault {
                     StoreFault::Damaged { why, .. } => why,
                     other => other.to_string(),
                 })
             });
+            // A row that cannot be read may be the last one; it is named anyway.
+            is_last = read
+                .as_ref()
+                .map_or(true, |row| matches!(row.batch.events.last(), Some(Event::RunFinished { .. })));
             if let Err(why) = read {
                 damaged.note(Some(seq), format!("row {seq}: {why}"));
             }
         }
         if expected == 1 {
             damaged.note(None, "it has no journal".to_owned());
+        } else if expected <= known {
+            let why = format!(
+                "row {expected} is missing: the index knows of {known}, and the journal ends before it"
+            );
+            damaged.note(Some(expected), why);
+        } else if ended && !is_last {
+            let why = format!(
+                "row {expected} is missing: the index says that the run has ended, and the journal does not"
+            );
+            damaged.note(Some(expected), why);
         }
         Ok(())
     }

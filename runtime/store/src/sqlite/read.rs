@@ -40,6 +40,16 @@ pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     })
 }
 
+/// Reads an index row; where it cannot be read, its id and why. What has no id cannot be named, and is left out.
+pub(super) fn listed(row: &Row<'_>) -> rusqlite::Result<Option<Listed>> {
+    let error = match run_row(row) {
+        Ok(read) => return Ok(Some(Listed::Run(Box::new(read)))),
+        Err(error) => error,
+    };
+    let run = row.get_ref(0)?.as_blob().ok().and_then(|id| <[u8; 16]>::try_from(id).ok());
+    Ok(run.map(|run| Listed::Unreadable { run: RunId(u128::from_be_bytes(run)), why: error.to_string() }))
+}
+
 /// Rows of a journal.
 pub(super) fn journal(
     db: &Connection,
@@ -79,7 +89,7 @@ pub(super) fn run(db: &Connection, run: RunId) -> Result<Option<RunRow>, StoreFa
 }
 
 /// A page of index rows, each page from an index that has the rows in its order.
-pub(super) fn runs(db: &Connection, query: &RunQuery) -> Result<Vec<RunRow>, StoreFault> {
+pub(super) fn runs(db: &Connection, query: &RunQuery) -> Result<Vec<Listed>, StoreFault> {
     let newest = match query.before {
         None => u128::MAX,
         Some(RunId(0)) => return Ok(Vec::new()),
@@ -118,15 +128,15 @@ pub(super) fn runs(db: &Connection, query: &RunQuery) -> Result<Vec<RunRow>, Sto
             }
         });
     }
-    rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.run));
+    rows.sort_unstable_by_key(|row| std::cmp::Reverse(row.run()));
     rows.truncate(query.limit as usize);
     Ok(rows)
 }
 
-fn select(db: &Connection, sql: &str, params: impl Params) -> Result<Vec<RunRow>, StoreFault> {
+fn select(db: &Connection, sql: &str, params: impl Params) -> Result<Vec<Listed>, StoreFault> {
     let mut statement = db.prepare_cached(sql).map_err(fault)?;
-    let rows = statement.query_map(params, run_row).map_err(fault)?;
-    rows.collect::<Result<_, _>>().map_err(fault)
+    let rows = statement.query_map(params, listed).map_err(fault)?;
+    rows.filter_map(Result::transpose).collect::<Result<_, _>>().map_err(fault)
 }
 
 /// The messages of a run.

@@ -2,7 +2,6 @@
 
 use super::status::STATUSES;
 use crate::model::{StoreFault, StoreReport};
-use crate::row::status_word;
 use crate::run_store::ReportDepth;
 use crate::sqlite::fault;
 use heddle_core::id::RunId;
@@ -42,7 +41,7 @@ pub(super) fn count(db: &Connection, report: &mut StoreReport) -> Result<(), Sto
         by_status.query_map([], |row| Ok((row.get::<_, u8>(0)?, row.get::<_, i64>(1)?))).map_err(fault)?;
     for row in rows {
         let (status, count) = row.map_err(fault)?;
-        let word = STATUSES.get(usize::from(status)).map_or("unknown", |status| status_word(*status));
+        let word = STATUSES.get(usize::from(status)).map_or("unknown", |status| status.word());
         report.runs.insert(word.to_owned(), count as u64);
     }
     Ok(())
@@ -79,6 +78,15 @@ fn damage(db: &Connection) -> rusqlite::Result<Vec<String>> {
     for gap in gaps.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))? {
         let (run, rows, last) = gap?;
         findings.push(format!("the journal of run {} has {rows} of its {last} rows", id(run)));
+    }
+    let mut short = db.prepare(&format!(
+        "SELECT run, seq, (SELECT max(seq) FROM journal WHERE journal.run = runs.run) AS last FROM runs \
+         WHERE last < seq LIMIT {MAX_FINDINGS}"
+    ))?;
+    for run in short.query_map([], |row| Ok((row.get(0)?, row.get::<_, i64>(1)?, row.get::<_, i64>(2)?)))? {
+        let (run, known, last) = run?;
+        findings
+            .push(format!("the journal of run {} ends with row {last}; the index knows of {known}", id(run)));
     }
     let mut bare = db.prepare(&format!(
         "SELECT run FROM runs WHERE NOT EXISTS (SELECT 1 FROM journal WHERE journal.run = runs.run) LIMIT {MAX_FINDINGS}"

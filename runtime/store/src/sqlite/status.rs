@@ -31,13 +31,12 @@ pub(super) fn status_code(status: RunStatus) -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::row::status_word;
 
     #[test]
     fn codes_are_places_in_the_list() {
         for (code, status) in STATUSES.into_iter().enumerate() {
             assert_eq!(status_code(status), code as i64);
-            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{}\"", status_word(status)));
+            assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{}\"", status.word()));
         }
     }
 }

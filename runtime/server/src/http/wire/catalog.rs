@@ -15,11 +15,11 @@ pub(crate) struct RunSummary {
     /// Its id.
     #[schema(format = "uuid")]
     pub id: String,
-    /// `namespace/name` of its workflow.
+    /// `namespace/name` of its workflow; empty where the run is unreadable.
     pub workflow: String,
-    /// Version of its workflow.
+    /// Version of its workflow; empty where the run is unreadable.
     pub version: String,
-    /// Where it stands.
+    /// Where it stands; `unreadable` where what is stored of it is damaged.
     pub status: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
@@ -30,6 +30,9 @@ pub(crate) struct RunSummary {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time")]
     pub finished_at: Option<String>,
+    /// What is wrong and what to do, where the run is unreadable.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub hint: Option<String>,
 }
 
 /// A page of runs, newest first.
@@ -83,6 +86,9 @@ pub(crate) struct Accepted {
     pub id: String,
     /// Where it stands.
     pub status: String,
+    /// `false` where the run was as it is wanted already, and nothing was recorded.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub changed: Option<bool>,
 }
 
 /// Why a run stands where it stands.
@@ -105,6 +111,10 @@ pub(crate) struct WhyStep {
     pub status: String,
     /// One sentence.
     pub why: String,
+    /// What to do by hand, where the step was not undone: what its `compensate` says as `hint`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<serde_json::Value>)]
+    pub hint: Option<Json>,
 }
 
 /// A workflow version.

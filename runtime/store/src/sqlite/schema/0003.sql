@@ -1,8 +1,3 @@
--- Which runs are told of an event of their tenant, while they live.
-CREATE TABLE listeners (
-    tenant TEXT NOT NULL,
-    event TEXT NOT NULL,
-    run BLOB NOT NULL,
-    PRIMARY KEY (tenant, event, run)
-) STRICT, WITHOUT ROWID;
-CREATE INDEX listeners_by_run ON listeners (run);
+-- How many rows the journal had when the index row was last changed: a journal that has fewer has lost its last ones.
+-- 0 for rows from before this step.
+ALTER TABLE runs ADD COLUMN seq INTEGER NOT NULL DEFAULT 0;
