@@ -41,7 +41,6 @@ const NOT_YET: &[&str] = &[
     "workflow",
     "emit",
     "parallel",
-    "schedule",
     "triggers",
     "idempotency",
     "concurrency",
