@@ -6,7 +6,8 @@ use crate::sqlite::fault;
 use rusqlite::{Connection, TransactionBehavior};
 
 /// Every step there has ever been, in order.
-pub(super) const STEPS: &[&str] = &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql")];
+pub(super) const STEPS: &[&str] =
+    &[include_str!("schema/0001.sql"), include_str!("schema/0002.sql"), include_str!("schema/0003.sql")];
 
 /// Brings the database to the last of these steps.
 pub(super) fn migrate(db: &mut Connection, steps: &[&str]) -> Result<(), StoreFault> {
