@@ -1,6 +1,8 @@
 //! A schedule, its row and its nodes, with a crash before or after any write, a clock that jumps, and a second node
 //! that believes what is no longer so. After each seed every tick has been decided exactly once.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use heddle_core::document::Doc;
 use heddle_core::id::RunId;
 use heddle_core::json::Json;

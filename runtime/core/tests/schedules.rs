@@ -1,5 +1,7 @@
 //! Schedules: what the language accepts, and what becomes of ticks, told as small stories.
 
+#![allow(clippy::unwrap_used, reason = "tests")]
+
 use heddle_core::document::Doc;
 use heddle_core::id::RunId;
 use heddle_core::json::Json;

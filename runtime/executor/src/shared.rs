@@ -61,6 +61,7 @@ pub(crate) struct Shared {
     /// What runs of a workflow took lately, in milliseconds, smoothed.
     pace: Mutex<HashMap<Digest, f64>>,
     pub(crate) wake_claim: tokio::sync::Notify,
+    pub(crate) bell: crate::schedules::Bell,
     /// Checked plans by the digest of their source.
     plans: moka::sync::Cache<Digest, Arc<Plan>>,
     /// What a reference means, for a second: another node may publish.
@@ -105,6 +106,7 @@ impl Shared {
             stuck: Mutex::default(),
             pace: Mutex::new(HashMap::new()),
             wake_claim: tokio::sync::Notify::new(),
+            bell: crate::schedules::Bell::default(),
             plans: moka::sync::Cache::new(limits.plan_cache),
             references: moka::sync::Cache::builder()
                 .max_capacity(limits.plan_cache)

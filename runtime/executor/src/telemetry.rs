@@ -53,6 +53,7 @@ metrics_table! {
     APPEND_SECONDS = "heddle_journal_append_seconds" Histogram "Time from handing over an append to its commit.";
     EVENTS_PUBLISHED = "heddle_events_published_total" Counter "Public events handed to subscribers.";
     SUBSCRIBERS_DROPPED = "heddle_subscribers_dropped_total" Counter "Subscribers that were too slow.";
+    TICKS = "heddle_schedule_ticks_total" Counter "Ticks of schedules, by `outcome`: started, refused, or why there is no run.";
     LEASE_LOST = "heddle_lease_lost_total" Counter "Times that this node lost its lease.";
     COMPILES = "heddle_compiles_total" Counter "Components compiled, by `result`.";
     COMPILE_SECONDS = "heddle_compile_duration_seconds" Histogram "Time to compile a component.";
