@@ -15,6 +15,7 @@ pub mod plan;
 pub mod planted;
 pub mod plugin;
 pub mod run;
+pub mod schedule;
 pub mod schema;
 pub mod time;
 pub mod value;

@@ -110,6 +110,13 @@ limits! {
     label_bytes: Bytes = 256, max 4 * KIB, "The name or the value of one label.";
     run_stored_bytes: Bytes = 1024 * MIB, max 65_536 * MIB, "Outputs of one run kept by digest, in sum.";
 
+    // Schedules.
+    schedules: Count = 16, max 256, "Schedules of one workflow.";
+    schedule_interval_ms: Millis = SECOND, max DAY, "The least time between two ticks of a schedule.";
+    schedule_buffer: Count = 100, max 10_000, "Ticks of one schedule that wait for a run to end, or whose run is owed.";
+    schedule_backfill: Count = 100, max 10_000, "Ticks of one backfill.";
+    schedule_history: Count = 50, max 1_000, "Ticks of one schedule that are remembered with what became of them.";
+
     // One node.
     runs_active: Count = 1_000, max 100_000, "Runs that a node drives at the same time; others wait in the store.";
     runs_queued: Count = 10_000, max 1_000_000, "Runs that wait for a node.";

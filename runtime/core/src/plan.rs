@@ -17,6 +17,7 @@ mod map;
 mod parts;
 mod policy;
 mod reference;
+mod schedules;
 mod step;
 pub(crate) mod wait;
 mod walk;
@@ -40,6 +41,7 @@ pub use fallback::Alternative;
 pub use parts::Compensation;
 pub use policy::{Backoff, CacheMode, CachePolicy, CacheScope, Jitter, Retry, Timeouts, Tolerance};
 pub use reference::{WorkflowRef, WorkflowRefFault};
+pub use schedules::{schedule_of, schedules_of};
 
 /// A checked workflow.
 #[derive(Clone, Debug)]

@@ -15,6 +15,7 @@ mod parts;
 mod reach;
 mod read;
 mod registry;
+mod schedules;
 mod shared;
 mod slots;
 mod snapshot;
@@ -28,6 +29,7 @@ pub use parts::{
 };
 pub use read::{DecideFault, EventId, Followed, ReadFault, RunDetail, StreamItem};
 pub use registry::{PluginEntry, PluginFault};
+pub use schedules::{ScheduleView, Triggered, WishFault};
 pub use snapshot::{SnapshotFault, Unresolved};
 pub use submit::{Repeated, Submit, SubmitFault, Submitted, WorkflowChoice};
 pub use workflows::{Novelty, PublishFault, Published, WorkflowEntry};
@@ -41,6 +43,7 @@ use heddle_core::plugin::Metadata;
 use heddle_core::run::approval::{Decision, Undecidable};
 use heddle_core::run::event::Pause;
 use heddle_core::run::view::WorkView;
+use heddle_core::schedule::machine::Input as ScheduleInput;
 use heddle_store::{
     Blob, JournalRow, Listed, Mail, Recipient, ReportDepth, RunQuery, RunRow, RunStatus, StoreFault,
     StoreReport,
@@ -155,6 +158,7 @@ impl Executor {
         upkeep::forget_ended(&shared).await?;
         tokio::spawn(upkeep::claim_loop(shared.clone()));
         tokio::spawn(upkeep::lease_loop(shared.clone()));
+        tokio::spawn(schedules::keeper::keep_time(shared.clone()));
         tokio::spawn(upkeep::retention_loop(shared.clone()));
         Ok(Executor { shared })
     }
@@ -461,6 +465,34 @@ impl Executor {
         reference: &WorkflowRef,
     ) -> Result<Option<WorkflowEntry>, StoreFault> {
         workflows::entry(&self.shared, tenant, reference).await
+    }
+
+    /// A page of schedules in the order of their ids, after this one.
+    pub async fn schedules(
+        &self,
+        tenant: &Tenant,
+        after: &str,
+        limit: u32,
+    ) -> Result<Vec<ScheduleView>, StoreFault> {
+        schedules::page(&self.shared, tenant, after, limit).await
+    }
+    /// A schedule by its id, with where the runs of its last ticks stand. `None` where there is none.
+    pub async fn schedule(&self, tenant: &Tenant, id: &str) -> Result<Option<ScheduleView>, StoreFault> {
+        schedules::one(&self.shared, tenant, id).await
+    }
+    /// Tells a schedule what a person wants of it: a pause, its end, a backfill. What is answered is on disk. `None`
+    /// where there is no such schedule.
+    pub async fn tell_schedule(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        input: &ScheduleInput,
+    ) -> Result<Option<ScheduleView>, WishFault> {
+        schedules::wish(&self.shared, tenant, id, input).await
+    }
+    /// Asks a schedule for a run now, by the rules of its overlap. `None` where there is no such schedule.
+    pub async fn trigger(&self, tenant: &Tenant, id: &str, by: &str) -> Result<Option<Triggered>, WishFault> {
+        schedules::trigger(&self.shared, tenant, id, by).await
     }
 
     /// Takes a plugin that has been compiled and described; the next run may use it.

@@ -63,6 +63,7 @@ pub(crate) struct Shared {
     /// What runs of a workflow took lately, in milliseconds, smoothed.
     pace: Mutex<HashMap<Digest, f64>>,
     pub(crate) wake_claim: tokio::sync::Notify,
+    pub(crate) bell: crate::schedules::Bell,
     /// Checked plans by the digest of their source, which says more than tenant, name and version would: namespace, name
     /// and version are part of the source, and a plan that is read again follows from its source alone, without any
     /// tenant's plugins. Those are resolved for each tenant in `Snapshots::make`. Whoever asks for a plan has found its
@@ -111,6 +112,7 @@ impl Shared {
             stuck: Mutex::default(),
             pace: Mutex::new(HashMap::new()),
             wake_claim: tokio::sync::Notify::new(),
+            bell: crate::schedules::Bell::default(),
             plans: moka::sync::Cache::new(limits.plan_cache),
             references: moka::sync::Cache::builder()
                 .max_capacity(limits.plan_cache)

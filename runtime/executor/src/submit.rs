@@ -320,7 +320,7 @@ fn recorded(
     let idempotency = wish.idempotency.as_ref().map(|key| IdempotencyClaim {
         key: key.clone(),
         request: request_digest(wish),
-        expires: now.plus_ms(KEY_LIFE_MS),
+        expires: now.plus_ms(key_life_ms(shared, key)),
     });
     Append {
         run: id,
@@ -356,6 +356,15 @@ async fn record_first(
             Err(SubmitFault::IdempotencyMismatch { run })
         }
         Err(fault) => Err(refused(fault)),
+    }
+}
+
+/// How long a key is remembered. That of a tick, which no client can send, lives as long as a run is kept, so that a
+/// tick has one run however long a node was away.
+fn key_life_ms(shared: &Shared, key: &str) -> u64 {
+    match key.starts_with('\u{1}') {
+        true => shared.limits.retention_ms.max(KEY_LIFE_MS),
+        false => KEY_LIFE_MS,
     }
 }
 

@@ -54,6 +54,7 @@ metrics_table! {
     APPENDS_WAITING = "heddle_journal_appends_waiting" Gauge "Rows handed to the store that are not on disk yet.";
     EVENTS_PUBLISHED = "heddle_events_published_total" Counter "Public events handed to subscribers.";
     SUBSCRIBERS_DROPPED = "heddle_subscribers_dropped_total" Counter "Subscribers that were too slow.";
+    TICKS = "heddle_schedule_ticks_total" Counter "Ticks of schedules, by `outcome`: started, refused, or why there is no run.";
     LEASE_LOST = "heddle_lease_lost_total" Counter "Times that this node lost its lease.";
     COMPILES = "heddle_compiles_total" Counter "Components compiled, by `result`.";
     COMPILE_SECONDS = "heddle_compile_duration_seconds" Histogram "Time to compile a component.";

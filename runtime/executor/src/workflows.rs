@@ -177,10 +177,13 @@ pub(crate) async fn publish(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Resu
     match shared.shelf.put(&collection(WORKFLOWS, tenant), &key, 0, body).await {
         Ok(_) => {
             shared.references.invalidate_all();
+            crate::schedules::sync(shared, tenant, &plan.full_name()).await?;
             Ok(Published { entry, novelty: Novelty::New })
         }
         Err(StoreFault::Conflict(_)) => match read(shared, tenant, &key).await? {
             Some(present) if present.digest == entry.digest => {
+                // The node that wrote it may have died before it came to this.
+                crate::schedules::sync(shared, tenant, &plan.full_name()).await?;
                 Ok(Published { entry: present, novelty: Novelty::Known })
             }
             // Somebody else was quicker.

@@ -17,6 +17,7 @@ pub mod paint;
 mod plugin;
 mod run;
 mod runs;
+mod schedules;
 mod serve;
 mod show;
 mod sse;
@@ -80,6 +81,9 @@ enum Command {
     /// Check, draw and publish workflows.
     #[command(subcommand)]
     Workflow(WorkflowCommand),
+    /// Look at schedules, pause, trigger and fill them in.
+    #[command(subcommand)]
+    Schedules(schedules::SchedulesCommand),
     /// Load plugins and look at them.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -315,6 +319,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
             WorkflowCommand::Publish { file } => workflow::publish(&file, context).await,
             WorkflowCommand::Ls => workflow::ls(context).await,
         },
+        Command::Schedules(command) => Box::pin(schedules::schedules(&command, context)).await,
         Command::Plugin(command) => Box::pin(plugin::plugin(&command, context)).await,
         Command::Limits(LimitsCommand::Show { node }) => show::limits(&node, context),
         Command::Config(ConfigCommand::Show { origin, example, node }) => {

@@ -22,6 +22,7 @@ mod pages;
 mod plugins;
 pub mod problem;
 mod runs;
+mod schedules;
 pub mod server;
 mod signal;
 mod submit;
@@ -64,6 +65,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(approvals::routes())
         .merge(events::routes())
         .merge(workflows::routes())
+        .merge(schedules::routes())
         .merge(plugins::routes())
         .merge(health::routes())
         .merge(pages::routes())

@@ -9,6 +9,7 @@ pub mod appends;
 pub mod driving;
 pub mod keeping;
 pub mod reading;
+pub mod schedules;
 pub mod values;
 
 use crate::memory::Damage;
@@ -197,6 +198,9 @@ macro_rules! conformance_tests {
             old_runs_go_and_others_stay retention_is_bounded a_value_goes_after_its_last_holder
             keys_and_entries_end a_restart_keeps_what_was_answered records_have_versions records_are_in_order
             a_store_reports);
+        $crate::conformance_tests!(@ $open, schedules:
+            a_schedule_is_written_at_its_version schedules_are_in_order a_schedule_of_an_ended_lease_is_fenced
+            a_schedule_has_one_keeper);
     };
     (@ $open:expr, $file:ident: $($case:ident)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -21,6 +21,7 @@ pub mod run_store;
 pub mod shelf;
 #[cfg(feature = "sqlite")]
 pub mod sqlite;
+pub mod timetable;
 
 pub use clock::StoreClock;
 pub use memory::MemoryStore;
@@ -31,3 +32,4 @@ pub use shelf::Shelf;
 pub use sqlite::inspect::{DamagedRun, Inspection, inspect};
 #[cfg(feature = "sqlite")]
 pub use sqlite::{SqliteOptions, SqliteStore};
+pub use timetable::{ScheduleFault, ScheduleRow, ScheduleWrite, Timetable};

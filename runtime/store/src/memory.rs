@@ -3,11 +3,13 @@
 
 mod retain;
 mod state;
+mod timetable;
 
 use crate::clock::StoreClock;
 use crate::model::*;
 use crate::run_store::{ReportDepth, RunStore};
 use crate::shelf::Shelf;
+use crate::timetable::{ScheduleFault, ScheduleRow, ScheduleWrite, Timetable};
 use futures_util::future::BoxFuture;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
@@ -259,5 +261,36 @@ impl Shelf for MemoryStore {
         let name = (collection.to_owned(), key.to_owned());
         let deleted = self.write(move |state| state.delete(name, expected));
         Box::pin(async move { deleted.await? })
+    }
+}
+
+impl Timetable for MemoryStore {
+    fn schedule(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+    ) -> BoxFuture<'static, Result<Option<ScheduleRow>, StoreFault>> {
+        let name = (tenant.clone(), id.to_owned());
+        self.read(|state| Ok(state.schedules.by_id.get(&name).cloned()))
+    }
+    fn schedules(
+        &self,
+        tenant: &Tenant,
+        after: &str,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, StoreFault>> {
+        self.read(|state| Ok(state.schedules.page(tenant, after, limit)))
+    }
+    fn put_schedule(&self, write: ScheduleWrite) -> BoxFuture<'static, Result<u64, ScheduleFault>> {
+        let put = self.write(move |state| state.put_schedule(write));
+        Box::pin(async move { put.await? })
+    }
+    fn claim_schedules(
+        &self,
+        lease: &Lease,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, StoreFault>> {
+        let epoch = lease.epoch;
+        self.write(move |state| state.claim_schedules(epoch, limit))
     }
 }

@@ -1,11 +1,13 @@
-//! Everything that is kept under a name and is not a run: workflows, plugins, later keys, schedules and policies.
+//! Everything that is kept under a name and is not a run: workflows, plugins, later keys and policies.
 
 use crate::model::{Record, StoreFault};
+use crate::timetable::Timetable;
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 
 /// Collections of JSON records with versions. A collection is named by a fixed word and the tenant: see [`collection`].
-pub trait Shelf: Send + Sync + 'static {
+/// Schedules have rows of their own, with owners: [`Timetable`].
+pub trait Shelf: Timetable {
     /// One record.
     fn get(&self, collection: &str, key: &str) -> BoxFuture<'static, Result<Option<Record>, StoreFault>>;
     /// Writes a record if it still has this version (0: if there is none yet). Gives the new version;

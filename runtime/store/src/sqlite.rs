@@ -26,6 +26,7 @@ mod schema;
 mod shelf;
 mod status;
 mod threads;
+mod timetable;
 mod values;
 mod writer;
 
@@ -33,6 +34,7 @@ use crate::clock::StoreClock;
 use crate::model::*;
 use crate::run_store::{ReportDepth, RunStore};
 use crate::shelf::Shelf;
+use crate::timetable::{ScheduleFault, ScheduleRow, ScheduleWrite, Timetable};
 use append::Prepared;
 use checkpoint::Checkpointer;
 use futures_util::future::BoxFuture;
@@ -457,5 +459,37 @@ impl Shelf for SqliteStore {
         let name = key.clone();
         let deleted = self.write(move |writer| shelf::delete(writer, &collection, &key, expected));
         Box::pin(async move { deleted.await?.ok_or(StoreFault::Conflict(name)) })
+    }
+}
+
+impl Timetable for SqliteStore {
+    fn schedule(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+    ) -> BoxFuture<'static, Result<Option<ScheduleRow>, StoreFault>> {
+        let (tenant, id) = (tenant.clone(), id.to_owned());
+        self.read(move |db| timetable::schedule(db, &tenant, &id))
+    }
+    fn schedules(
+        &self,
+        tenant: &Tenant,
+        after: &str,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, StoreFault>> {
+        let (tenant, after) = (tenant.clone(), after.to_owned());
+        self.read(move |db| timetable::schedules(db, &tenant, &after, limit))
+    }
+    fn put_schedule(&self, write: ScheduleWrite) -> BoxFuture<'static, Result<u64, ScheduleFault>> {
+        let put = self.write(move |writer| timetable::put(writer, &write));
+        Box::pin(async move { put.await? })
+    }
+    fn claim_schedules(
+        &self,
+        lease: &Lease,
+        limit: u32,
+    ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, StoreFault>> {
+        let lease = lease.clone();
+        self.write(move |writer| timetable::claim(writer, &lease, limit))
     }
 }

@@ -33,7 +33,6 @@ const EDGES: &[Edges] = &[
             "metrics",
             "rand",
             "chrono",
-            "jiff",
             "futures-util",
         ],
     },
@@ -73,6 +72,7 @@ const EDGES: &[Edges] = &[
 const OF_CORE: &[&str] = &[
     "cel",
     "croner",
+    "jiff",
     "jiter",
     "jsonschema",
     "regex",

@@ -4,7 +4,7 @@ use super::parts::{self, Compensation, Entry};
 use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
-use super::{Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, call, graph, wait};
+use super::{Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, call, graph, schedules, wait};
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::tree::ErrorName;
 use crate::expr::types::{Type, TypeNames};
@@ -30,6 +30,10 @@ pub(super) fn plan(
         evaluate(doc, &path, &mut faults);
     }
     let input_schema = fields.get("input").and_then(|(doc, path)| input_schema(doc, &path, &mut faults));
+    if let (Some((doc, path)), Reading::New) = (fields.get("schedule"), reading) {
+        let workflow = head.as_ref().and_then(Option::as_ref).map_or(String::new(), Head::dotted);
+        schedules::check(doc, &path, input_schema.as_ref(), (&workflow, limits), &mut faults);
+    }
     let steps = fields.need("steps", &mut faults);
     let (entries, compensation) =
         parts::entries(steps.as_ref().map(|(doc, _)| *doc), &mut fields, &mut faults);
@@ -150,6 +154,13 @@ struct Head {
     version: semver::Version,
     title: Arc<str>,
     description: Arc<str>,
+}
+
+impl Head {
+    /// `namespace.name`.
+    fn dotted(&self) -> String {
+        format!("{}.{}", self.namespace, self.name)
+    }
 }
 
 fn head(doc: &Doc, path: &str, faults: &mut Faults) -> Option<Head> {

@@ -39,7 +39,6 @@ const FOREIGN: &[(&str, &str)] = &[
 const NOT_YET: &[&str] = &[
     "agent",
     "parallel",
-    "schedule",
     "triggers",
     "idempotency",
     "concurrency",

@@ -230,6 +230,18 @@ pub struct Parent {
     pub may_call: Option<Vec<Arc<str>>>,
 }
 
+/// The label of a run that a schedule has started: the schedule's id.
+pub const SCHEDULE_LABEL: &str = "schedule";
+/// The label of such a run: the time of its tick.
+pub const SCHEDULED_AT_LABEL: &str = "scheduledAt";
+
+impl Accepted {
+    /// The time that the run is for, where a schedule has started it (or whoever did says so with the same label).
+    pub fn scheduled_at(&self) -> Option<&str> {
+        self.labels.iter().find(|(name, _)| name == SCHEDULED_AT_LABEL).map(|(_, at)| at.as_str())
+    }
+}
+
 /// What an operator chose for steps whose workflow says nothing of it. Kept with the run, so that a run ends as it
 /// began, whatever is configured meanwhile.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

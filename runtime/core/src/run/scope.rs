@@ -270,6 +270,7 @@ impl Scope for RunScope<'_> {
             ("tenant", Value::text(accepted.tenant.0.clone())),
             ("workflow", Value::text(self.run.plan.full_name())),
             ("version", Value::text(self.run.plan.version.to_string())),
+            ("scheduledAt", accepted.scheduled_at().map(Value::text).unwrap_or_default()),
             (
                 "labels",
                 Value::map(accepted.labels.iter().map(|(k, v)| (k.as_str(), Value::text(v.as_str())))),

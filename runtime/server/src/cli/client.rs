@@ -140,6 +140,7 @@ impl Refusal {
             "plugin_missing" => fault.with_hint(
                 "load it with `heddle plugin push FILE`, or give its folder with `--plugins FOLDER`",
             ),
+            "schedule_not_found" => fault.with_hint("`heddle schedules ls` lists the schedules"),
             "run_not_found" => fault.with_hint("`heddle runs ls` lists the runs"),
             "workflow_not_found" => fault.with_hint("`heddle workflow ls` lists the published workflows"),
             "plugin_not_found" => fault.with_hint("`heddle plugin ls` lists the loaded plugins"),

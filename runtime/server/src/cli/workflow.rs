@@ -9,7 +9,10 @@ use crate::http::faults::document_code;
 use crate::http::graph::{Format, Graph};
 use heddle_core::document::{Doc, Fault as DocFault};
 use heddle_core::limits::Limits;
-use heddle_core::plan::Plan;
+use heddle_core::plan::{Plan, schedules_of};
+use heddle_core::schedule::Schedule;
+use heddle_core::time::Timestamp;
+use heddle_executor::{Clock as _, SystemClock};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -35,19 +38,37 @@ async fn check(file: &Path, context: &Context) -> Result<Exit, Fault> {
         ask(file, &text, "/v1/workflows?dryRun=true", context).await?;
         checked = "its plugins are loaded";
     }
+    let schedules = schedules_of(&plan.source).unwrap_or_default();
+    let now = SystemClock.now();
     match context.json {
         true => out::json(
-            &json!({ "valid": true, "workflow": plan.full_name(), "version": plan.version.to_string(), "digest": plan.digest, "steps": plan.steps.len() }),
+            &json!({ "valid": true, "schedules": schedules.iter().map(|s| times(s, now)).collect::<Vec<_>>(), "workflow": plan.full_name(), "version": plan.version.to_string(), "digest": plan.digest, "steps": plan.steps.len() }),
         ),
-        false => out::note(&format!(
-            "`{}` is {}@{} with {} and has no fault; {checked}",
-            file.display(),
-            plan.full_name(),
-            plan.version,
-            out::several(plan.steps.len() as u64, "step")
-        )),
+        false => {
+            out::note(&format!(
+                "`{}` is {}@{} with {} and has no fault; {checked}",
+                file.display(),
+                plan.full_name(),
+                plan.version,
+                out::several(plan.steps.len() as u64, "step")
+            ));
+            for schedule in &schedules {
+                let times: Vec<String> = next_times(schedule, now);
+                let times = if times.is_empty() { "no time left".to_owned() } else { times.join(", ") };
+                out::note(&format!("schedule {} ({}): {times}", schedule.id, schedule.timing.text()));
+            }
+        }
     }
     Ok(Exit::Ok)
+}
+
+/// The next times of a schedule, before jitter.
+fn next_times(schedule: &Schedule, now: Timestamp) -> Vec<String> {
+    schedule.next_times(now, 3).into_iter().map(Timestamp::rfc3339).collect()
+}
+
+fn times(schedule: &Schedule, now: Timestamp) -> Value {
+    json!({ "id": schedule.id, "next": next_times(schedule, now) })
 }
 
 /// Reads a workflow under the limits of a node that nobody has configured.

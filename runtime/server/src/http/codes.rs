@@ -34,6 +34,7 @@ codes! {
     StepNotFound = "step_not_found" NOT_FOUND "The run has no such step.";
     ValueNotFound = "value_not_found" NOT_FOUND "There is no value with this digest.";
     WorkflowNotFound = "workflow_not_found" NOT_FOUND "There is no such workflow.";
+    ScheduleNotFound = "schedule_not_found" NOT_FOUND "There is no such schedule.";
     PluginNotFound = "plugin_not_found" NOT_FOUND "There is no such plugin.";
     ComponentNotFound = "component_not_found" NOT_FOUND "No component with this digest was uploaded.";
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The path has no such method.";
@@ -48,6 +49,7 @@ codes! {
     WorkflowInvalid = "workflow_invalid" UNPROCESSABLE_ENTITY "The workflow has faults.";
     InputInvalid = "input_invalid" UNPROCESSABLE_ENTITY "The input does not match the workflow's schema.";
     InputTooLarge = "input_too_large" UNPROCESSABLE_ENTITY "A part of the request is larger than a limit allows.";
+    BackfillInvalid = "backfill_invalid" UNPROCESSABLE_ENTITY "The backfill cannot be made as it is asked.";
     PluginMissing = "plugin_missing" UNPROCESSABLE_ENTITY "The workflow calls a plugin that is not loaded.";
     IdempotencyMismatch = "idempotency_mismatch" UNPROCESSABLE_ENTITY "The idempotency key came with another request before.";
     ComponentInvalid = "component_invalid" UNPROCESSABLE_ENTITY "The bytes are not a component that is accepted here.";
@@ -70,10 +72,10 @@ macro_rules! pages {
 
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
-    "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "plugin_not_found",
+    "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "plugin_not_found",
     "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "input_too_large",
-    "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "quota_exceeded",
+    "backfill_invalid", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",
     // How an attempt can end, where the word is not one of the above.
     "fuel_exhausted", "cpu_deadline", "deadline_exceeded", "memory_limit", "table_limit", "stack_overflow", "trap",

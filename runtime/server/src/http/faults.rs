@@ -12,7 +12,7 @@ use heddle_host::ComponentFault;
 use heddle_store::StoreFault;
 
 /// When a client may try again while we are busy.
-const BUSY_MS: u64 = 1_000;
+pub(super) const BUSY_MS: u64 = 1_000;
 /// When a client may try again while the node restarts.
 const RESTART_MS: u64 = 5_000;
 

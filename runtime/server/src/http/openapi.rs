@@ -41,6 +41,7 @@ impl IntoResponses for Problems {
         (name = "runs", description = "Submit, follow, read and cancel runs."),
         (name = "approvals", description = "What runs ask people."),
         (name = "workflows", description = "Check, publish and read workflows."),
+        (name = "schedules", description = "When workflows run by themselves."),
         (name = "plugins", description = "Load and read plugins."),
         (name = "node", description = "How the node is."),
     ),

@@ -4,6 +4,7 @@
 pub(crate) mod catalog;
 pub(crate) mod parent;
 pub(crate) mod run;
+pub(crate) mod schedule;
 
 use heddle_core::json::Json;
 use heddle_core::outcome::Failure;

@@ -53,6 +53,10 @@ defaults: { retry: slow, timeout: { run: 2m, total: 1h }, limits: { fuel: 1000, 
 maxParallel: 4
 timeout: { total: 1h }
 failFast: false
+schedule:
+  - { id: daily, cron: "0 6 * * 1-5", timezone: Europe/Madrid, overlap: bufferOne, catchup: 1h, jitter: 30s, input: { n: 1 } }
+  - { every: 15m }
+  - { at: 2126-12-01T06:00:00Z }
 steps:
   list: { title: L, description: D, set: [1, 2] }
   each:
@@ -82,6 +86,11 @@ output: { as: "${ steps.list.output }" }
     // Each of these is refused by both.
     for (from, to) in [
         ("maxParallel: 4", "maxParalel: 4"),
+        ("overlap: bufferOne", "overlap: buffer"),
+        ("every: 15m", "every: 15"),
+        ("{ every: 15m }", "{ every: 15m, timezone: UTC }"),
+        ("{ every: 15m }", "{ every: 15m, at: 2126-12-01T06:00:00Z }"),
+        ("jitter: 30s,", "jiter: 30s,"),
         ("timeout: 30s", "timeout: 30"),
         ("jitter: full", "jitter: some"),
         ("as: x,", "az: x,"),

@@ -52,6 +52,7 @@ pub(super) struct State {
     pub(super) holders: BTreeSet<(Option<RunId>, Digest)>,
     pub(super) cache: BTreeMap<(Tenant, Digest), Cached>,
     pub(super) shelf: BTreeMap<(String, String), Record>,
+    pub(super) schedules: super::timetable::Rows,
 }
 
 impl State {
@@ -71,6 +72,7 @@ impl State {
             holders: BTreeSet::new(),
             cache: BTreeMap::new(),
             shelf: BTreeMap::new(),
+            schedules: super::timetable::Rows::default(),
         }
     }
 
