@@ -69,6 +69,14 @@ pub(super) enum RunsCommand {
         #[arg(long, default_value = "null")]
         data: String,
     },
+    /// Send an event to every run that listens to it: those with a step `wait: {signal: NAME}`.
+    Emit {
+        /// The event.
+        name: String,
+        /// What it says: JSON.
+        #[arg(long, default_value = "null")]
+        data: String,
+    },
     /// Cancel a run.
     Cancel {
         /// The run.
@@ -125,7 +133,7 @@ impl RunsCommand {
     /// Whether a run is wanted and its id is empty, as when a variable of a script is.
     fn names_no_run(&self) -> bool {
         match self {
-            RunsCommand::Ls { .. } | RunsCommand::Approvals => false,
+            RunsCommand::Ls { .. } | RunsCommand::Approvals | RunsCommand::Emit { .. } => false,
             RunsCommand::Get { id, .. }
             | RunsCommand::Watch { id }
             | RunsCommand::Why { id }
@@ -198,6 +206,7 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
             let will = ("will go on", "does not stand still");
             control::tell(&client, context, (id, "resume"), serde_json::json!({}), will).await
         }
+        RunsCommand::Emit { name, data } => emit(&client, context, (name, data)).await,
         RunsCommand::Approvals => control::approvals(&client, context).await,
         RunsCommand::Approve(asked) => control::decide(&client, context, asked, "approve").await,
         RunsCommand::Reject(asked) => control::decide(&client, context, asked, "reject").await,
@@ -210,14 +219,31 @@ async fn signal(
     id: &str,
     (name, data): (&str, &str),
 ) -> Result<Exit, Fault> {
-    let data: serde_json::Value = serde_json::from_str(data).map_err(|error| {
-        Fault::usage(format!("`--data` is no JSON: {error}; text is written `--data '\"text\"'`"))
-    })?;
-    let body = serde_json::json!({ "name": name, "data": data }).to_string();
+    let body = said(name, data)?;
     let answer = client.json(Ask::post(&path(id, "/signal"), "application/json", body)).await?;
     match context.json {
         true => out::json(&answer),
         false => out::note(&format!("run {id} has the signal `{name}`; `heddle runs watch {id}` follows it")),
+    }
+    Ok(Exit::Ok)
+}
+
+/// What a signal or an event says, as the API takes it.
+fn said(name: &str, data: &str) -> Result<String, Fault> {
+    let data: serde_json::Value = serde_json::from_str(data).map_err(|error| {
+        Fault::usage(format!("`--data` is no JSON: {error}; text is written `--data '\"text\"'`"))
+    })?;
+    Ok(serde_json::json!({ "name": name, "data": data }).to_string())
+}
+
+async fn emit(client: &Client, context: &Context, (name, data): (&str, &str)) -> Result<Exit, Fault> {
+    let answer = client.json(Ask::post("/v1/events", "application/json", said(name, data)?)).await?;
+    match context.json {
+        true => out::json(&answer),
+        false => match answer["reached"].as_u64().unwrap_or_default() {
+            0 => out::note(&format!("no run waits for `{name}`, so nobody has it")),
+            runs => out::note(&format!("{runs} runs have the event `{name}`")),
+        },
     }
     Ok(Exit::Ok)
 }

@@ -1,4 +1,4 @@
-//! Signalling a run: what a step with `wait: {signal: ...}` waits for.
+//! What a step with `wait: {signal: ...}` waits for: a signal to one run, or an event for all runs that listen.
 
 use super::Api;
 use super::body::{Members, Query, small};
@@ -9,17 +9,20 @@ use super::openapi::Problems;
 use super::problem::Problem;
 use super::runs::run_id;
 use super::wire::catalog::Accepted;
+use axum::Json as Answer;
 use axum::extract::{Path, Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use heddle_core::id::{Tenant, is_name};
 use heddle_core::json::Json;
 use heddle_executor::Delivery;
+use hyper::StatusCode;
+use serde::Serialize;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(signal))
+    OpenApiRouter::new().routes(routes!(signal)).routes(routes!(event))
 }
 
 /// A signal.
@@ -52,18 +55,7 @@ async fn signal(
     let run = run_id(&id)?;
     let limits = &api.app.limits;
     let wish = small(&parts.headers, content, limits).await?;
-    let mut members = Members::of(&wish);
-    let name = members.text("name").unwrap_or_default().to_owned();
-    let data = Json::from_value(members.get("data").cloned().unwrap_or_default());
-    if !is_name(&name) {
-        members.fault("name", "is the name of a signal: `[a-z][a-z0-9_-]*`, at most 64 bytes");
-    }
-    members.finish()?;
-    if data.size() as u64 > limits.inline_bytes {
-        let (size, most) = (data.size(), limits.inline_bytes);
-        let message = format!("`data` has {size} bytes; the limit inline_bytes is {most}; send a reference");
-        return Err(Problem::new(Code::InputTooLarge, message));
-    }
+    let (name, data) = said(&wish, ("inline_bytes", limits.inline_bytes))?;
     let by = caller(&parts.headers)?;
     let delivery = api.app.executor.signal(&Tenant::default(), run, (&name, &data), by.name()).await?;
     match delivery {
@@ -71,4 +63,47 @@ async fn signal(
         Delivery::Ending => answer(Delivery::Ended, run, "signalled"),
         other => answer(other, run, "signalled"),
     }
+}
+
+/// The name and the data of a signal or an event.
+fn said(wish: &Json, (limit, most): (&'static str, u64)) -> Result<(String, Json), Problem> {
+    let mut members = Members::of(wish);
+    let name = members.text("name").unwrap_or_default().to_owned();
+    let data = Json::from_value(members.get("data").cloned().unwrap_or_default());
+    if !is_name(&name) {
+        members.fault("name", "is the name of a signal or an event: `[a-z][a-z0-9_-]*`, at most 64 bytes");
+    }
+    members.finish()?;
+    if data.size() as u64 > most {
+        let size = data.size();
+        let message = format!("`data` has {size} bytes; the limit {limit} is {most}; send a reference");
+        return Err(Problem::new(Code::InputTooLarge, message));
+    }
+    Ok((name, data))
+}
+
+/// How many runs have an event.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = EventReached)]
+struct Reached {
+    /// Runs that have a step which waits for it, now or later.
+    reached: u64,
+}
+
+/// Send an event to every run that listens: those with a step `wait: {signal: NAME}` that have not ended. What is
+/// answered is on disk. The same event sent twice is two events.
+#[utoipa::path(
+    post, path = "/v1/events", tag = "runs", operation_id = "sendEvent",
+    request_body(content = SignalRequest, content_type = "application/json"),
+    responses((status = 202, description = "Those runs have the event.", body = Reached), Problems),
+)]
+async fn event(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
+    let (parts, content) = request.into_parts();
+    Query::of(parts.uri.query()).finish()?;
+    let limits = &api.app.limits;
+    let wish = small(&parts.headers, content, limits).await?;
+    let (name, data) = said(&wish, ("event_bytes", limits.event_bytes))?;
+    let by = caller(&parts.headers)?;
+    let reached = api.app.executor.emit(&Tenant::default(), (&name, &data), by.name()).await?;
+    Ok((StatusCode::ACCEPTED, Answer(Reached { reached })).into_response())
 }
