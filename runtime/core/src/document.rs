@@ -208,8 +208,9 @@ impl<'a> Reader<'a> {
     }
 
     fn node(&mut self, event: Event<'a>, place: Place, depth: usize) -> Result<Doc, Fault> {
-        if depth > json::MAX_DEPTH {
-            return Err(too_much(place, format!("nested deeper than {} levels", json::MAX_DEPTH)));
+        let most = self.limits.json_depth.min(json::MAX_DEPTH);
+        if depth as u64 > most {
+            return Err(too_much(place, format!("nested deeper than {most} levels (limit json_depth)")));
         }
         self.count(place, 1)?;
         let before = self.nodes;

@@ -16,5 +16,6 @@ pub mod planted;
 pub mod plugin;
 pub mod run;
 pub mod schema;
+pub mod share;
 pub mod time;
 pub mod value;

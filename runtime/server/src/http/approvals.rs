@@ -158,7 +158,7 @@ async fn decide(
     want_type(&parts.headers, &["application/json"])?;
     let limits = &api.app.limits;
     let bound = Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms };
-    let body = json(&read(&parts.headers, content, bound).await?)?;
+    let body = json(&read(&parts.headers, content, bound).await?, limits.json_depth)?;
     let mut members = Members::of(&body);
     let approved = match members.text("decision") {
         Some("approve") => true,

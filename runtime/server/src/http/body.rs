@@ -108,9 +108,9 @@ pub fn want_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
     }
 }
 
-/// The body as JSON.
-pub fn json(bytes: &[u8]) -> Result<Json, Problem> {
-    Json::parse(bytes).map_err(|fault| {
+/// The body as JSON, of at most so many levels.
+pub fn json(bytes: &[u8], levels: u64) -> Result<Json, Problem> {
+    Json::parse_within(bytes, levels).map_err(|fault| {
         let code = match fault {
             JsonFault::TooDeep { .. } => Code::JsonDepth,
             JsonFault::NotUtf8 | JsonFault::Syntax { .. } | JsonFault::DuplicateKey { .. } => {
@@ -118,9 +118,9 @@ pub fn json(bytes: &[u8]) -> Result<Json, Problem> {
             }
         };
         let at = match fault {
-            JsonFault::Syntax { at, .. } | JsonFault::DuplicateKey { at, .. } | JsonFault::TooDeep { at } => {
-                Some(at)
-            }
+            JsonFault::Syntax { at, .. }
+            | JsonFault::DuplicateKey { at, .. }
+            | JsonFault::TooDeep { at, .. } => Some(at),
             JsonFault::NotUtf8 => None,
         };
         let place = at.map(|at| line_and_column(bytes, at));
@@ -372,10 +372,10 @@ mod tests {
     }
     #[test]
     fn json_faults_say_line_and_column() {
-        let problem = json(b"{\n  \"a\": 1,\n  \"a\": 2}").unwrap_err();
+        let problem = json(b"{\n  \"a\": 1,\n  \"a\": 2}", 64).unwrap_err();
         assert_eq!((problem.code, problem.errors[0].line), (Code::JsonInvalid, Some(3)));
-        assert_eq!(json("[".repeat(100).as_bytes()).unwrap_err().code, Code::JsonDepth);
-        assert_eq!(json(b"\xff").unwrap_err().code, Code::JsonInvalid);
+        assert_eq!(json("[".repeat(100).as_bytes(), 64).unwrap_err().code, Code::JsonDepth);
+        assert_eq!(json(b"\xff", 64).unwrap_err().code, Code::JsonInvalid);
     }
     #[test]
     fn escapes() {

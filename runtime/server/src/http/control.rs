@@ -63,7 +63,7 @@ async fn wish(api: &Api, id: &str, request: Request, may_force: bool) -> Result<
         return Ok(Wish { run, by, reason: String::new(), force: false });
     }
     want_type(&parts.headers, &["application/json"])?;
-    let body = json(&bytes)?;
+    let body = json(&bytes, limits.json_depth)?;
     let mut members = Members::of(&body);
     let reason = members.text("reason").unwrap_or_default().to_owned();
     if reason.len() > REASON_BYTES {

@@ -54,7 +54,7 @@ async fn signal(
     want_type(&parts.headers, &["application/json"])?;
     let limits = &api.app.limits;
     let bound = Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms };
-    let wish = json(&read(&parts.headers, content, bound).await?)?;
+    let wish = json(&read(&parts.headers, content, bound).await?, limits.json_depth)?;
     let mut members = Members::of(&wish);
     let name = members.text("name").unwrap_or_default().to_owned();
     let data = Json::from_value(members.get("data").cloned().unwrap_or_default());

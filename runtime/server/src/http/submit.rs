@@ -91,7 +91,7 @@ async fn submit(
         Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms },
     )
     .await?;
-    let wish = body::json(&bytes)?;
+    let wish = body::json(&bytes, limits.json_depth)?;
     let (workflow, input, labels) = read(&api, &wish)?;
     let tenant = Tenant::default();
     let wish = Submit {
