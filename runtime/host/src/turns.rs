@@ -249,10 +249,11 @@ mod tests {
     async fn who_goes_away_or_panics_gives_its_turn_back() {
         let turns = Turns::new(1, ticks);
         // Somebody has the only turn.
-        let mut room = turns.room();
-        room.free = 0;
-        room.line.serve(&share("holds"));
-        drop(room);
+        {
+            let mut room = turns.room();
+            room.free = 0;
+            room.line.serve(&share("holds"));
+        }
         let work = |name: &str| Box::pin(InTurn::new(turns.clone(), share(name), async {}));
         let (mut gone, mut called, mut stays) = (work("a"), work("a"), work("b"));
         for waits in [&mut gone, &mut called, &mut stays] {
