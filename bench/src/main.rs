@@ -78,6 +78,9 @@ struct Bench {
     /// Only these parts, separated by commas.
     #[arg(long, value_delimiter = ',')]
     only: Vec<Part>,
+    /// Ends with 1 if a row misses its target. Without it: only if something could not be measured.
+    #[arg(long)]
+    strict: bool,
     /// Where the figures go as JSON.
     #[arg(long)]
     json: Option<PathBuf>,
@@ -98,6 +101,8 @@ enum Part {
     Start,
     /// The API beside guests that spin.
     Spinning,
+    /// A small run beside hostile ones of another workflow.
+    Hostile,
 }
 
 fn main() -> ExitCode {
@@ -150,6 +155,8 @@ async fn bench(options: Bench) -> anyhow::Result<()> {
     println!("\nas JSON: {}", json.display());
     let failed = report.failed.len();
     anyhow::ensure!(failed == 0, "{failed} sections could not be measured; they are named above");
+    let missed = report.missed();
+    anyhow::ensure!(!options.strict || missed == 0, "{missed} rows miss their target; they are marked above");
     Ok(())
 }
 

@@ -10,10 +10,11 @@ use crate::report::{Row, Target};
 use crate::sandbox::{ECHO_INPUT, Plugin, Sandboxes};
 use anyhow::{Context as _, bail, ensure};
 use futures_util::stream::{self, StreamExt as _};
-use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::id::{Digest, RunId};
 use heddle_core::json::Json;
 use heddle_core::limits::{AskedLimits, AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Outcome, PluginKind};
+use heddle_core::share::Share;
 use heddle_host::{Begin, Call, CallScope, Compiler, Host, HostConfig, NoComponents, NoHostCalls};
 use std::path::Path;
 use std::sync::Arc;
@@ -164,7 +165,7 @@ async fn in_loops<S: Clone + Send + 'static>(
 
 fn scope() -> CallScope {
     CallScope {
-        tenant: Tenant::default(),
+        share: Share::of_the_node(),
         run: RunId(7),
         step: "s0".into(),
         step_number: 0,

@@ -1,5 +1,6 @@
 //! The product as it is shipped, in a process of its own, driven over HTTP; beside it the bare loop, driven the same.
 
+mod beside;
 mod chains;
 mod fan_out;
 mod node;
@@ -46,6 +47,10 @@ pub(crate) async fn measure(places: Places<'_>, pace: Pace, parts: &[Part], repo
         say("spinning guests");
         report.limits_raised.push(spinning::RAISED.to_owned());
         report.add("beside spinning guests", spinning::rows(places, pace).await);
+    }
+    if parts.contains(&Part::Hostile) {
+        say("a neighbour of hostile guests");
+        report.add("beside hostile guests", beside::rows(places, pace).await);
     }
 }
 

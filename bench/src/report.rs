@@ -143,6 +143,11 @@ impl Report {
             Err(fault) => self.failed.push(format!("{title}: {fault:#}")),
         }
     }
+    /// Rows that miss their target.
+    pub(crate) fn missed(&self) -> usize {
+        let rows = self.sections.iter().flat_map(|section| &section.rows);
+        rows.filter(|row| row.verdict == Verdict::Missed).count()
+    }
     /// The table.
     pub(crate) fn table(&self) -> String {
         let mut text = format!(
@@ -215,6 +220,22 @@ fn number(value: f64) -> String {
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_is_missed_is_counted() {
+        let row = |figure: f64| Row::new("a", figure, "ms").target(Target::AtMost(2.0));
+        let mut report = Report {
+            mode: "quick",
+            cores: 2,
+            limits_raised: Vec::new(),
+            failed: Vec::new(),
+            left_out: Vec::new(),
+            sections: Vec::new(),
+        };
+        report.add("first", Ok(vec![row(1.0), row(3.0), Row::new("b", 9.0, "ms")]));
+        report.add("second", Ok(vec![row(4.0)]));
+        assert_eq!(report.missed(), 2);
+        assert_eq!(report.table().matches("MISSED").count(), 2);
+    }
     #[test]
     fn verdicts_go_by_the_figure_or_by_the_ratio() {
         assert_eq!(Row::new("a", 3.0, "ms").target(Target::AtMost(2.0)).verdict, Verdict::Missed);

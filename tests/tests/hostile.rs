@@ -3,6 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 #![allow(clippy::print_stdout, reason = "the figures of the report")]
 
+// What the host's own tests throw at it, thrown at the whole server here.
+#[path = "../../runtime/host/tests/one_host/attack.rs"]
+mod attack;
+#[path = "../../runtime/host/tests/one_host/boundary.rs"]
+mod boundary;
+#[path = "hostile/every.rs"]
+mod every;
+#[path = "../../runtime/host/tests/one_host/resources.rs"]
+mod resources;
+#[path = "../../runtime/host/tests/support/wasi.rs"]
+#[allow(unreachable_pub, reason = "shared with tests that have it as a module of a module")]
+mod support;
+
 use heddle_tests::{Server, workflow};
 use serde_json::{Value, json};
 use std::sync::atomic::{AtomicBool, Ordering};

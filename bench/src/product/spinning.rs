@@ -7,6 +7,7 @@ use crate::load::{Asked, closed_loop};
 use crate::pace::Pace;
 use crate::report::{Row, Target};
 use anyhow::{Context as _, ensure};
+use heddle_core::limits::Limits;
 use std::time::{Duration, Instant};
 
 /// Guests that spin at the same time.
@@ -22,7 +23,7 @@ steps:
 
 /// What is raised for it: sandboxes of a node, none of what one sandbox may do.
 pub(super) const RAISED: &str =
-    "limits.attempts_at_once = 100 (sandboxes of a node), for the guests that spin";
+    "limits.attempts_at_once = 104 (sandboxes of a node), for the guests that spin";
 
 /// A run that needs no sandbox: what it waits for is the API, the drivers and the disk.
 const SET: &str = r#"
@@ -33,8 +34,9 @@ steps:
 
 /// Latencies of the API.
 pub(super) async fn rows(places: Places<'_>, pace: Pace) -> anyhow::Result<Vec<Row>> {
-    let guests = GUESTS.to_string();
-    let settings = [("HEDDLE_LIMITS_ATTEMPTS_AT_ONCE", &*guests), ("HEDDLE_WORKERS_AT_ONCE", &*guests)];
+    // Some are kept for other workflows, and all of these are of one.
+    let sandboxes = (GUESTS as u64 + Limits::default().attempts_kept).to_string();
+    let settings = [("HEDDLE_LIMITS_ATTEMPTS_AT_ONCE", &*sandboxes), ("HEDDLE_WORKERS_AT_ONCE", &*sandboxes)];
     let node = Node::start(places.heddle, &places.data.join("spinning"), &settings).await?;
     node.push(places.plugins, "fail").await?;
     node.publish(SPIN).await?;

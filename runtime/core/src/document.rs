@@ -208,10 +208,11 @@ impl<'a> Reader<'a> {
     }
 
     fn node(&mut self, event: Event<'a>, place: Place, depth: usize) -> Result<Doc, Fault> {
-        if depth > json::MAX_DEPTH {
+        let most = self.limits.json_depth.min(json::MAX_DEPTH);
+        if depth as u64 > most {
             return Err(too_much(
                 place,
-                format!("nested deeper than {} levels; write it flatter", json::MAX_DEPTH),
+                format!("nested deeper than {most} levels (limit json_depth); write it flatter"),
             ));
         }
         self.count(place, 1)?;

@@ -13,8 +13,9 @@ use serde_json::value::RawValue;
 use std::fmt;
 use std::sync::{Arc, OnceLock};
 
-/// Levels of nesting that any JSON in the product may have.
-pub const MAX_DEPTH: usize = 64;
+/// Levels of nesting that JSON may have whatever a node allows: the hard maximum of `limits.json_depth`. What was
+/// accepted once stays readable when the limit is lowered, so only the doors ask for less.
+pub const MAX_DEPTH: u64 = 64;
 
 /// Canonical JSON text, shared, parsed at most once.
 #[derive(Clone)]
@@ -48,18 +49,24 @@ pub enum JsonFault {
         at: usize,
     },
     /// Nested deeper than allowed.
-    #[error("nested deeper than {MAX_DEPTH} levels, at byte {at}")]
+    #[error("nested deeper than {most} levels (`limits.json_depth`), at byte {at}")]
     TooDeep {
         /// Where the level too many begins.
         at: usize,
+        /// Levels that there may be.
+        most: u64,
     },
 }
 
 impl Json {
     /// Reads any JSON text and brings it into canonical form.
     pub fn parse(bytes: &[u8]) -> Result<Json, JsonFault> {
+        Json::parse_within(bytes, MAX_DEPTH)
+    }
+    /// The same, with at most so many levels of nesting.
+    pub fn parse_within(bytes: &[u8], levels: u64) -> Result<Json, JsonFault> {
         std::str::from_utf8(bytes).map_err(|_| JsonFault::NotUtf8)?;
-        let value = parse_value(bytes)?;
+        let value = value_within(bytes, levels.min(MAX_DEPTH))?;
         let mut text = String::with_capacity(bytes.len());
         value.write_json(&mut text);
         Ok(Json::assemble(text, Some(value)))
@@ -105,9 +112,13 @@ impl Json {
 
 /// Parses JSON text into a value under the rules of this module.
 pub fn parse_value(bytes: &[u8]) -> Result<Value, JsonFault> {
+    value_within(bytes, MAX_DEPTH)
+}
+
+fn value_within(bytes: &[u8], levels: u64) -> Result<Value, JsonFault> {
     let mut walker = Jiter::new(bytes);
     let peek = walker.peek().map_err(syntax)?;
-    let value = walk(&mut walker, peek, 0)?;
+    let value = walk(&mut walker, peek, Level { at: 0, most: levels })?;
     walker.finish().map_err(syntax)?;
     Ok(value)
 }
@@ -116,9 +127,22 @@ fn syntax(error: jiter::JiterError) -> JsonFault {
     JsonFault::Syntax { what: error.error_type.to_string(), at: error.index }
 }
 
-fn walk(walker: &mut Jiter<'_>, peek: Peek, depth: usize) -> Result<Value, JsonFault> {
-    if depth > MAX_DEPTH {
-        return Err(JsonFault::TooDeep { at: walker.current_index() });
+/// How deep a walk is, and how deep it may go.
+#[derive(Clone, Copy)]
+struct Level {
+    at: u64,
+    most: u64,
+}
+
+impl Level {
+    fn below(self) -> Level {
+        Level { at: self.at + 1, ..self }
+    }
+}
+
+fn walk(walker: &mut Jiter<'_>, peek: Peek, level: Level) -> Result<Value, JsonFault> {
+    if level.at > level.most {
+        return Err(JsonFault::TooDeep { at: walker.current_index(), most: level.most });
     }
     Ok(match peek {
         Peek::Null => walker.known_null().map(|()| Value::Null).map_err(syntax)?,
@@ -128,7 +152,7 @@ fn walk(walker: &mut Jiter<'_>, peek: Peek, depth: usize) -> Result<Value, JsonF
             let mut items = Vec::new();
             let mut next = walker.known_array().map_err(syntax)?;
             while let Some(peek) = next {
-                items.push(walk(walker, peek, depth + 1)?);
+                items.push(walk(walker, peek, level.below())?);
                 next = walker.array_step().map_err(syntax)?;
             }
             Value::list(items)
@@ -139,7 +163,7 @@ fn walk(walker: &mut Jiter<'_>, peek: Peek, depth: usize) -> Result<Value, JsonF
             while let Some(key) = next {
                 let at = walker.current_index();
                 let peek = walker.peek().map_err(syntax)?;
-                let value = walk(walker, peek, depth + 1)?;
+                let value = walk(walker, peek, level.below())?;
                 if map.insert(key.clone(), value).is_some() {
                     return Err(JsonFault::DuplicateKey { key: key.chars().take(64).collect(), at });
                 }
@@ -219,6 +243,19 @@ mod tests {
         );
         assert!(matches!(Json::parse(br#"{"a":1,"\u0061":2}"#), Err(JsonFault::DuplicateKey { .. })));
         assert!(matches!(Json::parse("[".repeat(70).as_bytes()), Err(JsonFault::TooDeep { .. })));
+        // A node may allow less than the hard maximum, and never more.
+        let deep = |levels: usize| format!("{}1{}", "[".repeat(levels), "]".repeat(levels));
+        for (allowed, levels, fits) in [(3, 3, true), (3, 4, false), (1_000, 64, true), (1_000, 65, false)] {
+            let read = Json::parse_within(deep(levels).as_bytes(), allowed);
+            let most = allowed.min(MAX_DEPTH);
+            assert!(
+                match read {
+                    Ok(_) => fits,
+                    Err(fault) => !fits && matches!(fault, JsonFault::TooDeep { most: m, .. } if m == most),
+                },
+                "{levels} of {allowed}"
+            );
+        }
         assert!(matches!(
             Json::parse(format!("{}{}", "[".repeat(70), "]".repeat(70)).as_bytes()),
             Err(JsonFault::TooDeep { .. })

@@ -17,5 +17,6 @@ pub mod plugin;
 pub mod run;
 pub mod schedule;
 pub mod schema;
+pub mod share;
 pub mod time;
 pub mod value;

@@ -49,6 +49,7 @@ limits! {
     cpu_ms: Millis = 10 * SECOND, max 5 * MINUTE, "CPU time of one attempt.";
     step_wall_ms: Millis = MINUTE, max 15 * MINUTE, "Wall time of one attempt.";
     epoch_tick_ms: Millis = 10, max 100, "How often a running guest gives way to others.";
+    json_depth: Count = 64, max 64, "Levels of nesting of any JSON: bodies, documents, what plugins return and hand over.";
     input_bytes: Bytes = 8 * MIB, max 64 * MIB, "Input of one step.";
     output_bytes: Bytes = 8 * MIB, max 64 * MIB, "Output of one step.";
     hostcall_bytes: Bytes = 16 * MIB, max 128 * MIB, "Data in one crossing of the component boundary; must exceed `output_bytes`.";
@@ -121,6 +122,7 @@ limits! {
     runs_active: Count = 1_000, max 100_000, "Runs that a node drives at the same time; others wait in the store.";
     runs_queued: Count = 10_000, max 1_000_000, "Runs that wait for a node.";
     attempts_at_once: Count = 64, max 1_000, "Sandboxes that a node runs at the same time.";
+    attempts_kept: Count = 4, max 1_000, "Of the sandboxes of a node, those that only workflows without one may take, a quarter at most; and as many besides for plugins known to be quick.";
     guest_memory_bytes: Bytes = 4_096 * MIB, max 1_048_576 * MIB, "Guest memory of a node, counted as it is used.";
     code_bytes: Bytes = 1024 * MIB, max 65_536 * MIB, "Machine code of components kept in memory; what falls out comes back from its file.";
     output_cache_bytes: Bytes = 64 * MIB, max 16_384 * MIB, "Step outputs cached in memory.";

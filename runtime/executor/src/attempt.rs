@@ -14,6 +14,7 @@ use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, Usage};
 use heddle_core::plan::{CacheMode, CachePolicy, Step};
 use heddle_core::plugin::Pinned;
 use heddle_core::run::event::{CacheVerdict, Node};
+use heddle_core::share::Share;
 use heddle_core::time::{Span, Timestamp};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
@@ -205,8 +206,13 @@ pub(crate) async fn sandbox(
 ) -> AttemptEnd {
     let step = call.step();
     let queue = step.timeouts.queue.map(|s| Duration::from_millis(s.0));
-    let depth = if call.suspect && depth == Depth::Attempt { Depth::Suspect } else { depth };
-    let Ok(_slot) = shared.slots.take((call.run, call.node), depth, queue).await else {
+    let depth = match depth {
+        Depth::Attempt if call.suspect => Depth::Suspect,
+        Depth::Attempt if shared.invoker.is_quick(&pin) => Depth::Quick,
+        other => other,
+    };
+    let share = Share { tenant: call.tenant.clone(), workflow: call.snapshot.plan.full_name().into() };
+    let Ok(_slot) = shared.slots.take((call.run, call.node), &share, depth, queue).await else {
         return AttemptEnd::failed(
             FailureKind::DeadlineExceeded,
             "no sandbox was free within `timeout.queue`",
@@ -223,7 +229,7 @@ pub(crate) async fn sandbox(
         input: call.input.clone(),
         state: None,
         limits,
-        tenant: call.tenant.clone(),
+        share,
         run: call.run,
         step: step.id.clone(),
         step_number: call.node.step,

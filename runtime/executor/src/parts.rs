@@ -1,12 +1,13 @@
 //! What an executor is made of, and the seams at which the outside is plugged in.
 
 use futures_util::future::BoxFuture;
-use heddle_core::id::{RunId, Tenant};
+use heddle_core::id::RunId;
 use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure};
 use heddle_core::plugin::{Metadata, Pinned};
 use heddle_core::run::event::{Defaults, Node};
+use heddle_core::share::Share;
 use heddle_core::time::Timestamp;
 use heddle_store::{RunStore, Shelf};
 use std::any::Any;
@@ -104,6 +105,10 @@ impl Default for Settings {
 pub trait Invoker: Send + Sync + 'static {
     /// Runs one attempt. Dropping the future cancels it. Every end is a value; it never panics.
     fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, AttemptEnd>;
+    /// Whether attempts of this plugin are known to be over at once, so that they need not wait behind others.
+    fn is_quick(&self, _plugin: &Pinned) -> bool {
+        false
+    }
 }
 
 /// One attempt, with everything that its sandbox needs to know.
@@ -117,8 +122,8 @@ pub struct Invocation {
     pub state: Option<Json>,
     /// Its limits.
     pub limits: AttemptLimits,
-    /// The owner of the run.
-    pub tenant: Tenant,
+    /// The owner of the run, and its workflow: on whose account the attempt runs.
+    pub share: Share,
     /// The run.
     pub run: RunId,
     /// The step's id.

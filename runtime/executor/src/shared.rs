@@ -91,7 +91,12 @@ impl Shared {
         let (limits, meters) = (parts.limits, Meters::new());
         Shared {
             cache: OutputCache::new(parts.store.clone(), limits.output_cache_bytes, meters.clone()),
-            slots: Slots::new(parts.settings.workers.max(1), parts.settings.start_rate_per_s, meters.clone()),
+            slots: Slots::new(
+                parts.settings.workers.max(1),
+                &limits,
+                parts.settings.start_rate_per_s,
+                meters.clone(),
+            ),
             meters,
             bus: Bus::new(limits.sse_backlog as usize, limits.subscriptions as usize),
             registry: Registry::default(),

@@ -1,28 +1,38 @@
 //! Who may run now. A slot is a sandbox: it is taken after the cache has been asked and given back when the attempt
-//! ends, whichever way. Attempts wait in the order in which they came; each run has at most its `maxParallel` here,
-//! so the queue is bounded by the runs that a node drives.
+//! ends, whichever way. Who waits is served by share, so that a workflow with a thousand attempts is no line for another
+//! one (`pool`); within a workflow attempts wait in the order in which they came. Each run has at most its `maxParallel`
+//! here, so the queue is bounded by the runs that a node drives.
 //!
 //! An attempt that was in its sandbox when the host went away is a suspect. Suspects run one at a time, so that one
 //! that takes the host down again does not take the blame of others with it: bystanders are cleared by ending.
 //!
+//! Attempts of plugins that are known to be quick have a few slots besides, so that they pass those who stay. A plugin
+//! that abuses it is not known as quick any more, and where the few are taken, the line is there.
+//!
 //! Calls that an agent makes have slots of their own, so that agents who hold every ordinary slot can never starve
 //! the calls that they wait for.
 
+mod pool;
+
 use crate::meters::Meters;
 use heddle_core::id::RunId;
+use heddle_core::limits::Limits;
 use heddle_core::run::event::Node;
+use heddle_core::share::Share;
 use metrics::Gauge;
+use pool::{Permit, Pool};
 use std::collections::BTreeSet;
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
-use tokio::sync::{Mutex, OwnedSemaphorePermit, Semaphore};
+use tokio::sync::Mutex;
 
 /// The sandboxes of a node.
 #[derive(Debug)]
 pub(crate) struct Slots {
-    ordinary: Arc<Semaphore>,
-    nested: Arc<Semaphore>,
-    suspects: Arc<Semaphore>,
+    ordinary: Arc<Pool>,
+    nested: Arc<Pool>,
+    suspects: Arc<Pool>,
+    quick: Arc<Pool>,
     most: usize,
     rate: Option<Mutex<Pace>>,
     meters: Meters,
@@ -39,8 +49,8 @@ struct Pace {
 /// A slot, until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Slot {
-    _permit: OwnedSemaphorePermit,
-    _alone: Option<OwnedSemaphorePermit>,
+    _permit: Permit,
+    _alone: Option<Permit>,
     used: Gauge,
 }
 
@@ -57,6 +67,8 @@ pub(crate) enum Depth {
     Attempt,
     /// An attempt of a run that was interrupted in its sandbox.
     Suspect,
+    /// An attempt that is known to be over at once.
+    Quick,
     /// A call of an agent's attempt.
     Nested,
 }
@@ -67,13 +79,15 @@ pub(crate) struct QueueTimeout;
 
 impl Slots {
     /// So many slots, and at most so many begun in a second.
-    pub(crate) fn new(most: usize, start_rate_per_s: Option<u32>, meters: Meters) -> Slots {
+    pub(crate) fn new(most: usize, limits: &Limits, start_rate_per_s: Option<u32>, meters: Meters) -> Slots {
         let pace =
             |per_s: u32| Pace { interval: Duration::from_secs(1) / per_s.max(1), next: Instant::now() };
+        let kept = limits.attempts_kept as usize;
         Slots {
-            ordinary: Arc::new(Semaphore::new(most)),
-            nested: Arc::new(Semaphore::new(most)),
-            suspects: Arc::new(Semaphore::new(1)),
+            ordinary: Pool::new(most, kept),
+            nested: Pool::new(most, kept),
+            suspects: Pool::new(1, 0),
+            quick: Pool::new(kept, 0),
             most,
             rate: start_rate_per_s.map(|r| Mutex::new(pace(r))),
             meters,
@@ -85,19 +99,27 @@ impl Slots {
     pub(crate) async fn take(
         &self,
         who: (RunId, Node),
+        share: &Share,
         depth: Depth,
         at_most: Option<Duration>,
     ) -> Result<Slot, QueueTimeout> {
         let from = match depth {
-            Depth::Attempt | Depth::Suspect => &self.ordinary,
+            Depth::Attempt | Depth::Suspect | Depth::Quick => &self.ordinary,
             Depth::Nested => &self.nested,
         };
         let until = at_most.map(|most| Instant::now() + most);
         let alone = match depth {
-            Depth::Suspect => Some(self.permit(who, &self.suspects, until).await?),
-            Depth::Attempt | Depth::Nested => None,
+            Depth::Suspect => Some(self.permit((who, share), &self.suspects, until).await?),
+            Depth::Attempt | Depth::Nested | Depth::Quick => None,
         };
-        let permit = self.permit(who, from, until).await?;
+        let past_the_line = match depth {
+            Depth::Quick => self.quick.take_now(share),
+            _ => None,
+        };
+        let permit = match past_the_line {
+            Some(permit) => permit,
+            None => self.permit((who, share), from, until).await?,
+        };
         self.keep_pace().await;
         let used = self.meters.slots_used.clone();
         used.increment(1.0);
@@ -106,22 +128,21 @@ impl Slots {
 
     async fn permit(
         &self,
-        who: (RunId, Node),
-        from: &Arc<Semaphore>,
+        (who, share): ((RunId, Node), &Share),
+        from: &Arc<Pool>,
         until: Option<Instant>,
-    ) -> Result<OwnedSemaphorePermit, QueueTimeout> {
-        if let Ok(permit) = from.clone().try_acquire_owned() {
+    ) -> Result<Permit, QueueTimeout> {
+        if let Some(permit) = from.take_now(share) {
             self.meters.queue_seconds.record(0.0);
             return Ok(permit);
         }
         let since = Instant::now();
         let _waiting = Waiting::new(self, who);
         let got = match until {
-            None => from.clone().acquire_owned().await.map_err(|_| QueueTimeout),
-            Some(until) => tokio::time::timeout_at(until.into(), from.clone().acquire_owned())
-                .await
-                .map_err(|_| QueueTimeout)?
-                .map_err(|_| QueueTimeout),
+            None => Ok(from.take(share).await),
+            Some(until) => {
+                tokio::time::timeout_at(until.into(), from.take(share)).await.map_err(|_| QueueTimeout)
+            }
         };
         self.meters.queue_seconds.record(since.elapsed());
         got
@@ -141,7 +162,7 @@ impl Slots {
 
     /// Slots in use, and how many there are.
     pub(crate) fn used(&self) -> (usize, usize) {
-        (self.most - self.ordinary.available_permits(), self.most)
+        (self.ordinary.used(), self.most)
     }
     fn waiting(&self) -> MutexGuard<'_, BTreeSet<(RunId, Node)>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
@@ -157,7 +178,7 @@ impl Slots {
     }
     /// Nested slots in use.
     pub(crate) fn nested_used(&self) -> usize {
-        self.most - self.nested.available_permits()
+        self.nested.used()
     }
 }
 

@@ -106,6 +106,52 @@ async fn equal_items_are_computed_once_and_a_second_run_not_at_all() {
     ));
 }
 
+/// Submits the same so many times: the first leads, the others wait for it.
+async fn leader_and_followers<const N: usize>(node: &Node, steps: &str) -> [RunId; N] {
+    let mut runs = [RunId(0); N];
+    for run in &mut runs {
+        *run = node.submit(steps, "{}").await;
+        // It is under way before the next one comes.
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    assert_eq!(node.script.count(), 1, "the others wait for the first");
+    runs
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_survive_their_leaders_cancel() {
+    let node = node().await;
+    let steps = "steps: {a: {call: \"transform:t\", with: {do: \"sleep:1000\"}}}";
+    let [leader, next, last] = leader_and_followers(&node, steps).await;
+    node.executor.cancel(&Tenant::default(), leader, ("ana", "enough"), false).await.unwrap();
+    assert_eq!(node.ended(leader).await.view.status, "cancelled");
+    for run in [next, last] {
+        assert_eq!(node.ended(run).await.view.status, "succeeded");
+    }
+    assert_eq!(node.script.count(), 2, "one of them led, and the other one waited again");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_leaders_failure_is_its_own() {
+    let node = node().await;
+    let steps = "steps: {a: {call: \"transform:t\", with: {do: \"first:1000\"}}}";
+    let [leader, next, last] = leader_and_followers(&node, steps).await;
+    let failed = node.ended(leader).await;
+    assert_eq!((failed.view.status, failed.view.error.unwrap().failure.kind), ("failed", FailureKind::Trap));
+    for run in [next, last] {
+        let ended = node.ended(run).await;
+        assert_eq!(ended.view.status, "succeeded", "{:?}", ended.view.error);
+        assert_eq!(ended.view.steps[0].work.attempts.len(), 1, "nothing of the leader's is in its journal");
+    }
+    assert_eq!(node.script.count(), 2);
+    // And where each of them fails, each has done so by itself.
+    let steps = "steps: {a: {call: \"transform:t\", with: {do: fail}}}";
+    for _ in 0..2 {
+        assert_eq!(node.run(steps, "{}").await.view.status, "failed");
+    }
+    assert_eq!(node.script.count(), 4, "a failure is never kept");
+}
+
 #[tokio::test(start_paused = true)]
 async fn hits_survive_a_restart() {
     let store = memory();

@@ -1,16 +1,35 @@
 //! Where an attempt begins. Guests have threads of their own, and the way there and back costs as much as a short call
-//! itself. So a component that has been quick so far may begin where its caller is: one poll, which the next epoch tick
-//! ends. Whatever is not done by then goes to the guests' threads and stays there, and is not quick any more.
+//! itself. So a component that has been quick so far may begin where its caller is: one poll, which ends when the fuel
+//! of a quick attempt is used up. Whatever is not done by then goes to the guests' threads and stays there, and is not
+//! quick any more. (An epoch tick would not do: it comes at any moment, and would cut off one in two hundred attempts
+//! that need fifty microseconds.)
+//!
+//! The caller's thread serves others, so being quick is earned by a number of quick attempts, and an attempt that was let
+//! in and is not over in its slice costs all of it: the number doubles each time. What a component can take from others
+//! stays a small part of what it has to do for it. A machine has its moments, too, and an attempt that only took a little
+//! long costs half of what was earned.
 
 use heddle_core::outcome::{AttemptEnd, FailureKind};
 use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::Poll;
 
 /// An attempt that needs less CPU time than this is not worth the way to another thread. Far less than an epoch tick.
 const QUICK_US: u64 = 500;
+/// Fuel after which an attempt that begins with its caller gives way for the first time: some [`QUICK_US`] of it.
+pub(crate) const QUICK_FUEL: u64 = 500_000;
+/// CPU time that no noise of a machine explains. Fuel does not count what the host does with a large output.
+const FAR_FROM_QUICK_US: u64 = 10 * QUICK_US;
+/// Epoch ticks that such an attempt may see: it ends by its fuel, and a tick means that the machine took the thread away.
+pub(crate) const QUICK_TICKS: u64 = 10;
+/// Quick attempts before a component is taken for quick.
+const EARNED_BY: u32 = 16;
+/// The most that it can come to: a component that was slow that often is not worth the risk.
+const EARNED_BY_AT_MOST: u32 = 1 << 20;
+/// How much can be earned, in what is needed: two attempts that took a little long lose nothing.
+const EARNED_AT_MOST: u32 = 4;
 
 /// Where an attempt may begin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,26 +40,45 @@ pub enum Begin {
     Apart,
 }
 
-/// The CPU time that a component's attempts have taken lately, in microseconds.
+/// Whether a component is known to be quick.
 #[derive(Debug)]
-pub(crate) struct Quickness(AtomicU64);
+pub(crate) struct Quickness {
+    /// Quick attempts, less what slow ones cost.
+    earned: AtomicU32,
+    /// How many it takes.
+    needed: AtomicU32,
+}
 
 impl Default for Quickness {
     fn default() -> Quickness {
-        Quickness(AtomicU64::new(u64::MAX))
+        Quickness { earned: AtomicU32::new(0), needed: AtomicU32::new(EARNED_BY) }
     }
 }
 
 impl Quickness {
-    /// Notes the CPU time of an attempt. One slow attempt is enough to be slow, and many quick ones make up for it.
+    /// Notes the CPU time of an attempt that has ended.
     pub(crate) fn note(&self, took_us: u64) {
-        let before = self.0.load(Relaxed);
-        let lately =
-            if before == u64::MAX || took_us > before { took_us } else { (before * 7 + took_us) / 8 };
-        self.0.store(lately, Relaxed);
+        if took_us >= FAR_FROM_QUICK_US {
+            return self.was_slow();
+        }
+        let most = self.needed.load(Relaxed) * EARNED_AT_MOST;
+        let changed = |earned: u32| match took_us < QUICK_US {
+            true => (earned < most).then_some(earned + 1),
+            false => Some(earned / 2),
+        };
+        // It is full when nothing more needs to be counted.
+        let _ = self.earned.fetch_update(Relaxed, Relaxed, changed);
+    }
+    /// Notes an attempt that was slow, or is going to be. Only the first one that abuses what was earned counts: those
+    /// that were let in with it are the same fault.
+    pub(crate) fn was_slow(&self) {
+        let needed = self.needed.load(Relaxed);
+        if self.earned.swap(0, Relaxed) >= needed {
+            self.needed.store((needed * 2).min(EARNED_BY_AT_MOST), Relaxed);
+        }
     }
     pub(crate) fn is_quick(&self) -> bool {
-        self.0.load(Relaxed) < QUICK_US
+        self.earned.load(Relaxed) >= self.needed.load(Relaxed)
     }
 }
 
@@ -86,16 +124,41 @@ mod tests {
         AttemptEnd { outcome: Outcome::Done(Json::null()), usage: Usage::default() }
     }
 
+    /// Quick attempts until it is taken for quick.
+    fn earned_by(quickness: &Quickness) -> u32 {
+        (0..).find(|_| quickness.is_quick() || (quickness.note(20), false).1).unwrap()
+    }
+
     #[test]
-    fn one_slow_attempt_makes_slow() {
+    fn being_quick_is_earned_and_dearer_each_time_that_it_is_abused() {
         let quickness = Quickness::default();
-        assert!(!quickness.is_quick(), "nothing is known yet");
-        quickness.note(20);
-        assert!(quickness.is_quick());
         quickness.note(9_000);
-        assert!(!quickness.is_quick());
-        (0..60).for_each(|_| quickness.note(20));
+        assert_eq!(earned_by(&quickness), EARNED_BY, "a slow component that nobody let in abused nothing");
+        quickness.was_slow();
+        // Those that were let in together, and the end of the first.
+        quickness.was_slow();
+        quickness.note(9_000);
+        assert_eq!(earned_by(&quickness), 2 * EARNED_BY);
+        quickness.was_slow();
+        assert_eq!(earned_by(&quickness), 4 * EARNED_BY);
+        for _ in 0..40 {
+            earned_by(&quickness);
+            quickness.was_slow();
+        }
+        assert_eq!(earned_by(&quickness), EARNED_BY_AT_MOST);
+    }
+    #[test]
+    fn what_took_a_little_long_now_and_then_is_quick_all_the_same() {
+        let quickness = Quickness::default();
+        for _ in 0..1_000 {
+            (0..2 * EARNED_BY).for_each(|_| quickness.note(20));
+            quickness.note(600);
+        }
         assert!(quickness.is_quick());
+        // But not what does so as a rule, and it has lost no more than that.
+        (0..3).for_each(|_| quickness.note(600));
+        assert!(!quickness.is_quick());
+        assert!(earned_by(&quickness) < EARNED_BY);
     }
     #[tokio::test]
     async fn what_is_not_done_at_once_goes_on_elsewhere() {

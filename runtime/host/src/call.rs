@@ -15,10 +15,11 @@ use crate::host_calls::HostCalls;
 use crate::output;
 use crate::threads::CpuMeter;
 use crate::wall::{Passed, WallClock};
-use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::id::{Digest, RunId};
 use heddle_core::json::Json;
 use heddle_core::limits::AttemptLimits;
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind, Usage};
+use heddle_core::share::Share;
 use std::sync::Arc;
 use wasmtime::Store;
 
@@ -56,8 +57,8 @@ impl std::fmt::Debug for Call {
 /// Who is being run, frozen when the attempt opens.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CallScope {
-    /// The owner of the run.
-    pub tenant: Tenant,
+    /// The owner of the run, and its workflow: on whose account it runs.
+    pub share: Share,
     /// The run.
     pub run: RunId,
     /// The step's id in the workflow.
@@ -94,7 +95,7 @@ pub(crate) async fn run(node: Arc<Node>, call: Call) -> AttemptEnd {
     if let Err(failure) = output::check_input(&call.input, node.limits.input_bytes, &ready.input_schema) {
         return AttemptEnd { outcome: Outcome::Failed(failure), usage: Usage::default() };
     }
-    let output_bytes = call.limits.output_bytes;
+    let (output_bytes, levels) = (call.limits.output_bytes, node.limits.json_depth);
     let guest = Guest::new(Admission {
         acts_as: call.kind,
         scope: call.scope,
@@ -103,16 +104,18 @@ pub(crate) async fn run(node: Arc<Node>, call: Call) -> AttemptEnd {
         host_calls: call.host_calls,
         node_memory: node.memory.clone(),
     });
-    let ended = in_sandbox(&node, guest, async |store: &mut Store<Guest>| {
+    let ended = in_sandbox(&node, guest, call.begin, async |store: &mut Store<Guest>| {
         enter(&ready, store, &call.input, call.state.as_ref()).await
     });
     let (end, usage) = ended.await;
     ready.quickness.note(usage.cpu_us);
     let outcome = match end {
-        Ok(Ok(Produced::Output(text))) => output::read(&text, output_bytes, Some(&ready.output_schema))
-            .map_or_else(Outcome::Failed, Outcome::Done),
+        Ok(Ok(Produced::Output(text))) => {
+            output::read(&text, output_bytes, levels, Some(&ready.output_schema))
+                .map_or_else(Outcome::Failed, Outcome::Done)
+        }
         Ok(Ok(Produced::State(text))) => {
-            output::read(&text, output_bytes, None).map_or_else(Outcome::Failed, Outcome::Continue)
+            output::read(&text, output_bytes, levels, None).map_or_else(Outcome::Failed, Outcome::Continue)
         }
         Ok(Err(failure)) => Outcome::Failed(output::guest_failure(failure)),
         Err(failure) => Outcome::Failed(failure),
@@ -162,6 +165,7 @@ async fn enter(
 pub(crate) async fn in_sandbox<T>(
     node: &Node,
     guest: Guest,
+    begin: Begin,
     work: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<T>,
 ) -> (Result<T, Failure>, Usage) {
     let (cpu, wall) = (guest.cpu.clone(), guest.wall.clone());
@@ -176,7 +180,7 @@ pub(crate) async fn in_sandbox<T>(
     let mark = node.inside.enter(&guest.scope);
     guest.host_calls.entered(&guest.scope, &mark);
     let fuel = guest.attempt.fuel;
-    let mut store = match guest.into_store(&node.engine) {
+    let mut store = match guest.into_store(&node.engine, begin) {
         Ok(store) => store,
         Err(fault) => return (Err(Failure::new(FailureKind::Internal, fault.to_string())), Usage::default()),
     };

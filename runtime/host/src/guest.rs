@@ -1,6 +1,7 @@
 //! What the host keeps beside one sandbox: its meters, its caps, its clock and randomness. Made afresh for every
 //! attempt and cheap to make: nothing here allocates before it is used, as far as that can be had.
 
+use crate::begin::{Begin, QUICK_FUEL, QUICK_TICKS};
 use crate::call::CallScope;
 use crate::capability::clock::Clock;
 use crate::capability::log::LogSink;
@@ -10,6 +11,7 @@ use crate::host_calls::HostCalls;
 use crate::limiter::{MemoryMeter, NodeMemory};
 use crate::refusal::Refusal;
 use crate::threads::CpuMeter;
+use crate::turns::next_turn;
 use crate::wall::WallClock;
 use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::{FailureKind, PluginKind};
@@ -76,27 +78,33 @@ impl Guest {
     }
 
     /// A store for this guest, with every limit in force before the first instruction.
-    pub(crate) fn into_store(self, engine: &Engine) -> wasmtime::Result<Store<Guest>> {
+    pub(crate) fn into_store(self, engine: &Engine, begin: Begin) -> wasmtime::Result<Store<Guest>> {
         let (fuel, hostcall_bytes) = (self.attempt.fuel, self.limits.hostcall_bytes as usize);
         let handles = self.limits.component_handles as usize;
         let mut store = Store::new(engine, self);
         store.set_fuel(fuel)?;
+        let ticks = match begin {
+            Begin::Apart => 1,
+            Begin::Here => {
+                store.fuel_async_yield_interval(Some(QUICK_FUEL))?;
+                QUICK_TICKS
+            }
+        };
         store.set_hostcall_fuel(hostcall_bytes);
         store.set_max_component_handles(handles);
         store.limiter(|guest| &mut guest.memory);
-        store.set_epoch_deadline(1);
+        store.set_epoch_deadline(ticks);
         store.epoch_deadline_callback(|cx| give_way(cx.data()));
         Ok(store)
     }
 }
 
-/// At every tick: end a guest that has used up its CPU time, send any other to the back of the queue. (wasmtime's own
-/// `Yield` comes back at the front, and two spinning guests on one thread would starve everybody behind them.)
+/// At every tick: end a guest that has used up its CPU time, send any other into the line for its next turn.
 fn give_way(guest: &Guest) -> wasmtime::Result<UpdateDeadline> {
     if guest.cpu.spent_within_poll_ms() >= guest.attempt.cpu_ms {
         return Err(Trap::Interrupt.into());
     }
-    Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    Ok(UpdateDeadline::YieldCustom(1, Box::pin(next_turn())))
 }
 
 /// Every host call begins here: it is counted, and it costs fuel for itself and for what it carries.

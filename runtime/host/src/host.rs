@@ -18,6 +18,7 @@ use heddle_core::id::Digest;
 use heddle_core::limits::Limits;
 use heddle_core::outcome::{AttemptEnd, FailureKind};
 use heddle_core::plugin::Metadata;
+use heddle_core::share::Share;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use tokio::sync::Semaphore;
@@ -133,7 +134,7 @@ impl Host {
                 let ready = node.components.accept(inspection.digest, bytes).await?;
                 Ok(Loaded { inspection, metadata: ready.metadata.clone() })
             };
-            threads.run(work).await.unwrap_or_else(|fault| {
+            threads.run(Share::of_the_node(), work).await.unwrap_or_else(|fault| {
                 Err(ComponentFault::internal(format!("loading the component failed: {fault}")))
             })
         }
@@ -145,19 +146,28 @@ impl Host {
         let (node, threads) = (self.node.clone(), self.threads.clone());
         async move {
             let here = call.begin == Begin::Here && node.components.is_quick(call.component);
-            let mut attempt: Attempt = Box::pin(call::run(node, call));
+            let (component, share) = (call.component, call.scope.share.clone());
+            let call = Call { begin: if here { Begin::Here } else { Begin::Apart }, ..call };
+            let mut attempt: Attempt = Box::pin(call::run(node.clone(), call));
             if here {
                 attempt = match first_slice(attempt).await {
                     First::Ended(end) => return end,
                     First::Open(attempt) => attempt,
                 };
+                // Now, and not when it ends: whoever comes in between would begin here as well.
+                node.components.was_slow(component);
             }
-            match threads.run(attempt.in_current_span()).await {
+            match threads.run(share, attempt.in_current_span()).await {
                 Ok(end) => end,
                 Err(fault) if fault.is_panic() => panicked(),
                 Err(_) => AttemptEnd::failed(FailureKind::Interrupted, "the host is shutting down"),
             }
         }
+    }
+
+    /// Whether the attempts of this component have been quick lately, and often enough to count on it.
+    pub fn is_quick(&self, component: Digest) -> bool {
+        self.node.components.is_quick(component)
     }
 
     /// Drops the component from memory and its code from disk, as after a deletion. Attempts under way keep it; a later

@@ -41,6 +41,7 @@ mod registry;
 #[cfg(feature = "testkit")]
 pub mod testkit;
 mod threads;
+mod turns;
 mod wall;
 
 pub use begin::Begin;

@@ -14,7 +14,12 @@ const DATA_BYTES: usize = 64 << 10;
 const MAX_RETRY_AFTER_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// An output that may be recorded, or why it may not.
-pub(crate) fn read(text: &str, max_bytes: u64, schema: Option<&Schema>) -> Result<Json, Failure> {
+pub(crate) fn read(
+    text: &str,
+    max_bytes: u64,
+    levels: u64,
+    schema: Option<&Schema>,
+) -> Result<Json, Failure> {
     if text.len() as u64 > max_bytes {
         let message = format!(
             "the output has {} bytes; `output_bytes` is {max_bytes}; return less, or a reference",
@@ -22,7 +27,7 @@ pub(crate) fn read(text: &str, max_bytes: u64, schema: Option<&Schema>) -> Resul
         );
         return Err(Failure::new(FailureKind::OutputTooLarge, message));
     }
-    let output = Json::parse(text.as_bytes()).map_err(|fault| {
+    let output = Json::parse_within(text.as_bytes(), levels).map_err(|fault| {
         Failure::new(FailureKind::InvalidOutput, format!("the output cannot be used: {fault}"))
     })?;
     if let Some(schema) = schema {

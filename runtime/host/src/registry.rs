@@ -2,7 +2,7 @@
 //! verified file, or from its bytes and the compiler, in this order. Whoever asks while it is on its way waits for the
 //! same one instead of making another.
 
-use crate::begin::Quickness;
+use crate::begin::{Begin, Quickness};
 use crate::call::{CallScope, in_sandbox};
 use crate::capability::Linkers;
 use crate::compile::Compilers;
@@ -15,10 +15,11 @@ use crate::host_calls::NoHostCalls;
 use crate::inspect::inspect;
 use crate::precompiled::{CodeCache, Trusted};
 use bytes::Bytes;
-use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::id::{Digest, RunId};
 use heddle_core::limits::AskedLimits;
 use heddle_core::outcome::{FailureKind, PluginKind};
 use heddle_core::schema::Schema;
+use heddle_core::share::Share;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
@@ -66,6 +67,12 @@ impl Components {
     /// Whether it is in memory and its attempts have been quick lately.
     pub(crate) fn is_quick(&self, digest: Digest) -> bool {
         self.ready.get(&digest).is_some_and(|ready| ready.quickness.is_quick())
+    }
+    /// One of its attempts was not over where its caller is.
+    pub(crate) fn was_slow(&self, digest: Digest) {
+        if let Some(ready) = self.ready.get(&digest) {
+            ready.quickness.was_slow();
+        }
     }
 
     /// A component whose bytes are at hand and were inspected.
@@ -168,7 +175,7 @@ async fn describe(node: &Node, linked: Linked, code_bytes: usize) -> Result<Read
         host_calls: Arc::new(NoHostCalls),
         node_memory: node.memory.clone(),
     });
-    let (said, _) = in_sandbox(node, guest, async |store| linked.describe(store).await).await;
+    let (said, _) = in_sandbox(node, guest, Begin::Apart, async |store| linked.describe(store).await).await;
     let said = said.map_err(|failure| ComponentFault {
         kind: failure.kind,
         faults: vec![format!("`describe` failed: {}", failure.message)],
@@ -188,7 +195,7 @@ async fn describe(node: &Node, linked: Linked, code_bytes: usize) -> Result<Read
 /// For whom `describe` runs.
 pub(crate) fn nobody() -> CallScope {
     CallScope {
-        tenant: Tenant::default(),
+        share: Share::of_the_node(),
         run: RunId(0),
         step: "describe".into(),
         step_number: 0,

@@ -26,6 +26,8 @@ const PLUGIN_WIT: &str = include_str!("../../../wit/plugin-0.1.0/plugin.wit");
 const WASI_WIT: &str = include_str!("testkit/wasi.wit");
 const PRELUDE: &str = include_str!("testkit/prelude.wat");
 
+/// The version of WASI that tests are written with.
+const WASI_VERSION: &str = "0.2.6";
 /// Where the metadata record stands in the guest's memory.
 const METADATA_AT: u32 = 1024;
 
@@ -40,6 +42,7 @@ pub struct Guest {
     output_schema: String,
     plugin_version: String,
     host_version: String,
+    wasi_version: String,
     imports: String,
     items: String,
     body: String,
@@ -68,6 +71,7 @@ impl Guest {
             output_schema: "true".into(),
             plugin_version: "0.1.0".into(),
             host_version: "0.1.0".into(),
+            wasi_version: WASI_VERSION.into(),
             imports: String::new(),
             items: String::new(),
             body: echo.into(),
@@ -138,6 +142,11 @@ impl Guest {
         self.wit.push_str(wit);
         self
     }
+    /// The name that it says it has.
+    pub fn named(mut self, name: &str) -> Guest {
+        self.name = name.into();
+        self
+    }
     /// The version that it says it has.
     pub fn version(mut self, version: &str) -> Guest {
         self.version = version.into();
@@ -165,6 +174,12 @@ impl Guest {
         self
     }
 
+    /// The version of WASI that it imports. Whatever its imports and its world are written with, it is built for this.
+    pub fn wasi_version(mut self, version: &str) -> Guest {
+        self.wasi_version = version.into();
+        self
+    }
+
     /// A further core module, as WAT, and how many instances of it the component makes: for what a component may hold.
     pub fn ballast(mut self, wat: &str, instances: u32) -> Guest {
         self.ballast.push((wat.into(), instances));
@@ -182,7 +197,7 @@ impl Guest {
     /// # Panics
     /// When the WAT or the WIT is wrong: this is for tests.
     pub fn build(&self) -> Vec<u8> {
-        let wat = self.module();
+        let wat = self.for_wasi(self.module());
         let mut module = wat::parse_str(&wat).unwrap_or_else(|fault| panic!("{fault}\n{wat}"));
         let (resolve, world) = self.resolve();
         embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)
@@ -225,6 +240,7 @@ impl Guest {
             self.plugin_version,
             self.world
         );
+        let guest = self.for_wasi(guest);
         let mut last = None;
         for (path, text) in [("host.wit", host.as_str()), ("plugin.wit", &plugin), ("guest.wit", &guest)] {
             last = Some(resolve.push_str(path, text).unwrap_or_else(|fault| panic!("{fault:#}\n{text}")));
@@ -232,6 +248,10 @@ impl Guest {
         let package = last.expect("the guest's own package came last");
         let world = resolve.select_world(&[package], Some("guest")).expect("the guest's world is there");
         (resolve, world)
+    }
+
+    fn for_wasi(&self, text: String) -> String {
+        text.replace(&format!("@{WASI_VERSION}"), &format!("@{}", self.wasi_version))
     }
 
     fn module(&self) -> String {

@@ -1,12 +1,15 @@
 //! The threads that run guests: a runtime of their own, at lower priority, so that drivers and the API never wait
-//! behind a guest. A guest gives way at every epoch tick, and its CPU time is read from the clock of the thread around
-//! each poll, because ticks count wall time.
+//! behind a guest. A guest gives way at every epoch tick, and whose turn it is then goes by share (`turns`). Its CPU time
+//! is read from the clock of the thread around each poll, because ticks count wall time.
 
+use crate::turns::{InTurn, Turns};
+use heddle_core::share::Share;
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
 use rustix::time::{ClockId, clock_gettime};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use tokio::runtime::{Builder, Runtime};
@@ -17,12 +20,16 @@ const NICENESS: i32 = 5;
 
 /// The runtime of the guests.
 #[derive(Debug)]
-pub(crate) struct GuestThreads(Option<Runtime>);
+pub(crate) struct GuestThreads {
+    runtime: Option<Runtime>,
+    turns: Arc<Turns>,
+}
 
 impl GuestThreads {
     pub(crate) fn start(threads: usize) -> std::io::Result<GuestThreads> {
+        let threads = threads.max(1);
         let runtime = Builder::new_multi_thread()
-            .worker_threads(threads.max(1))
+            .worker_threads(threads)
             .thread_name("heddle-guest")
             .enable_all()
             .on_thread_start(|| {
@@ -31,24 +38,25 @@ impl GuestThreads {
                 }
             })
             .build()?;
-        Ok(GuestThreads(Some(runtime)))
+        Ok(GuestThreads { runtime: Some(runtime), turns: Turns::new(threads, thread_ns) })
     }
 
-    /// Runs this on the guests' threads. Dropping the handle ends it.
+    /// Runs this on the guests' threads, on the account of this share. Dropping the handle ends it.
     pub(crate) fn run<T: Send + 'static>(
         &self,
+        share: Share,
         work: impl Future<Output = T> + Send + 'static,
     ) -> Running<T> {
         // The option is only ever empty while this is being dropped.
-        let runtime = self.0.as_ref().expect("the runtime lives as long as its owner");
-        Running(runtime.spawn(work))
+        let runtime = self.runtime.as_ref().expect("the runtime lives as long as its owner");
+        Running(runtime.spawn(InTurn::new(self.turns.clone(), share, work)))
     }
 }
 
 impl Drop for GuestThreads {
     fn drop(&mut self) {
         // The last host may be dropped on a thread that must not block, such as one of the runtime's own.
-        if let Some(runtime) = self.0.take() {
+        if let Some(runtime) = self.runtime.take() {
             runtime.shutdown_background();
         }
     }

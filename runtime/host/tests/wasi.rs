@@ -274,6 +274,26 @@ async fn a_transform_senses_nothing_a_tool_the_world() {
     assert_ne!(output(&bench.host.call(bench.call(&tool, "1")).await), first);
 }
 
+/// Toolchains differ in the patch version that they emit, and one program may have several of them in it.
+#[tokio::test]
+async fn every_patch_version_of_wasi_0_2_links() {
+    let bench = Bench::new();
+    for patch in 0..=12 {
+        let version = format!("0.2.{patch}");
+        let guest = Guest::tool("senses").wasi_version(&version);
+        let guest = senses(guest.world(STDIO_WORLD).imports(STDIO_IMPORTS)).build();
+        let name = format!("wasi:cli/stdout@{version}");
+        assert!(guest.windows(name.len()).any(|at| at == name.as_bytes()), "built for {version}");
+        let loaded = bench.host.load(guest.into()).await.unwrap_or_else(|fault| panic!("{version}: {fault}"));
+        output(&bench.host.call(bench.call(&loaded, "1")).await).parse::<u64>().unwrap();
+    }
+    // The next minor version is another contract.
+    let refused = bench.try_load(&senses(Guest::tool("later")).wasi_version("0.3.0")).await.unwrap_err();
+    assert_eq!(refused.kind, FailureKind::ComponentInvalid);
+    assert!(refused.to_string().contains("0.2.x"), "{refused}");
+    bench.is_well().await;
+}
+
 #[tokio::test]
 async fn clocks_go_by_kind_in_steps_of_a_millisecond() {
     let bench = Bench::new();

@@ -27,7 +27,7 @@ impl Clock for PausedClock {
 }
 
 /// A sandbox that does what the input's `do` says: `ok`, `fail`, `flaky:N` (succeeds at attempt N), `sleep:MS`,
-/// `hang`. Everything that it began is written down.
+/// `hang`, `first:MS` (whatever is the first to begin fails, after so long). Everything that it began is written down.
 #[derive(Default)]
 pub(crate) struct Script {
     pub(crate) began: Mutex<Vec<String>>,
@@ -59,6 +59,7 @@ impl Script {
 impl Invoker for Script {
     fn invoke(&self, i: Invocation) -> BoxFuture<'static, AttemptEnd> {
         let item = i.item.map(|n| format!("/{n}")).unwrap_or_default();
+        let is_first = self.count() == 0;
         self.began.lock().unwrap().push(format!("{}{item}#{}", i.step, i.attempt));
         self.walls.lock().unwrap().push(i.limits.wall_ms);
         self.components.lock().unwrap().push(i.plugin.digest);
@@ -76,6 +77,13 @@ impl Invoker for Script {
                 "sleep" => {
                     tokio::time::sleep(Duration::from_millis(arg)).await;
                     Outcome::Done(i.input.clone())
+                }
+                "first" => {
+                    tokio::time::sleep(Duration::from_millis(arg)).await;
+                    match is_first {
+                        true => Outcome::Failed(Failure::new(FailureKind::Trap, "the first one fails")),
+                        false => Outcome::Done(i.input.clone()),
+                    }
                 }
                 "hang" => futures_util::future::pending().await,
                 "ask" => match i.reach.call_tool("transform:t".into(), Json::null(), 0).await {

@@ -14,7 +14,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
         let fuel_left = cx.get_fuel()?;
         let scope = &cx.data().scope;
         Ok((Context {
-            tenant: scope.tenant.to_string(),
+            tenant: scope.share.tenant.to_string(),
             run: scope.run.to_string(),
             step: scope.step.to_string(),
             item: scope.item,

@@ -93,7 +93,7 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
     let span = tracing::debug_span!("host_call", capability = "tools", name = request.name, index);
     let turnstile = guest.tools.turnstile();
     let opened_ms = guest.scope.clock_ms;
-    let answer = Json::parse(request.input.as_bytes())
+    let answer = Json::parse_within(request.input.as_bytes(), guest.limits.json_depth)
         .map(|input| guest.host_calls.call_tool(&guest.scope, request.name, input, index))
         .map_err(|fault| {
             Failure::new(

@@ -1,6 +1,7 @@
 //! What an attack is: a component, what it is called with, and how that must end.
 
 use bytes::Bytes;
+use heddle_core::id::Digest;
 use heddle_core::limits::AttemptLimits;
 use heddle_core::outcome::FailureKind;
 use heddle_host::testkit::Guest;
@@ -40,11 +41,21 @@ pub(crate) fn attack(case: u32, name: &str, guest: Guest, ends: Ends) -> Attack 
     Attack {
         case,
         name: name.into(),
-        component: guest.build().into(),
+        // All of them are loaded into one node, where a name stands for one component.
+        component: guest.clone().named(&plugin_name(case, name, &guest)).build().into(),
         input: "1".into(),
         limits: |limits| limits.fuel = 100_000_000,
         ends,
     }
+}
+
+/// A name that a plugin may have: two attacks may be called alike.
+fn plugin_name(case: u32, name: &str, guest: &Guest) -> String {
+    let letters = name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "-");
+    let words: Vec<&str> = letters.split('-').filter(|word| !word.is_empty()).collect();
+    let digest = Digest::of(&guest.build()).to_string();
+    let few = &digest[digest.len() - 8..];
+    format!("case-{case}-{}-{few}", words.join("-"))
 }
 
 /// A component, or what is none, that is refused by its form alone.

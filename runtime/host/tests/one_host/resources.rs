@@ -151,7 +151,7 @@ fn traps() -> Vec<Attack> {
     for (body, code) in [("(call $exit (i32.const 0))", "0"), ("(call $code (i32.const 3))", "3")] {
         let guest = Guest::tool("leaves").world("import wasi:cli/exit@0.2.6;").imports(imports);
         let guest = guest.body(&format!("{body} (i32.const 0)"));
-        all.push(attack(18, "exit", guest, Ends::Says(GuestExit, code)));
+        all.push(attack(18, &format!("exit {code}"), guest, Ends::Says(GuestExit, code)));
     }
     all
 }

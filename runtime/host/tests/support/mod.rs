@@ -3,14 +3,22 @@
 //! A test whose comment begins with `Case 19` is the one for case 19 of the hostile cases; `docs/guide/security.md` has
 //! the list. Every case ends with [`Bench::is_well`].
 
-#![allow(dead_code, unreachable_pub, clippy::unwrap_used, reason = "each test binary uses its part of this")]
+#![allow(
+    dead_code,
+    unused_imports,
+    unreachable_pub,
+    clippy::unwrap_used,
+    reason = "each test binary uses its part of this"
+)]
 
 pub mod process;
+mod wasi;
 
-use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::id::{Digest, RunId};
 use heddle_core::json::Json;
 use heddle_core::limits::{AskedLimits, AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind};
+use heddle_core::share::Share;
 use heddle_host::testkit::Guest;
 use heddle_host::{
     Call, CallScope, Compiler, ComponentFault, Host, HostCalls, HostConfig, Loaded, LogLevel, NoComponents,
@@ -22,6 +30,7 @@ use std::pin::Pin;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
+pub use wasi::*;
 
 /// The example of this crate that serves as a compiler; it lies beside the test binaries.
 pub fn compiler() -> Compiler {
@@ -145,7 +154,7 @@ pub fn config(limits: &Limits, cache_dir: PathBuf) -> HostConfig {
 
 pub fn scope() -> CallScope {
     CallScope {
-        tenant: Tenant::default(),
+        share: Share::of_the_node(),
         run: RunId(7),
         step: "step".into(),
         step_number: 0,
@@ -241,19 +250,3 @@ impl HostCalls for Recorder {
 pub fn digest(bytes: &[u8]) -> Digest {
     Digest::of(bytes)
 }
-
-/// A world and imports that write to stdout and stderr: `$stdout`, `$stderr`, `$print (stream ptr len result)`.
-pub const STDIO_WORLD: &str =
-    "import wasi:cli/stdout@0.2.6; import wasi:cli/stderr@0.2.6; import wasi:io/streams@0.2.6;";
-pub const STDIO_IMPORTS: &str = r#"
-    (import "wasi:cli/stdout@0.2.6" "get-stdout" (func $stdout (result i32)))
-    (import "wasi:cli/stderr@0.2.6" "get-stderr" (func $stderr (result i32)))
-    (import "wasi:io/streams@0.2.6" "[method]output-stream.blocking-write-and-flush" (func $print (param i32 i32 i32 i32)))"#;
-
-/// A world, imports and a body that sleep for a hundred years.
-pub const SLEEP_WORLD: &str = "import wasi:io/poll@0.2.6; import wasi:clocks/monotonic-clock@0.2.6;";
-pub const SLEEP_IMPORTS: &str = r#"
-    (import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration" (func $sleep (param i64) (result i32)))
-    (import "wasi:io/poll@0.2.6" "[method]pollable.block" (func $block (param i32)))
-    (import "wasi:io/poll@0.2.6" "poll" (func $poll (param i32 i32 i32)))"#;
-pub const SLEEP_FOREVER: &str = "(call $block (call $sleep (i64.const 3155760000000000000))) (call $ok (local.get $ptr) (local.get $len))";

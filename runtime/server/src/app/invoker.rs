@@ -4,6 +4,7 @@
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::AttemptEnd;
+use heddle_core::plugin::Pinned;
 use heddle_executor::{Begin, Clock as _, Held, Invocation, Invoker, LogLevel, Reach, SystemClock};
 use heddle_host::{Call, CallScope, Host, HostCalls, Mark, Progress, ToolAnswer, ToolInfo};
 use std::sync::Arc;
@@ -25,7 +26,7 @@ impl Invoker for Sandbox {
                 Begin::Apart => heddle_host::Begin::Apart,
             },
             scope: CallScope {
-                tenant: invocation.tenant,
+                share: invocation.share,
                 run: invocation.run,
                 step: invocation.step,
                 step_number: invocation.step_number,
@@ -40,6 +41,9 @@ impl Invoker for Sandbox {
             host_calls: Arc::new(Bridge { reach: invocation.reach, held: invocation.held }),
         };
         Box::pin(self.0.call(call))
+    }
+    fn is_quick(&self, plugin: &Pinned) -> bool {
+        self.0.is_quick(plugin.digest)
     }
 }
 

@@ -116,9 +116,9 @@ pub fn want_type(headers: &HeaderMap, wanted: &[&str]) -> Result<(), Problem> {
     }
 }
 
-/// The body as JSON.
-pub fn json(bytes: &[u8]) -> Result<Json, Problem> {
-    Json::parse(bytes).map_err(|fault| {
+/// The body as JSON, of at most so many levels.
+pub fn json(bytes: &[u8], levels: u64) -> Result<Json, Problem> {
+    Json::parse_within(bytes, levels).map_err(|fault| {
         let code = match fault {
             JsonFault::TooDeep { .. } => Code::JsonDepth,
             JsonFault::NotUtf8 | JsonFault::Syntax { .. } | JsonFault::DuplicateKey { .. } => {
@@ -126,9 +126,9 @@ pub fn json(bytes: &[u8]) -> Result<Json, Problem> {
             }
         };
         let at = match fault {
-            JsonFault::Syntax { at, .. } | JsonFault::DuplicateKey { at, .. } | JsonFault::TooDeep { at } => {
-                Some(at)
-            }
+            JsonFault::Syntax { at, .. }
+            | JsonFault::DuplicateKey { at, .. }
+            | JsonFault::TooDeep { at, .. } => Some(at),
             JsonFault::NotUtf8 => None,
         };
         let place = at.map(|at| line_and_column(bytes, at));
@@ -145,7 +145,7 @@ pub fn json(bytes: &[u8]) -> Result<Json, Problem> {
 /// The JSON of a small request, within the bounds that all of these have.
 pub async fn small(headers: &HeaderMap, body: Body, limits: &Limits) -> Result<Json, Problem> {
     want_type(headers, &["application/json"])?;
-    json(&read(headers, body, Bound::small(limits)).await?)
+    json(&read(headers, body, Bound::small(limits)).await?, limits.json_depth)
 }
 
 /// The same of a request that may say nothing.
@@ -159,7 +159,7 @@ pub async fn small_or_none(
         return Ok(None);
     }
     want_type(headers, &["application/json"])?;
-    json(&bytes).map(Some)
+    json(&bytes, limits.json_depth).map(Some)
 }
 
 fn line_and_column(text: &[u8], at: usize) -> (u32, u32) {
@@ -400,10 +400,10 @@ mod tests {
     }
     #[test]
     fn json_faults_say_line_and_column() {
-        let problem = json(b"{\n  \"a\": 1,\n  \"a\": 2}").unwrap_err();
+        let problem = json(b"{\n  \"a\": 1,\n  \"a\": 2}", 64).unwrap_err();
         assert_eq!((problem.code, problem.errors[0].line), (Code::JsonInvalid, Some(3)));
-        assert_eq!(json("[".repeat(100).as_bytes()).unwrap_err().code, Code::JsonDepth);
-        assert_eq!(json(b"\xff").unwrap_err().code, Code::JsonInvalid);
+        assert_eq!(json("[".repeat(100).as_bytes(), 64).unwrap_err().code, Code::JsonDepth);
+        assert_eq!(json(b"\xff", 64).unwrap_err().code, Code::JsonInvalid);
     }
     #[test]
     fn escapes() {

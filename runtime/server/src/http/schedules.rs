@@ -1,7 +1,7 @@
 //! Schedules: looking at them, and what people may do with them.
 
 use super::Api;
-use super::body::{Bound, Members, Query, json, read, want_type};
+use super::body::{Members, Query, small_or_none};
 use super::caller::caller;
 use super::codes::Code;
 use super::faults::BUSY_MS;
@@ -115,14 +115,8 @@ async fn wish(api: &Api, request: Request) -> Result<Wish, Problem> {
     let (parts, content) = request.into_parts();
     Query::of(parts.uri.query()).finish()?;
     let by = caller(&parts.headers)?.name().into();
-    let limits = &api.app.limits;
-    let bound = Bound { bytes: limits.body_bytes, limit: "body_bytes", read_ms: limits.body_read_ms };
-    let bytes = read(&parts.headers, content, bound).await?;
-    if bytes.is_empty() {
-        return Ok(Wish { by, body: None });
-    }
-    want_type(&parts.headers, &["application/json"])?;
-    Ok(Wish { by, body: Some(json(&bytes)?) })
+    let body = small_or_none(&parts.headers, content, &api.app.limits).await?;
+    Ok(Wish { by, body })
 }
 
 /// A body that says nothing.

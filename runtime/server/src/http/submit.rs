@@ -86,7 +86,7 @@ async fn submit(
     let limits = &api.app.limits;
     let wait = wait_of(&headers).map(|wait| wait.min(Duration::from_millis(limits.prefer_wait_ms)));
     let bytes = body::read(&headers, content, Bound::small(limits)).await?;
-    let wish = body::json(&bytes)?;
+    let wish = body::json(&bytes, limits.json_depth)?;
     let (workflow, input, labels) = read(&api, &wish)?;
     let tenant = Tenant::default();
     let wish = Submit {

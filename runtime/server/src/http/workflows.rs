@@ -39,7 +39,7 @@ pub(super) fn document(api: &Api, headers: &HeaderMap, bytes: &Bytes) -> Result<
         }
         // JSON keeps its lines too, once it is known to be JSON.
         _ => {
-            let value = json(bytes)?;
+            let value = json(bytes, api.app.limits.json_depth)?;
             let text = std::str::from_utf8(bytes).unwrap_or_default();
             Ok(Doc::parse(text, &api.app.limits).unwrap_or_else(|_| Doc::of_value(value.value())))
         }
