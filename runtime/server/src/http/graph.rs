@@ -1,6 +1,6 @@
 //! A workflow as a picture: what was planned, and for a run also where each step stands.
 
-use heddle_core::plan::{Plan, Verb};
+use heddle_core::plan::Plan;
 use heddle_core::run::view::RunView;
 use serde::Serialize;
 use std::fmt::Write as _;

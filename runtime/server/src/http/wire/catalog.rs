@@ -2,7 +2,7 @@
 
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
-use heddle_core::plan::{Plan, Verb};
+use heddle_core::plan::Plan;
 use heddle_core::plugin::Metadata;
 use serde::Serialize;
 use std::collections::BTreeMap;
