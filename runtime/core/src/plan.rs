@@ -13,6 +13,7 @@ mod emit;
 mod fallback;
 mod fit;
 mod graph;
+mod group;
 mod map;
 mod parts;
 mod policy;
@@ -159,6 +160,10 @@ pub struct Step {
     pub reads: BTreeSet<u32>,
     /// The part that it belongs to.
     pub part: Part,
+    /// The group that it stands in.
+    pub group: Option<u32>,
+    /// Whether that group has a `when`.
+    pub conditional: bool,
     /// The step that it undoes, where it is a `compensate`.
     pub undoes: Option<u32>,
     /// The step that undoes it.
@@ -174,6 +179,10 @@ pub struct Step {
 }
 
 impl Step {
+    /// Whether it is open whether it runs at all, once its dependencies have ended.
+    pub fn has_condition(&self) -> bool {
+        self.when.is_some() || self.conditional
+    }
     /// What the step and its plugin ask for, and the time that the workflow gives, or else this.
     pub fn asked(&self, plugin: &Pinned, default_timeout: Option<Span>) -> AskedLimits {
         let wall_ms = self.timeouts.run.or(default_timeout).map(|time| time.0);
@@ -201,6 +210,8 @@ pub enum Verb {
     Workflow(Box<Child>),
     /// Sends an event.
     Emit(Emit),
+    /// Has the outputs of these steps, by their names in the group.
+    Group(Vec<(Arc<str>, u32)>),
 }
 
 impl Verb {
@@ -209,7 +220,9 @@ impl Verb {
         match self {
             Verb::Set(template) => Some(template),
             Verb::Emit(emit) => Some(&emit.data),
-            Verb::Call { .. } | Verb::Wait(_) | Verb::Approval(_) | Verb::Workflow(_) => None,
+            Verb::Call { .. } | Verb::Wait(_) | Verb::Approval(_) | Verb::Workflow(_) | Verb::Group(_) => {
+                None
+            }
         }
     }
     /// The word of the language.
@@ -221,6 +234,7 @@ impl Verb {
             Verb::Approval(_) => "approval",
             Verb::Workflow(_) => "workflow",
             Verb::Emit(_) => "emit",
+            Verb::Group(_) => "parallel",
         }
     }
 }
@@ -339,7 +353,7 @@ impl Plan {
     pub fn call_of(&self, step: u32) -> Option<(usize, &PluginRef)> {
         match self.steps.get(step as usize)?.verb {
             Verb::Call { call, .. } => Some((call, &self.calls[call])),
-            Verb::Set(_) | Verb::Wait(_) | Verb::Approval(_) | Verb::Workflow(_) | Verb::Emit(_) => None,
+            _ => None,
         }
     }
     /// The plugin that does a step's work once so many of its alternatives have been taken; `None` where none does.

@@ -30,6 +30,8 @@ pub enum Bug {
     InterruptionForgotten,
     /// A cancelled run goes on.
     CancelLost,
+    /// A run that was asked for is not told that nobody waits for it any more.
+    ChildForgotten,
 }
 
 impl Bug {
@@ -48,6 +50,7 @@ impl Bug {
         Bug::MapOverrun,
         Bug::InterruptionForgotten,
         Bug::CancelLost,
+        Bug::ChildForgotten,
     ];
 }
 

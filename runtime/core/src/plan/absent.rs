@@ -39,12 +39,16 @@ fn skip(
     known: &[Option<Option<&'static str>>],
 ) -> Option<Option<&'static str>> {
     let entry = &entries[index];
-    if entry.doc.get("when").is_some() {
+    let group = entries.iter().find(|other| entry.group.as_ref() == Some(&other.id));
+    if entry.doc.get("when").is_some() || group.is_some_and(|group| group.doc.get("when").is_some()) {
         return Some(Some(CONDITION));
     }
     let Some(DocPart::Map(wants)) = entry.doc.get("dependsOn").map(|on| &on.part) else { return Some(None) };
     for (key, wanted) in wants {
-        let of = entries.iter().position(|other| other.part == entry.part && *other.name == *key.text);
+        let near = |other: &Entry<'_>| other.group.is_none() || other.group == entry.group;
+        let of = entries
+            .iter()
+            .position(|other| other.part == entry.part && near(other) && *other.name == *key.text);
         let Some(of) = of else { continue };
         let accepts = |word: &str| match &wanted.part {
             DocPart::List(words) => words.iter().any(|known| known.as_str() == Some(word)),

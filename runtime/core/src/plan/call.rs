@@ -36,12 +36,12 @@ pub(super) fn called(
     let reads = with_template.reads.clone();
     let Some((call_doc, call_path)) = call else {
         // A verb of the language that this version lacks is reported as such; this would only be noise beside it.
-        let named_other = matches!(&doc.part, Part::Map(entries) if entries.iter().any(|(k, _)| ["agent", "parallel"].contains(&&*k.text)));
+        let named_other = matches!(&doc.part, Part::Map(entries) if entries.iter().any(|(k, _)| ["agent"].contains(&&*k.text)));
         if !named_other {
             faults.at(
                 doc,
                 path,
-                "the step has no verb: give it `call: kind:name@range`, `workflow: ...`, `set: ...`, `emit: ...`, `wait: ...` or `approval: ...`",
+                "the step has no verb: give it `call: kind:name@range`, `workflow: ...`, `set: ...`, `emit: ...`, `parallel: ...`, `wait: ...` or `approval: ...`",
             );
         }
         return (Verb::Set(Template::literal(Value::Null)), PluginKind::Transform, reads);

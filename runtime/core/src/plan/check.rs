@@ -4,7 +4,7 @@ use super::parts::{self, Compensation, Entry};
 use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
-use super::{Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, call, graph, schedules, wait};
+use super::{Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, call, graph, group, schedules, wait};
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::tree::ErrorName;
 use crate::expr::types::{Type, TypeNames};
@@ -38,7 +38,12 @@ pub(super) fn plan(
     let (entries, compensation) =
         parts::entries(steps.as_ref().map(|(doc, _)| *doc), &mut fields, &mut faults);
     if let Some((doc, path)) = &steps {
-        step_ids(doc, path, limits, &mut faults);
+        step_ids(doc, path, &mut faults);
+        let count = entries.iter().filter(|entry| entry.part == Part::Main).count() as u64;
+        if count > limits.workflow_steps {
+            let most = limits.workflow_steps;
+            faults.at(doc, path, format!("{count} steps; the limit workflow_steps is {most}"));
+        }
     }
     parts::no_doubles(&entries, &mut faults);
     let ids: Vec<String> = entries.iter().map(|entry| entry.id.clone()).collect();
@@ -121,13 +126,13 @@ fn steps_of(
     };
     let mut read: Vec<Step> = Vec::with_capacity(entries.len());
     for part in Part::ALL {
-        shared.names.steps = Arc::new(parts::visible(entries, part));
         shared.names.absent = held(absent::for_part(entries, &skips, part));
         shared.names.error = match part {
             Part::Main => ErrorName::Unbound,
             _ => ErrorName::Bound,
         };
         for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.part == part) {
+            shared.names.steps = Arc::new(parts::visible(entries, part, entry.group.as_deref()));
             if let Some(undone) = entry.undoes {
                 shared.names.absent = held(absent::for_undoing(undone, &read, &skips));
             }
@@ -142,7 +147,8 @@ fn steps_of(
             read.push(step);
         }
     }
-    shared.names.steps = Arc::new(parts::visible(entries, Part::Main));
+    group::tie(&mut read);
+    shared.names.steps = Arc::new(parts::visible(entries, Part::Main, None));
     shared.names.absent = held(absent::for_part(entries, &skips, Part::Main));
     shared.names.error = ErrorName::Unbound;
     read
@@ -216,20 +222,13 @@ fn input_schema(doc: &Doc, path: &str, faults: &mut Faults) -> Option<Schema> {
     schema
 }
 
-fn step_ids(doc: &Doc, path: &str, limits: &Limits, faults: &mut Faults) {
+fn step_ids(doc: &Doc, path: &str, faults: &mut Faults) {
     let DocPart::Map(entries) = &doc.part else {
         faults.at(doc, path, format!("wants a map from id to step, and this is {}; write `fetch: {{call: ...}}` instead of a list entry", doc.kind()));
         return;
     };
     if entries.is_empty() {
         faults.at(doc, path, "there are no steps");
-    }
-    if entries.len() as u64 > limits.workflow_steps {
-        faults.at(
-            doc,
-            path,
-            format!("{} steps; the limit workflow_steps is {}", entries.len(), limits.workflow_steps),
-        );
     }
     for (key, value) in entries.iter().filter(|(k, _)| !is_name(&k.text)) {
         faults.at(value, &pointer(path, &key.text), "a step's id is `[a-z][a-z0-9_-]*`, at most 64 bytes");
@@ -266,11 +265,12 @@ fn shared<'a>(
     };
     let mapped = |(index, entry): (u32, &Entry<'_>)| entry.doc.get("forEach").is_some().then_some(index);
     let lists = Arc::new((0..).zip(entries).filter_map(mapped).collect());
-    let steps = Arc::new(parts::visible(entries, Part::Main));
+    let steps = Arc::new(parts::visible(entries, Part::Main, None));
     let names = Names { steps, lists, types, ..Names::default() };
     let mut shared = Shared {
         ids,
         parts: entries.iter().map(|entry| entry.part).collect(),
+        entries: entries.iter().map(|entry| (entry.id.clone(), entry.group.clone())).collect(),
         names,
         limits,
         catalog,

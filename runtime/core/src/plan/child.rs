@@ -143,7 +143,7 @@ impl Plan {
                 ChildWorkflow::Published(reference) => format!("workflow:{reference}"),
                 ChildWorkflow::Made(_) => "workflow:from".to_owned(),
             }),
-            Verb::Set(_) | Verb::Wait(_) | Verb::Approval(_) | Verb::Emit(_) => None,
+            Verb::Set(_) | Verb::Wait(_) | Verb::Approval(_) | Verb::Emit(_) | Verb::Group(_) => None,
         }
     }
     /// Everything that a run of this may call, as patterns: its own calls, what its agents may use, and what it lets

@@ -2,7 +2,7 @@
 //! (`compensate`), and what runs at the end whatever happened (`finally`).
 
 use super::walk::{Faults, Fields};
-use super::{Part, policy};
+use super::{Part, group, policy};
 use crate::document::{Doc, Key, Part as DocPart, pointer};
 use crate::id::is_name;
 
@@ -20,6 +20,8 @@ pub(super) struct Entry<'a> {
     pub(super) path: String,
     /// The step that it undoes.
     pub(super) undoes: Option<u32>,
+    /// The id of the group that it stands in.
+    pub(super) group: Option<String>,
 }
 
 /// What a workflow does when it has failed.
@@ -63,6 +65,7 @@ pub(super) fn entries<'a>(
                 doc: entry.doc.get("compensate")?,
                 path: pointer(&entry.path, "compensate"),
                 undoes: Some(index as u32),
+                group: None,
             })
         })
         .collect();
@@ -80,19 +83,18 @@ fn section<'a>(doc: Option<&'a Doc>, path: &str, part: Part) -> Vec<Entry<'a>> {
         _ => Vec::new(),
     };
     entries.sort_by(|a, b| a.0.text.cmp(&b.0.text));
-    let entry = |(key, doc): &'a (Key, Doc)| Entry {
-        part,
-        id: match part {
+    let mut found = Vec::new();
+    for (key, doc) in entries {
+        let id = match part {
             Part::OnError => format!("onError.{}", key.text),
             Part::Finally => format!("finally.{}", key.text),
             Part::Main | Part::Compensate => key.text.to_string(),
-        },
-        name: key.text.to_string(),
-        doc,
-        path: pointer(path, &key.text),
-        undoes: None,
-    };
-    entries.into_iter().map(entry).collect()
+        };
+        let path = pointer(path, &key.text);
+        found.extend(group::members(doc, &path, part, &id));
+        found.push(Entry { part, id, name: key.text.to_string(), doc, path, undoes: None, group: None });
+    }
+    found
 }
 
 fn names(doc: &Doc, path: &str, faults: &mut Faults) {
@@ -105,16 +107,24 @@ fn names(doc: &Doc, path: &str, faults: &mut Faults) {
     }
 }
 
-/// What the steps of this part can name: those of `steps`, and their neighbours. The others have no name there.
-pub(super) fn visible(entries: &[Entry<'_>], part: Part) -> Vec<String> {
-    let seen = |entry: &Entry<'_>| entry.part == Part::Main || entry.part == part;
+/// What the steps of this part, and of this group in it, can name: those of `steps`, and their neighbours. The others
+/// have no name there.
+pub(super) fn visible(entries: &[Entry<'_>], part: Part, group: Option<&str>) -> Vec<String> {
+    let seen = |entry: &Entry<'_>| match entry.group.as_deref() {
+        None => entry.part == Part::Main || entry.part == part,
+        of => of == group,
+    };
     entries.iter().map(|entry| if seen(entry) { entry.name.clone() } else { String::new() }).collect()
 }
 
 /// Two steps that one expression could mean.
 pub(super) fn no_doubles(entries: &[Entry<'_>], faults: &mut Faults) {
-    for entry in entries.iter().filter(|entry| matches!(entry.part, Part::OnError | Part::Finally)) {
-        if entries.iter().any(|other| other.part == Part::Main && other.name == entry.name) {
+    let inner =
+        |entry: &&Entry<'_>| matches!(entry.part, Part::OnError | Part::Finally) || entry.group.is_some();
+    for entry in entries.iter().filter(inner) {
+        let seen = |other: &Entry<'_>| other.part == Part::Main || other.part == entry.part;
+        let twice = |other: &&Entry<'_>| other.group.is_none() && seen(other) && other.name == entry.name;
+        if entries.iter().find(twice).is_some_and(|other| other.id != entry.id) {
             let message = format!("`{}` is the id of a step already; choose another", entry.name);
             faults.at(entry.doc, &entry.path, message);
         }

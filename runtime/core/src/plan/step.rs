@@ -5,7 +5,7 @@ use super::policy::{self, CachePolicy, Retry, Timeouts};
 use super::walk::{Faults, Fields};
 use super::{
     Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, call, child, emit,
-    fallback, graph, map, wait,
+    fallback, graph, group, map, wait,
 };
 use crate::document::Doc;
 use crate::expr::{Names, Template};
@@ -20,6 +20,8 @@ use std::sync::Arc;
 /// What every step of a workflow shares.
 pub(super) struct Shared<'a> {
     pub(super) ids: &'a [String],
+    /// The id of each, and of the group that it stands in.
+    pub(super) entries: Vec<(String, Option<String>)>,
     /// The part of each.
     pub(super) parts: Vec<Part>,
     pub(super) names: Names,
@@ -55,9 +57,10 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         None => (None, shared.names.clone()),
     };
     reads.extend(map.iter().flat_map(|m| m.list.reads.iter().copied()));
-    let (verb, kind, verb_reads) = verb(&mut fields, &names, shared, faults);
+    let (verb, kind, verb_reads) = verb(&mut fields, &entry.id, &names, shared, faults);
     reads.extend(verb_reads);
     nothing_of_calls(&mut fields, &verb, faults);
+    let mut group_time = None;
     let fallback = alternatives(&mut fields, (&verb, kind), &names, shared, faults);
     reads.extend(fallback.iter().flat_map(|alternative| alternative.reads()));
     let retry = match fields.get("retry") {
@@ -65,7 +68,15 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         None => shared.default_retry.clone(),
     };
     reads.extend(retry.iter().flat_map(|r| r.when.iter()).flat_map(|e| e.reads.iter().copied()));
-    let (timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
+    if let (Verb::Group(_), Some((doc, path))) = (&verb, fields.get("timeout")) {
+        // A group has one time, for all that is in it; however it is written.
+        let own = Timeouts::read(doc, &path, Timeouts::default(), &mut Faults::default());
+        group_time = own.total.or(own.run);
+    }
+    let (mut timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
+    if matches!(verb, Verb::Group(_)) {
+        timeouts = Timeouts { total: group_time, ..Timeouts::default() };
+    }
     let (on_crash, breakpoint, hint) = care(&mut fields, entry, kind, faults);
     fields.finish(faults);
     shared.names.proven.clear();
@@ -83,6 +94,8 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         tools,
         reads,
         part: entry.part,
+        group: None,
+        conditional: false,
         undoes: entry.undoes,
         compensation: None,
         hint,
@@ -97,7 +110,7 @@ fn nothing_of_calls(fields: &mut Fields<'_>, verb: &Verb, faults: &mut Faults) {
     let keys: &[&'static str] = match verb {
         Verb::Approval(_) | Verb::Wait(_) => &["retry", "cache", "limits", "tools", "onCrash"],
         Verb::Workflow(_) => &["cache", "limits", "tools", "onCrash"],
-        Verb::Emit(_) => &["retry", "cache", "limits", "tools", "onCrash"],
+        Verb::Emit(_) | Verb::Group(_) => &["retry", "cache", "limits", "tools", "onCrash"],
         Verb::Call { .. } | Verb::Set(_) => &[],
     };
     for key in keys.iter().copied() {
@@ -199,7 +212,7 @@ fn beside(entry: &Entry<'_>, shared: &Shared<'_>) -> Vec<String> {
 }
 
 /// Reports a second verb.
-fn one_verb(given: [(&str, bool); 6], (doc, path): (&Doc, &str), faults: &mut Faults) {
+fn one_verb(given: [(&str, bool); 7], (doc, path): (&Doc, &str), faults: &mut Faults) {
     let verbs: Vec<&str> = given.iter().filter_map(|(verb, given)| given.then_some(*verb)).collect();
     if let [first, .., last] = verbs.as_slice() {
         let message =
@@ -225,6 +238,7 @@ pub(super) fn compile(
 /// Exactly one verb.
 fn verb(
     fields: &mut Fields<'_>,
+    id: &str,
     names: &Names,
     shared: &mut Shared<'_>,
     faults: &mut Faults,
@@ -233,7 +247,7 @@ fn verb(
     let (call, set, with) = (fields.get("call"), fields.get("set"), fields.get("with"));
     let wait = fields.get("wait");
     let (approval, workflow) = (fields.get("approval"), fields.get("workflow"));
-    let emit = fields.get("emit");
+    let (emit, parallel) = (fields.get("emit"), fields.get("parallel"));
     let given = [
         ("call", call.is_some()),
         ("set", set.is_some()),
@@ -241,11 +255,16 @@ fn verb(
         ("approval", approval.is_some()),
         ("workflow", workflow.is_some()),
         ("emit", emit.is_some()),
+        ("parallel", parallel.is_some()),
     ];
     one_verb(given, (doc, &path), faults);
     if let Some((doc, path)) = approval {
         let approval = approval::read(fields, (doc, &path), shared, faults);
         return (Verb::Approval(Box::new(approval)), PluginKind::Transform, BTreeSet::new());
+    }
+    if let Some((parallel, path)) = parallel {
+        let verb = group::read(fields, (parallel, &path), (id, &shared.entries), faults);
+        return (verb, PluginKind::Transform, BTreeSet::new());
     }
     if let Some((emit, path)) = emit {
         let emit = emit::read(fields, (emit, &path), names, shared, faults);

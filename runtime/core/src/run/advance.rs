@@ -5,11 +5,13 @@ use super::Run;
 use super::event::{CacheVerdict, CancelReason, Event, Node, Payload, SkipReason};
 use super::scope::Values;
 use super::state::Stage;
-use crate::expr::{Scope, Template};
+use crate::expr::{EvalFault, Scope, Template};
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind, Usage};
 use crate::plan::{Emit, OnCrash, Verb};
 use crate::time::Timestamp;
+use crate::value::Value;
+use std::sync::Arc;
 
 impl Run {
     pub(super) fn decide_advance(&self, now: Timestamp, values: &Values) -> Vec<Event> {
@@ -89,8 +91,8 @@ impl Run {
         let fail = |failure: Failure| {
             vec![Event::StepFailed { node: Node::step(index), failure: Box::new(failure) }]
         };
-        if let (Some(when), false) = (&step.when, state.condition_held) {
-            return match when.eval_bool(&self.scope(values), &mut self.budget()) {
+        if step.has_condition() && !state.condition_held {
+            return match self.conditions_hold(index, values) {
                 Ok(true) => vec![Event::ConditionHeld { step: index }],
                 Ok(false) => vec![Event::StepSkipped { step: index, reason: SkipReason::Condition }],
                 Err(fault) => fail(self.expression_failure(&fault, index, "when")),
@@ -109,9 +111,36 @@ impl Run {
                     Err(failure) => fail(failure),
                 }
             }
+            Verb::Group(members) => match self.gathered(members, values) {
+                Ok(value) => vec![succeeded(Node::step(index), value)],
+                Err(failure) => fail(failure),
+            },
             Verb::Wait(wait) => self.begin_wait(index, wait, now, values),
             Verb::Approval(approval) => self.begin_approval(index, approval, now),
             Verb::Call { .. } | Verb::Workflow(_) => self.start(Node::step(index)),
+        }
+    }
+
+    /// Whether the step's `when` is true, and that of its group.
+    fn conditions_hold(&self, index: u32, values: &Values) -> Result<bool, EvalFault> {
+        let step = &self.plan.steps[index as usize];
+        let around = step.group.and_then(|group| self.plan.steps[group as usize].when.as_ref());
+        for when in around.into_iter().chain(&step.when) {
+            if !when.eval_bool(&self.scope(values), &mut self.budget())? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
+    /// The outputs of a group: those of its members that have one.
+    fn gathered(&self, members: &[(Arc<str>, u32)], values: &Values) -> Result<Payload, Failure> {
+        let output =
+            |(name, step): &(Arc<str>, u32)| Some((name.clone(), self.output_of(*step, values).ok()?));
+        let json = Json::from_value(Value::map(members.iter().filter_map(output).collect::<Vec<_>>()));
+        match self.no_room_for(json.size() as u64) {
+            None => Ok(Payload::Inline(json)),
+            Some(failure) => Err(failure),
         }
     }
 

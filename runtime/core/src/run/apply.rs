@@ -135,8 +135,11 @@ impl Run {
         }
         state.phase = Phase::Ready;
         state.ready_at = Some(at);
-        if let Some(total) = self.plan.steps[step as usize].timeouts.total {
-            self.owe(Action::Wake { timer: Timer::StepTotal { step }, at: at.plus_ms(total.0) });
+        if let Some(group) = self.plan.steps[step as usize].group {
+            self.steps[group as usize].opened_at.get_or_insert(at);
+        }
+        if let Some((at, _)) = self.step_deadline(step) {
+            self.owe(Action::Wake { timer: Timer::StepTotal { step }, at });
         }
         self.classify(step);
     }
@@ -144,7 +147,7 @@ impl Run {
     /// Puts a ready step where it belongs: something is to be decided, or it waits for nothing but room.
     pub(super) fn classify(&mut self, step: u32) {
         let (plan, state) = (&self.plan.steps[step as usize], &self.steps[step as usize]);
-        let settled = (plan.when.is_none() || state.condition_held)
+        let settled = (!plan.has_condition() || state.condition_held)
             && (!plan.breakpoint || state.stopped)
             && self.unaccepted(step).is_none();
         if settled && plan.map.is_none() && matches!(plan.verb, Verb::Call { .. } | Verb::Workflow(_)) {

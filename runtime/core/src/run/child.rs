@@ -13,6 +13,7 @@ use crate::id::RunId;
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::{ChildWorkflow, OnParentCancel, Verb, WorkflowRef};
+use crate::planted::{self, Bug};
 use crate::time::Timestamp;
 use crate::value::Value;
 use sha2::{Digest, Sha256};
@@ -147,7 +148,7 @@ impl Run {
         let Some(Verb::Workflow(child)) = self.plan.steps.get(node.step as usize).map(|s| &s.verb) else {
             return;
         };
-        if child.on_parent_cancel == OnParentCancel::Leave {
+        if child.on_parent_cancel == OnParentCancel::Leave || planted::is(Bug::ChildForgotten) {
             return;
         }
         let open = self.steps[node.step as usize].node(node.item).and_then(|work| work.attempts.last());

@@ -5,6 +5,7 @@ use super::scope::Values;
 use super::state::Stage;
 use super::{Ended, Entered, Input, Run, Timer};
 use crate::outcome::{Failure, FailureKind, Usage};
+use crate::plan::Verb;
 use crate::planted::{self, Bug};
 use crate::time::{Span, Timestamp};
 
@@ -176,8 +177,17 @@ impl Run {
             },
         }
     }
-    fn step_deadline(&self, step: u32) -> Option<(Timestamp, Span)> {
-        let total = self.plan.steps.get(step as usize)?.timeouts.total?;
-        Some((self.steps[step as usize].ready_at?.plus_ms(total.0), total))
+    /// When a step must have ended, and how long it had: by itself, or together with its group.
+    pub(super) fn step_deadline(&self, step: u32) -> Option<(Timestamp, Span)> {
+        let plan = self.plan.steps.get(step as usize)?;
+        let since = |from: Option<Timestamp>, total: Option<Span>| Some((from?.plus_ms(total?.0), total?));
+        let own = match plan.verb {
+            // Its time is that of its members.
+            Verb::Group(_) => None,
+            _ => since(self.steps[step as usize].ready_at, plan.timeouts.total),
+        };
+        let group = plan.group.map(|group| group as usize);
+        let around = group.and_then(|g| since(self.steps[g].opened_at, self.plan.steps[g].timeouts.total));
+        own.into_iter().chain(around).min()
     }
 }

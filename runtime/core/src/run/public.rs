@@ -426,7 +426,7 @@ fn condition(plan: &Plan, step: u32, verdict: &'static str, emit: &mut Emit<'_>)
     let when = plan
         .steps
         .get(step as usize)
-        .and_then(|s| s.when.as_ref())
+        .and_then(|s| s.when.as_ref().or_else(|| plan.steps.get(s.group? as usize)?.when.as_ref()))
         .map(|w| w.text.clone())
         .unwrap_or_default();
     let (about, verdict) = (("about", Value::text("when")), ("verdict", Value::text(verdict)));

@@ -26,6 +26,8 @@ pub struct StepState {
     pub waiting: Option<Waiting>,
     /// What people have decided, where it asks them.
     pub decisions: Vec<Decision>,
+    /// When the first step of the group could begin, where it is one.
+    pub opened_at: Option<Timestamp>,
     /// Whether its breakpoint has paused the run.
     pub stopped: bool,
     /// When its dependencies had ended.
@@ -212,6 +214,7 @@ impl StepState {
             map: None,
             waiting: None,
             decisions: Vec::new(),
+            opened_at: None,
             stopped: false,
             ready_at: None,
             started_at: None,

@@ -71,6 +71,9 @@ fn step(index: u64, rng: &mut Rng) -> String {
             rng.below(4)
         ));
     }
+    if rng.once_in(12) {
+        return format!("{{ {} }}", [parts, vec![group(rng)]].concat().join(", "));
+    }
     let mapped = rng.once_in(3);
     if mapped {
         let cap = if rng.once_in(2) { format!(", maxParallel: {}", 1 + rng.below(3)) } else { String::new() };
@@ -164,6 +167,16 @@ fn fallback(rng: &mut Rng) -> &'static str {
         1 => "fallback: [{ call: \"tool:other@1\", with: { n: 1 } }, { value: { n: \"${ input.x }\" } }]",
         _ => "fallback: [{ value: \"${ input.missing }\" }]",
     }
+}
+
+fn group(rng: &mut Rng) -> String {
+    let time = if rng.once_in(3) { "timeout: {total: 5s}, " } else { "" };
+    let when = if rng.once_in(3) { "when: \"${ input.x > 1 }\", " } else { "" };
+    let after = if rng.once_in(2) { ", dependsOn: [a]" } else { "" };
+    let retry = "retry: {delay: 1s, limit: {attempts: 2}}";
+    format!(
+        "{time}parallel: {{ steps: {{ a: {{ {when}call: \"tool:e@1\", {retry} }}, b: {{ call: \"transform:t@1\"{after} }}, c: {{ wait: 3s }} }} }}"
+    )
 }
 
 const EMIT: &str = "emit: { event: go, data: { n: \"${ input.x }\" } }";
