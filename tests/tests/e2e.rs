@@ -451,6 +451,10 @@ fn the_metrics_of_the_docs_are_those_that_a_node_exports() {
     for _ in 0..2 {
         assert_eq!(server.run(&workflow("counted", body), json!({}))["status"], "succeeded");
     }
+    let scheduled = workflow("clock", "schedule: [{id: rare, every: 1h}]\nsteps: {a: {set: 1}}");
+    assert_eq!(server.post_bytes("/v1/workflows", "application/yaml", scheduled).status, 201);
+    let ticked = server.post("/v1/schedules/test.clock.rare/trigger", &json!({}));
+    assert!(ticked.status < 300, "{ticked:?}");
     let documented = metrics_in_the_docs();
     assert!(documented.len() > 20, "{documented:?}");
     // What is recorded after an answer may come a moment later than the answer.

@@ -302,7 +302,12 @@ impl Executor {
         let Some(row) = read::row(&self.shared, tenant, run).await? else { return Ok(Delivery::Unknown) };
         let heard = inbox::heard(&self.shared, &row).await?;
         if !heard.paused && !heard.status.is_terminal() {
-            return Ok(Delivery::Unchanged { status: heard.status });
+            // What has been told to go on runs, whether or not it has taken that.
+            let status = match heard.status {
+                RunStatus::Paused => RunStatus::Running,
+                other => other,
+            };
+            return Ok(Delivery::Unchanged { status });
         }
         let unique = format!("resume/{}", uuid::Uuid::now_v7());
         self.send(run, unique.into(), Message::Resume { by: by.into() }.body()).await

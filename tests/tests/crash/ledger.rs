@@ -209,6 +209,8 @@ impl Ledger {
                 write_down(true);
                 Heard::Yes
             }
+            // It stands as it was asked to already, and nothing is recorded.
+            Some(a) if a.status == 200 && a.body["changed"] == false => Heard::Yes,
             Some(a) if a.status == 409 => {
                 let is_over = |status: &str| matches!(status, "succeeded" | "failed" | "cancelled");
                 match server.try_get(&format!("/v1/runs/{run}")) {

@@ -102,6 +102,15 @@ fn by_hand(step: &StepView) -> Option<WhyStep> {
     Some(WhyStep { step, status, why: why.to_owned(), hint: Some(hint) })
 }
 
+/// When a step is tried again, and why it must be.
+fn due_again(step: &StepView, now: Timestamp) -> Option<String> {
+    let at = step.work.retry_at?;
+    let last = step.work.attempts.last().and_then(|a| a.error.as_ref());
+    let after =
+        last.map(|e| format!(", because the last one failed with {}", e.kind.word())).unwrap_or_default();
+    Some(format!("its next attempt is due in {}{after}", Span(at.since_ms(now))))
+}
+
 fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhyStep> {
     let view = &detail.view;
     let say = |why: String| {
@@ -115,11 +124,8 @@ fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhySt
     if step.finished_at.is_some() || (step.part != Part::Main && step.ready_at.is_none()) {
         return None;
     }
-    if let Some(at) = step.work.retry_at {
-        let last = step.work.attempts.last().and_then(|a| a.error.as_ref());
-        let after =
-            last.map(|e| format!(", because the last one failed with {}", e.kind.word())).unwrap_or_default();
-        return say(format!("its next attempt is due in {}{after}", Span(at.since_ms(now))));
+    if let Some(again) = due_again(step, now) {
+        return say(again);
     }
     if let Some(asks) = &step.asks {
         return say(asked(view, step, asks, now));
