@@ -166,7 +166,10 @@ fn asked(doc: &Doc, path: &str) -> Option<BTreeSet<String>> {
 /// Keys that the checker asks for only to say why they cannot stand there.
 fn only_to_refuse(path: &str) -> &'static [&'static str] {
     match path.trim_start_matches('/').split('/').collect::<Vec<_>>().as_slice() {
-        ["steps", _, "compensate"] => &["compensate", "dependsOn"],
+        ["steps", _, "compensate"] | ["steps", _, "parallel", "steps", _, "compensate"] => {
+            &["compensate", "dependsOn", "parallel"]
+        }
+        ["steps", _, "parallel", "steps", _] => &["parallel"],
         ["onError", "steps", _] | ["finally", _] => &["compensate"],
         _ => &[],
     }

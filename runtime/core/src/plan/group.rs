@@ -65,6 +65,9 @@ pub(super) fn read(
         }
     }
     fields.finish(faults);
+    if group.ends_with(".compensate") {
+        faults.at(doc, path, "what undoes a step is one step; run a `workflow` where it takes several");
+    }
     let members = (0u32..).zip(entries).filter(|(_, (_, of))| of.as_deref() == Some(group));
     let named = members.map(|(index, (id, _))| {
         let name = id.strip_prefix(group).and_then(|rest| rest.strip_prefix('.')).unwrap_or(id);
