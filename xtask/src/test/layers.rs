@@ -1,8 +1,9 @@
 //! The layers, the quick ones first: what is wrong with the tree shows before anything large is compiled.
 
 use super::{Count, Suite};
+use crate::arguments::Arguments;
 use crate::workspace::run;
-use crate::{build, deny, plugins, tidy, toolchain};
+use crate::{build, demo, deny, plugins, tidy, toolchain};
 use anyhow::Result;
 
 /// Whether a layer needs the programs and tests of the workspace.
@@ -98,6 +99,12 @@ pub(super) const LAYERS: &[Layer] = &[
         run: |s| s.package("heddle-server", ""),
     },
     Layer { name: "e2e", about: "the real binary over HTTP", needs: Needs::Build, run: end_to_end },
+    Layer {
+        name: "demo",
+        about: "`cargo xtask demo`, from its own build of the server to the third report",
+        needs: Needs::Nothing,
+        run: |s| demo::run(s.workspace, Arguments::new(std::iter::empty())).map(|()| Count::passed(1)),
+    },
 ];
 
 fn tidy(suite: &Suite<'_>) -> Result<Count> {
