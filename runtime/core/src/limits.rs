@@ -100,8 +100,8 @@ limits! {
     interruptions: Count = 3, max 10, "Times in a row that the host may go away under a step before the step fails.";
     run_wall_ms: Millis = HOUR, max 30 * DAY, "A whole run, from its start.";
     run_unsynced_events: Count = 256, max 4_096, "Events of one run that may be ahead of the disk.";
-    event_bytes: Bytes = 64 * KIB, max 256 * KIB, "What one event says that a step emits.";
-    signals: Count = 1_000, max 100_000, "Signals of one run; further ones are refused.";
+    event_bytes: Bytes = 16 * KIB, max 256 * KIB, "What one event says that a step emits.";
+    signals: Count = 1_000, max 100_000, "Signals of one run that no step has taken; further ones are refused.";
     interventions: Count = 1_000, max 100_000, "Pauses of one run and decisions of its approvals, by people; further ones are refused. Letting it go on and cancelling it are not.";
     approvers: Count = 16, max 256, "People whose approval one step may ask for.";
     aftermath_ms: Millis = 15 * MINUTE, max 24 * HOUR, "What runs after the steps: `onError`, compensation and `finally` together.";

@@ -262,10 +262,21 @@ pub enum Wait {
 pub struct MapOver {
     /// The list.
     pub list: Expr,
+    /// How its items come from it.
+    pub lists: Lists,
     /// The most items under way at the same time.
     pub max_parallel: Option<u32>,
     /// How many items may fail.
     pub tolerance: Tolerance,
+}
+
+/// How the items of a `forEach` come from its list.
+#[derive(Clone, Debug, Default)]
+pub struct Lists {
+    /// The list within each element: its items are those of the step, and its outputs a list of lists.
+    pub within: Option<Expr>,
+    /// So many elements are one item.
+    pub batch: Option<u32>,
 }
 
 /// One step that must have ended before another begins.

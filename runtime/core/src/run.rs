@@ -12,7 +12,7 @@
 //!
 //! One concern, one file: [`event`] the facts, [`state`] what is remembered, `apply` and `decide` the machine,
 //! `advance` what becomes ready, `retry` what becomes of a failure, `wait` times and signals,
-//! [`approval`] people, [`child`] runs of other workflows, [`emit`] events, `pause` standing still, `fallback` what is tried instead, `finish` the end of the steps,
+//! [`approval`] people, [`child`] runs of other workflows, [`emit`] events, `pause` standing still, `fallback` what is tried instead, `lists` the items of a `forEach`, `finish` the end of the steps,
 //! `aftermath` what follows it, [`scope`] what an expression
 //! sees, [`status`] where it stands, [`view`] what people are shown.
 
@@ -26,6 +26,7 @@ pub mod emit;
 pub mod event;
 mod fallback;
 mod finish;
+mod lists;
 mod pause;
 pub mod public;
 mod retry;
@@ -99,6 +100,15 @@ pub enum Input {
     /// Somebody signals the run.
     Signal {
         /// The signal's name.
+        name: Arc<str>,
+        /// What it says, as it is kept.
+        data: Payload,
+        /// Who.
+        by: Arc<str>,
+    },
+    /// An event of the tenant, for everybody who listens to its name.
+    Event {
+        /// The event's name.
         name: Arc<str>,
         /// What it says, as it is kept.
         data: Payload,
@@ -262,6 +272,8 @@ pub struct Run {
     open_maps: BTreeSet<u32>,
     /// Every signal so far.
     signals: Vec<Signal>,
+    /// How many of them no step has taken.
+    untaken: u64,
     /// How often people have paused it or decided something.
     interventions: u64,
     /// Steps that wait for a time or a signal.
@@ -331,6 +343,7 @@ impl Run {
             to_start: BTreeSet::new(),
             open_maps: BTreeSet::new(),
             signals: Vec::new(),
+            untaken: 0,
             interventions: 0,
             waiting: BTreeSet::new(),
             to_match: BTreeSet::new(),
@@ -478,9 +491,9 @@ impl Run {
     pub fn running(&self) -> u32 {
         self.running
     }
-    /// Signals that have come.
+    /// Signals that have come and that no step has taken.
     pub fn signals(&self) -> u64 {
-        self.signals.len() as u64
+        self.untaken
     }
     /// How often people have paused it or decided something.
     pub fn interventions(&self) -> u64 {

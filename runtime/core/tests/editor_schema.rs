@@ -170,6 +170,7 @@ fn only_to_refuse(path: &str) -> &'static [&'static str] {
             &["compensate", "dependsOn", "parallel"]
         }
         ["steps", _, "parallel", "steps", _] => &["parallel"],
+        ["steps", _, "forEach", "forEach"] => &["forEach"],
         ["onError", "steps", _] | ["finally", _] => &["compensate"],
         _ => &[],
     }

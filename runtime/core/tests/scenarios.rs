@@ -233,9 +233,8 @@ fn said<Fault: ToString>(faults: Vec<Fault>) -> Vec<String> {
 fn spoken(word: Word) -> Input {
     let by: Arc<str> = "ops".into();
     match word {
-        Word::Signal { name, data } | Word::Event { name, data } => {
-            Input::Signal { name, data: Payload::Inline(data), by }
-        }
+        Word::Signal { name, data } => Input::Signal { name, data: Payload::Inline(data), by },
+        Word::Event { name, data } => Input::Event { name, data: Payload::Inline(data), by },
         Word::Cancel { force } => Input::Cancel { by, reason: "".into(), force },
         Word::Pause => Input::Pause(Pause { by, reason: "".into(), step: None }),
         Word::Resume => Input::Resume { by },

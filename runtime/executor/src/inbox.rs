@@ -41,6 +41,15 @@ pub(crate) enum Message {
         /// What it says.
         data: Json,
     },
+    /// An event of the tenant.
+    Event {
+        /// Its name.
+        name: Arc<str>,
+        /// Who sends it.
+        by: Arc<str>,
+        /// What it says.
+        data: Json,
+    },
     /// A run that the run had asked for has ended.
     ChildEnded {
         /// The step or item that asked.
@@ -89,6 +98,7 @@ pub(crate) fn input_of(body: &Json) -> Option<Input> {
         Message::Pause(pause) => Input::Pause(pause),
         Message::Resume { by } => Input::Resume { by },
         Message::Signal { name, by, data } => Input::Signal { name, data: Payload::Inline(data), by },
+        Message::Event { name, by, data } => Input::Event { name, data: Payload::Inline(data), by },
         Message::ChildEnded { node, attempt, output, failure } => {
             let end = failure
                 .map_or_else(|| Ended::Done(output.unwrap_or(Payload::Inline(Json::null()))), Ended::Failed);

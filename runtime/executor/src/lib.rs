@@ -399,7 +399,7 @@ impl Executor {
         by: &str,
     ) -> Result<u64, StoreFault> {
         let unique = format!("event/{}", uuid::Uuid::now_v7()).into();
-        let body = Message::Signal { name: event.into(), by: by.into(), data: data.clone() }.body();
+        let body = Message::Event { name: event.into(), by: by.into(), data: data.clone() }.body();
         let to = Recipient::Listeners(tenant.clone(), event.into());
         let reached = self.shared.store.send(Mail { to: to.clone(), unique, body }).await?;
         self.shared.has_mail(&to);

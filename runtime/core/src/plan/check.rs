@@ -139,7 +139,7 @@ fn steps_of(
             let mut step = step::read(index, entry, shared, faults);
             graph::imply(&mut step, entries);
             if let Some(template) = step.verb.computes() {
-                shared.names.types.steps[index] = mapped(template.result.clone(), step.map.is_some());
+                shared.names.types.steps[index] = mapped(template.result.clone(), depth(entry.doc));
             }
             if let Some(undone) = entry.undoes {
                 read[undone as usize].compensation = Some(index as u32);
@@ -235,8 +235,13 @@ fn step_ids(doc: &Doc, path: &str, faults: &mut Faults) {
     }
 }
 
-fn mapped(item: Type, over_a_list: bool) -> Type {
-    if over_a_list { Type::List(Arc::new(item)) } else { item }
+fn mapped(item: Type, depth: usize) -> Type {
+    (0..depth).fold(item, |item, _| Type::List(Arc::new(item)))
+}
+
+/// How many lists stand around the output of a step.
+fn depth(doc: &Doc) -> usize {
+    std::iter::successors(doc.get("forEach"), |outer| outer.get("forEach")).count()
 }
 
 fn shared<'a>(
@@ -252,10 +257,9 @@ fn shared<'a>(
         .iter()
         .map(|entry| {
             let doc = entry.doc;
-            let over_a_list = doc.get("forEach").is_some();
             let item =
                 call::callee(doc, catalog).map(|m| Type::of_schema(&m.output_schema)).unwrap_or_default();
-            mapped(item, over_a_list)
+            mapped(item, depth(doc))
         })
         .collect();
     let types = TypeNames {

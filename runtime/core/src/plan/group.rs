@@ -93,7 +93,8 @@ pub(super) fn tie(steps: &mut [Step]) {
                 }
             }
         }
-        let done = vec![Ending::Succeeded, Ending::Skipped];
+        // It says itself what came of them.
+        let done = vec![Ending::Succeeded, Ending::Skipped, Ending::Failed, Ending::Cancelled];
         let step = &mut steps[group];
         step.reads.extend(&members);
         step.depends.extend(members.iter().map(|&step| Dependency { step, accepts: done.clone() }));

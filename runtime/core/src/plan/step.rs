@@ -56,7 +56,8 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         Some((doc, path)) => map::read(doc, &path, shared, faults),
         None => (None, shared.names.clone()),
     };
-    reads.extend(map.iter().flat_map(|m| m.list.reads.iter().copied()));
+    let lists = map.iter().flat_map(|m| [Some(&m.list), m.lists.within.as_ref()]).flatten();
+    reads.extend(lists.flat_map(|list| list.reads.iter().copied()));
     let (verb, kind, verb_reads) = verb(&mut fields, &entry.id, &names, shared, faults);
     reads.extend(verb_reads);
     nothing_of_calls(&mut fields, &verb, faults);

@@ -47,7 +47,6 @@ const NOT_YET: &[&str] = &[
     "circuitBreaker",
     "rateLimit",
     "secrets",
-    "batch",
     "heartbeat",
     "onFailure",
     "skippable",

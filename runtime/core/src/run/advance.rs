@@ -4,7 +4,7 @@
 use super::Run;
 use super::event::{CacheVerdict, CancelReason, Event, Node, Payload, SkipReason};
 use super::scope::Values;
-use super::state::Stage;
+use super::state::{Phase, Stage};
 use crate::expr::{EvalFault, Scope, Template};
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind, Usage};
@@ -133,8 +133,14 @@ impl Run {
         Ok(true)
     }
 
-    /// The outputs of a group: those of its members that have one.
+    /// The outputs of a group: those of its members that have one. It fails with the first that failed.
     fn gathered(&self, members: &[(Arc<str>, u32)], values: &Values) -> Result<Payload, Failure> {
+        for (_, step) in members {
+            if let Phase::Failed(failure) = &self.steps[*step as usize].phase {
+                let message = format!("`{}` failed: {}", self.step_id(*step), failure.message);
+                return Err(Failure { message, ..(**failure).clone() });
+            }
+        }
         let output =
             |(name, step): &(Arc<str>, u32)| Some((name.clone(), self.output_of(*step, values).ok()?));
         let json = Json::from_value(Value::map(members.iter().filter_map(output).collect::<Vec<_>>()));
@@ -149,8 +155,8 @@ impl Run {
         let fail = |failure: Failure| {
             vec![Event::StepFailed { node: Node::step(index), failure: Box::new(failure) }]
         };
-        let list = match self.list_of(index, values) {
-            Ok(list) => list,
+        let (list, lens) = match self.list_of(index, values) {
+            Ok(items) => items,
             Err(fault) => return fail(self.expression_failure(&fault, index, "forEach.in")),
         };
         let (count, id) = (list.len() as u64, self.step_id(index));
@@ -166,7 +172,7 @@ impl Run {
             );
             return fail(Failure::new(FailureKind::QuotaExceeded, message));
         }
-        let mut events = vec![Event::MapStarted { step: index, count: count as u32 }];
+        let mut events = vec![Event::MapStarted { step: index, count: count as u32, lens }];
         if list.is_empty() {
             events.push(succeeded(Node::step(index), Payload::Derived));
         }

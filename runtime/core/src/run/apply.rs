@@ -48,7 +48,7 @@ impl Run {
                 self.classify(*step);
                 Ok(())
             }
-            Event::MapStarted { step, count } => self.map_started(*step, *count, at),
+            Event::MapStarted { step, count, lens } => self.map_started(*step, (*count, lens), at),
             Event::AttemptStarted { node, attempt } => self.attempt_started(*node, *attempt, at),
             Event::AttemptInterrupted { node, attempt, entered } => {
                 self.attempt_interrupted(*node, *attempt, *entered, at)
@@ -158,7 +158,12 @@ impl Run {
         }
     }
 
-    fn map_started(&mut self, step: u32, count: u32, at: Timestamp) -> Result<(), IllegalEvent> {
+    fn map_started(
+        &mut self,
+        step: u32,
+        (count, lens): (u32, &[u32]),
+        at: Timestamp,
+    ) -> Result<(), IllegalEvent> {
         let plan = &self.plan.steps[step as usize];
         let Some(over) = &plan.map else { return Err(wrong("the step is no `forEach`")) };
         let (max_parallel, tolerated) = (over.max_parallel.unwrap_or(u32::MAX), over.tolerance.of(count));
@@ -178,6 +183,7 @@ impl Run {
             failed: 0,
             max_parallel,
             tolerated,
+            lens: lens.to_vec(),
             list: OnceLock::new(),
             aggregate: OnceLock::new(),
             errors: OnceLock::new(),

@@ -37,6 +37,10 @@ impl Run {
             Input::Resume { by } => self.decide_resume(by),
             Input::Decide { step, groups, decision } => self.decide_decision(step, groups, decision),
             Input::Signal { name, data, by } => self.decide_signal(name, data, by),
+            Input::Event { name, data, by } => match self.wants(name, data, by, values) {
+                true => self.decide_signal(name, data, by),
+                false => Vec::new(),
+            },
             Input::Advance => self.decide_advance(now, values),
         }
     }

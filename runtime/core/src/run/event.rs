@@ -342,6 +342,9 @@ pub enum Event {
         step: u32,
         /// How many items the list has.
         count: u32,
+        /// How many of them each list within it has, where there are some.
+        #[serde(skip_serializing_if = "Vec::is_empty", default)]
+        lens: Vec<u32>,
     },
     /// The step waits.
     WaitStarted {

@@ -189,7 +189,7 @@ fn translate(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) 
         }
         Event::ApprovalDecided { .. } | Event::FallbackTaken { .. } => of_what_came(event, told, emit),
         Event::ConditionHeld { step } => condition(plan, *step, "true", emit),
-        Event::MapStarted { step, count } => {
+        Event::MapStarted { step, count, .. } => {
             emit("step.running", vec![named(plan, *step), ("items", Value::Int(i64::from(*count)))]);
             provider(told, *step, emit);
         }

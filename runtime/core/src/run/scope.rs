@@ -1,8 +1,8 @@
 //! What an expression of a run can see, and which values must be fetched before it can.
 
-use super::Run;
 use super::event::{Node, Payload};
 use super::state::{MapState, Phase, Stage, StepState};
+use super::{Run, lists};
 use crate::expr::{Budget, EvalFault, Scope};
 use crate::id::Digest;
 use crate::json::Json;
@@ -48,8 +48,8 @@ impl Values {
 pub(super) struct RunScope<'a> {
     pub(super) run: &'a Run,
     pub(super) values: &'a Values,
-    /// What the step binds: an item and its index, or a signal and its number.
-    pub(super) item: Option<(Value, u32)>,
+    /// What the step binds: an item and its index, that of the list around it first, or a signal and its number.
+    pub(super) bound: Vec<Value>,
     pub(super) error: Value,
 }
 
@@ -59,7 +59,7 @@ impl Run {
             Part::Main => Value::Null,
             _ => self.ending_error(),
         };
-        RunScope { run: self, values, item: None, error }
+        RunScope { run: self, values, bound: Vec::new(), error }
     }
     /// Why the run fails, as what follows its steps sees it: a failure, with the step that it came from.
     fn ending_error(&self) -> Value {
@@ -170,38 +170,17 @@ impl Run {
     ) -> Result<RunScope<'a>, EvalFault> {
         let mut scope = self.scope(values);
         if let Some(index) = node.item {
-            let list = self.list_of(node.step, values)?;
+            let (list, _) = self.list_of(node.step, values)?;
             let item = list
                 .get(index as usize)
                 .cloned()
                 .ok_or_else(|| EvalFault::Missing(format!("item {index}")))?;
-            scope.item = Some((item, index));
+            scope.bound = match item {
+                Value::List(bound) if self.is_nested(node.step) => bound.to_vec(),
+                item => vec![item, Value::Int(i64::from(index))],
+            };
         }
         Ok(scope)
-    }
-
-    /// The list of a `forEach`: computed once, since what it reads no longer changes.
-    pub(super) fn list_of(&self, step: u32, values: &Values) -> Result<Arc<Vec<Value>>, EvalFault> {
-        let state = self.steps.get(step as usize).and_then(|s| s.map.as_ref());
-        if let Some(list) = state.and_then(|m| m.list.get()) {
-            return Ok(list.clone());
-        }
-        let Some(over) = self.plan.steps.get(step as usize).and_then(|s| s.map.as_ref()) else {
-            return Err(EvalFault::Missing("forEach".into()));
-        };
-        let list = match over.list.eval(&self.scope(values), &mut self.budget())? {
-            Value::List(list) => list,
-            other => {
-                return Err(EvalFault::Argument(format!(
-                    "`forEach` goes over a list, and this is {}",
-                    other.type_name()
-                )));
-            }
-        };
-        if let Some(map) = state {
-            let _ = map.list.set(list.clone());
-        }
-        Ok(list)
     }
 
     pub(super) fn expression_failure(&self, fault: &EvalFault, step: u32, place: &str) -> Failure {
@@ -223,7 +202,7 @@ impl Run {
             _ => return Err(missing("the step has not ended")),
         }
         if let Some(map) = &state.map {
-            return aggregate(state, map, values).ok_or_else(|| missing("its items are not at hand"));
+            return lists::aggregate(state, map, values).ok_or_else(|| missing("its items are not at hand"));
         }
         match &state.work.stage {
             Stage::Succeeded(payload) => {
@@ -235,23 +214,6 @@ impl Run {
     pub(super) fn step_id(&self, step: u32) -> &str {
         self.plan.steps.get(step as usize).map_or("?", |s| &s.id)
     }
-}
-
-/// The outputs of the items in the order of the list. An item that failed is null; where the whole list failed or was
-/// stopped, there are only those that succeeded, which is what is to be undone.
-fn aggregate(state: &StepState, map: &MapState, values: &Values) -> Option<Value> {
-    if let Some(value) = map.aggregate.get() {
-        return Some(value.clone());
-    }
-    let mut outputs = Vec::with_capacity(map.items.len());
-    for item in &map.items {
-        outputs.push(match &item.stage {
-            Stage::Succeeded(payload) => values.get(payload)?.value().clone(),
-            _ if state.phase == Phase::Succeeded => Value::Null,
-            _ => continue,
-        });
-    }
-    Some(map.aggregate.get_or_init(|| Value::list(outputs)).clone())
 }
 
 impl Scope for RunScope<'_> {
@@ -299,11 +261,7 @@ impl Scope for RunScope<'_> {
         map.map_or_else(none, |map| map.errors.get_or_init(|| item_errors(map)).clone())
     }
     fn var(&self, slot: usize) -> Value {
-        match (&self.item, slot) {
-            (Some((item, _)), 0) => item.clone(),
-            (Some((_, index)), 1) => Value::Int(i64::from(*index)),
-            _ => Value::Null,
-        }
+        self.bound.get(slot).cloned().unwrap_or_default()
     }
 }
 

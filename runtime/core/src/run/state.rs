@@ -178,6 +178,8 @@ pub struct MapState {
     pub max_parallel: u32,
     /// The most items that may fail.
     pub tolerated: u32,
+    /// How many items each list within the list has; empty where there are none.
+    pub lens: Vec<u32>,
     /// The list, computed when first needed.
     pub list: OnceLock<Arc<Vec<Value>>>,
     /// The outputs as one list, computed when first needed after the end.

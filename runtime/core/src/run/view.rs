@@ -217,9 +217,8 @@ impl Run {
         }
         self.paused.is_some()
             || self.to_decide.is_empty()
-                && self.to_start.is_empty()
+                && (!self.has_room() || self.to_start.is_empty() && self.open_maps.is_empty())
                 && self.to_compute.is_empty()
-                && self.open_maps.is_empty()
                 && self.to_match.is_empty()
                 && (!self.waiting.is_empty()
                     || self.pending.iter().any(|a| matches!(a, Action::Child { .. }))

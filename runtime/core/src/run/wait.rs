@@ -10,6 +10,7 @@ use super::event::{Event, Node, Payload};
 use super::scope::Values;
 use super::state::{Phase, Signal, Waiting};
 use super::{Action, IllegalEvent, Run, Timer};
+use crate::expr::EvalFault;
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind};
 use crate::plan::wait::{span_of, time_of};
@@ -21,10 +22,36 @@ use std::sync::Arc;
 
 impl Run {
     pub(super) fn decide_signal(&self, name: &Arc<str>, data: &Payload, by: &Arc<str>) -> Vec<Event> {
-        if self.signals.len() as u64 >= self.limits.signals {
+        if self.untaken >= self.limits.signals {
             return Vec::new();
         }
         vec![Event::SignalReceived { name: name.clone(), data: data.clone(), by: by.clone() }]
+    }
+
+    /// Whether a step may take this event, now or when it comes to its wait. What no step can take leaves no trace: a
+    /// run that listens to what is often said would otherwise be full of what is not meant for it. A `match` has its last
+    /// word before its step begins where all that it reads has ended: nothing of that changes any more.
+    pub(super) fn wants(&self, name: &Arc<str>, data: &Payload, by: &Arc<str>, values: &Values) -> bool {
+        let signal = Signal { name: name.clone(), data: data.clone(), by: by.clone(), taken: false };
+        let open = (0u32..).zip(&self.plan.steps).filter(|(step, _)| !self.steps[*step as usize].has_ended());
+        let mut waits = open.filter_map(|(_, step)| match &step.verb {
+            Verb::Wait(Wait::Signal { name: own, matches, .. }) if own == name => Some((step.part, matches)),
+            _ => None,
+        });
+        let settled = |read: &u32| self.steps[*read as usize].has_ended();
+        waits.any(|(part, matches)| match matches {
+            Some(matches) if part == self.part && matches.reads.iter().all(settled) => {
+                let mut scope = self.scope(values);
+                scope.bound = vec![event_value(&signal, values), Value::Int(0)];
+                match matches.eval_bool(&scope, &mut self.budget()) {
+                    Ok(held) => held,
+                    // What the event does not have it will not get.
+                    Err(EvalFault::Missing(_)) => false,
+                    Err(_) => true,
+                }
+            }
+            _ => true,
+        })
     }
 
     /// Begins a wait. Its end is computed now, and is a fact from then on.
@@ -67,7 +94,7 @@ impl Run {
             None => Ok(true),
             Some(matches) => {
                 let mut scope = self.scope(values);
-                scope.item = Some((event_value(signal, values), index));
+                scope.bound = vec![event_value(signal, values), Value::Int(i64::from(index))];
                 matches.eval_bool(&scope, &mut self.budget())
             }
         };
@@ -143,6 +170,7 @@ impl Run {
             Event::SignalReceived { name, data, by } => {
                 let signal = Signal { name: name.clone(), data: data.clone(), by: by.clone(), taken: false };
                 self.signals.push(signal);
+                self.untaken += 1;
                 self.note_all_unseen();
             }
             Event::SignalTaken { step, signal } | Event::SignalPassed { step, signal } => {
@@ -154,6 +182,7 @@ impl Run {
                 };
                 waiting.next = *signal + 1;
                 known.taken = matches!(event, Event::SignalTaken { .. });
+                self.untaken -= u64::from(known.taken);
                 self.note_all_unseen();
             }
             _ => {}

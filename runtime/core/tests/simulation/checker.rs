@@ -82,7 +82,7 @@ impl Checker {
                 Ok(())
             }
             Event::ConditionHeld { step } => self.may_begin(*step),
-            Event::MapStarted { step, count } => {
+            Event::MapStarted { step, count, .. } => {
                 self.items.insert(*step, *count);
                 self.may_begin(*step)
             }

@@ -76,13 +76,7 @@ fn step(index: u64, rng: &mut Rng) -> String {
     }
     let mapped = rng.once_in(3);
     if mapped {
-        let cap = if rng.once_in(2) { format!(", maxParallel: {}", 1 + rng.below(3)) } else { String::new() };
-        let tolerance = match rng.below(4) {
-            0 => ", tolerateFailures: 50%".to_owned(),
-            1 => ", tolerateFailures: 1".to_owned(),
-            _ => String::new(),
-        };
-        parts.push(format!("forEach: {{in: \"${{ input.list }}\"{cap}{tolerance}}}"));
+        parts.push(for_each(rng));
     }
     if rng.once_in(7) {
         parts.push(child(rng).to_owned());
@@ -96,7 +90,7 @@ fn step(index: u64, rng: &mut Rng) -> String {
         return format!("{{ {} }}", parts.join(", "));
     }
     match rng.below(6) {
-        0 if mapped => parts.push("set: { n: \"${ item + 1 }\" }".to_owned()),
+        0 if mapped => parts.push("set: { n: \"${ index + 1 }\" }".to_owned()),
         0 => parts.push("set: { n: \"${ input.x + 1 }\" }".to_owned()),
         1 | 2 => parts.push("call: \"transform:t@1\"".to_owned()),
         _ => {
@@ -128,6 +122,21 @@ fn step(index: u64, rng: &mut Rng) -> String {
         parts.push("timeout: {total: 5s}".to_owned());
     }
     format!("{{ {} }}", parts.join(", "))
+}
+
+fn for_each(rng: &mut Rng) -> String {
+    let cap = if rng.once_in(2) { format!(", maxParallel: {}", 1 + rng.below(3)) } else { String::new() };
+    let tolerance = match rng.below(4) {
+        0 => ", tolerateFailures: 50%".to_owned(),
+        1 => ", tolerateFailures: 1".to_owned(),
+        _ => String::new(),
+    };
+    let within = match rng.below(6) {
+        0 => ", forEach: {in: \"${ input.list }\"}",
+        1 => ", batch: 2",
+        _ => "",
+    };
+    format!("forEach: {{in: \"${{ input.list }}\"{within}{cap}{tolerance}}}")
 }
 
 fn child(rng: &mut Rng) -> &'static str {

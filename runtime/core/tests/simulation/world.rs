@@ -242,7 +242,12 @@ impl<'a> World<'a> {
             let name = if self.rng.once_in(5) { "other" } else { "go" };
             let data = Json::parse(format!("{{\"n\":{}}}", self.rng.below(4)).as_bytes());
             let data = Payload::Inline(data.unwrap_or_else(|_| Json::null()));
-            return self.settle(Input::Signal { name: name.into(), data, by: "sim".into() });
+            let (name, by) = (name.into(), "sim".into());
+            let for_all = self.rng.once_in(3);
+            return self.settle(match for_all {
+                true => Input::Event { name, data, by },
+                false => Input::Signal { name, data, by },
+            });
         }
         if let Some(mut zombie) = self.zombie.take() {
             if self.rng.once_in(3) {

@@ -99,7 +99,7 @@ impl Driver {
             let item = sent.node.item.map(|item| format!("/{item}")).unwrap_or_default();
             let unique = format!("event/{run}/{}{item}", steps[sent.node.step as usize].id).into();
             let by = format!("run:{run}").into();
-            let body = Message::Signal { name: sent.event.clone(), by, data: sent.data }.body();
+            let body = Message::Event { name: sent.event.clone(), by, data: sent.data }.body();
             Mail { to: Recipient::Listeners(tenant.clone(), sent.event), unique, body }
         }));
         if !self.end_is_told
