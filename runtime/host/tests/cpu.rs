@@ -54,16 +54,18 @@ async fn no_guest_keeps_a_thread_to_itself() {
     let quick = bench.load(&Guest::transform("quick")).await;
     let again = |what: &str| format!("(loop $again {what} (br $again)) (unreachable)");
     let fill = again("(memory.fill (i32.const 65536) (i32.const 1) (i32.const 6553600))");
-    let mut spinning = Vec::new();
+    let mut loaded = Vec::new();
     for guest in [
         Guest::tool("spins").body(SPIN),
         Guest::tool("asks").imports(NOW).body(&again("(drop (call $now))")),
         Guest::tool("fills").memory("120").body(&fill),
         Guest::tool("grows").memory("2 2").body(&again("(drop (memory.grow (i32.const 1)))")),
     ] {
-        let loaded = bench.load(&guest).await;
-        spinning.push(tokio::spawn(bench.host.call(bench.call(&loaded, "1"))));
+        loaded.push(bench.load(&guest).await);
     }
+    // Together, once all are there: the fuel of the one that fills is gone after a second of a thread to itself.
+    let begin = |guest| tokio::spawn(bench.host.call(bench.call(guest, "1")));
+    let spinning: Vec<_> = loaded.iter().map(begin).collect();
     bench.busy(spinning.len()).await;
     for _ in 0..10 {
         assert_eq!(output(&bench.host.call(bench.call(&quick, "1")).await), "1");
