@@ -43,7 +43,7 @@ fn names() -> Names {
 }
 fn compile(text: &str) -> Result<Expr, String> {
     Expr::compile(text, &names(), &Limits::default())
-        .map_err(|f| f.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
+        .map_err(|f| f.faults.iter().map(ToString::to_string).collect::<Vec<_>>().join("; "))
 }
 fn eval_with(text: &str, scope: &Fixed) -> Result<String, String> {
     let mut budget = Budget::new(&Limits::default());

@@ -262,3 +262,17 @@ fn an_output_that_may_not_be_there_is_asked_for_first() {
         Doc::parse(&format!("{HEAD}{}", with("b: {set: \"${ steps.a.output.n }\"}")), &Limits::default());
     assert!(Plan::reread(&Json::from_value(old.unwrap().value())).is_ok());
 }
+
+/// What an expression reads is known although something else in it is wrong.
+#[test]
+fn a_cycle_is_told_beside_the_fault_in_the_expression_that_closes_it() {
+    let cases = [
+        ("a: {set: 1, dependsOn: [b]}, b: {set: \"${ steps.a.output + nope }\"}", "a -> b -> a"),
+        ("a: {set: 1, dependsOn: [b]}, b: {set: 1, when: \"${ steps.a.output > nope }\"}", "a -> b -> a"),
+        ("nope: {set: \"${ 1 + 'a' + steps.nope.output }\"}", "waits for itself"),
+    ];
+    for (steps, cycle) in cases {
+        let found = faults(&format!("steps: {{{steps}}}"));
+        assert!(found.contains(cycle) && found.lines().count() > 1, "{cycle}: {found}");
+    }
+}

@@ -150,8 +150,9 @@ impl Compiler<'_> {
                         self.reads.extend(expr.reads.iter());
                         compiled.push(Piece::Expr(expr));
                     }
-                    Err(faults) => {
-                        for fault in faults {
+                    Err(found) => {
+                        self.reads.extend(found.reads);
+                        for fault in found.faults {
                             self.fault(doc, path, fault.to_string());
                         }
                     }

@@ -170,17 +170,35 @@ pub(super) enum Fold {
     Collect,
 }
 
+/// What is wrong with an expression.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ExprFaults {
+    /// Each fault.
+    pub faults: Vec<ExprFault>,
+    /// The steps whose outcome it reads, as far as it could be read: who waits for whom is known all the same.
+    pub reads: BTreeSet<u32>,
+}
+
+impl From<ExprFault> for ExprFaults {
+    fn from(fault: ExprFault) -> ExprFaults {
+        ExprFaults { faults: vec![fault], reads: BTreeSet::new() }
+    }
+}
+
 impl Expr {
     /// The steps that must have an output where this is true.
     pub fn proves(&self) -> BTreeSet<u32> {
         absent::proves(&self.tree)
     }
     /// Parses and checks one expression.
-    pub fn compile(text: &str, names: &Names, limits: &Limits) -> Result<Expr, Vec<ExprFault>> {
-        guard::check(text, limits).map_err(|f| vec![f])?;
+    ///
+    /// # Errors
+    /// All that is wrong with it, and what it reads all the same.
+    pub fn compile(text: &str, names: &Names, limits: &Limits) -> Result<Expr, ExprFaults> {
+        guard::check(text, limits)?;
         let parser = cel::parser::Parser::new()
             .max_recursion_depth(limits.expression_depth.saturating_mul(4).min(250) as u16);
-        let parsed = parser.parse(text).map_err(|e| vec![ExprFault::Syntax(syntax_message(&e))])?;
+        let parsed = parser.parse(text).map_err(|e| ExprFault::Syntax(syntax_message(&e)))?;
         let mut resolver =
             Resolver { names, vars: names.vars.clone(), reads: BTreeSet::new(), faults: Vec::new() };
         let tree = resolver.tree(&parsed);
@@ -196,7 +214,7 @@ impl Expr {
             }
         }
         if !faults.is_empty() {
-            return Err(faults);
+            return Err(ExprFaults { faults, reads });
         }
         Ok(Expr {
             text: text.into(),

@@ -59,7 +59,7 @@ pub(super) fn plan(
     fields.finish(&mut faults);
     graph::no_cycles(&read, &entries, &mut faults);
     match head.flatten() {
-        Some(head) if faults.0.is_empty() => Ok(assemble(
+        Some(head) if faults.list.is_empty() => Ok(assemble(
             doc,
             head,
             input_schema,
@@ -71,9 +71,9 @@ pub(super) fn plan(
             shared,
         )),
         _ => {
-            faults.0.sort();
-            faults.0.dedup();
-            Err(faults.0)
+            faults.list.sort();
+            faults.list.dedup();
+            Err(faults.list)
         }
     }
 }
@@ -355,7 +355,7 @@ fn output(doc: &Doc, path: &str, names: &Names, limits: &Limits, faults: &mut Fa
         Some((doc, path)) => {
             let mut found = Vec::new();
             let template = Template::compile(doc, &path, names, limits, &mut found);
-            faults.0.extend(found);
+            faults.list.extend(found);
             template
         }
         None => Template::literal(crate::value::Value::Null),

@@ -391,7 +391,8 @@ pub(super) fn expression(
     match Expr::compile(source, names, limits) {
         Ok(expr) => Some(expr),
         Err(found) => {
-            for fault in found {
+            faults.reads.extend(found.reads);
+            for fault in found.faults {
                 faults.at(doc, path, fault.to_string());
             }
             None

@@ -68,7 +68,7 @@ pub fn schedules_of(source: &Json) -> Result<Vec<Schedule>, Vec<Fault>> {
         one(entry, &pointer("/schedule", &index.to_string()), &workflow, &mut faults)
     });
     let read = read.collect();
-    if faults.0.is_empty() { Ok(read) } else { Err(faults.0) }
+    if faults.list.is_empty() { Ok(read) } else { Err(faults.list) }
 }
 
 /// One entry of the list of `namespace.name`, as it was kept.
@@ -78,11 +78,11 @@ pub fn schedules_of(source: &Json) -> Result<Vec<Schedule>, Vec<Fault>> {
 pub fn schedule_of(workflow: &str, entry: &Json) -> Result<Schedule, Vec<Fault>> {
     let mut faults = Faults::default();
     let read = one(&Doc::of_value(entry.value()), "", workflow, &mut faults);
-    read.filter(|_| faults.0.is_empty()).ok_or(faults.0)
+    read.filter(|_| faults.list.is_empty()).ok_or(faults.list)
 }
 
 fn one(doc: &Doc, path: &str, workflow: &str, faults: &mut Faults) -> Option<Schedule> {
-    let before = faults.0.len();
+    let before = faults.list.len();
     let mut fields = Fields::of(doc, path, faults);
     let timing = timing(&mut fields, faults);
     let id = fields.get("id").and_then(|(doc, path)| match doc.as_str() {
@@ -108,7 +108,7 @@ fn one(doc: &Doc, path: &str, workflow: &str, faults: &mut Faults) -> Option<Sch
         Json::from_value(doc.value())
     });
     fields.finish(faults);
-    let timing = timing.filter(|_| faults.0.len() == before)?;
+    let timing = timing.filter(|_| faults.list.len() == before)?;
     Some(Schedule {
         id: format!("{workflow}.{}", id.unwrap_or_else(|| timing.default_id())).into(),
         timing,

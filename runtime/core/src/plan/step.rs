@@ -37,7 +37,7 @@ pub(super) struct Shared<'a> {
 /// Reads one step.
 pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, faults: &mut Faults) -> Step {
     let mut fields = Fields::of(entry.doc, &entry.path, faults);
-    let mut reads = BTreeSet::new();
+    faults.reads.clear();
     let title = fields.text("title", faults).unwrap_or_default().into();
     fields.text("description", faults);
     let depends: Vec<Dependency> = match fields.get("dependsOn") {
@@ -50,7 +50,7 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     let when = fields
         .get("when")
         .and_then(|(doc, path)| policy::condition(doc, &path, &shared.names, shared.limits, faults));
-    reads.extend(when.iter().flat_map(|e| e.reads.iter().copied()));
+    let mut reads: BTreeSet<u32> = when.iter().flat_map(|e| e.reads.iter().copied()).collect();
     shared.names.proven.extend(when.iter().flat_map(|when| when.proves()));
     let (map, names) = match fields.get("forEach") {
         Some((doc, path)) => map::read(doc, &path, shared, faults),
@@ -61,26 +61,20 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     let (verb, kind, verb_reads) = verb(&mut fields, &entry.id, &names, shared, faults);
     reads.extend(verb_reads);
     nothing_of_calls(&mut fields, &verb, faults);
-    let mut group_time = None;
     let fallback = alternatives(&mut fields, (&verb, kind), &names, shared, faults);
     reads.extend(fallback.iter().flat_map(|alternative| alternative.reads()));
     let retry = match fields.get("retry") {
         Some((doc, path)) => retry(doc, &path, shared, faults),
         None => shared.default_retry.clone(),
     };
-    reads.extend(retry.iter().flat_map(|r| r.when.iter()).flat_map(|e| e.reads.iter().copied()));
-    if let (Verb::Group(_), Some((doc, path))) = (&verb, fields.get("timeout")) {
-        // A group has one time, for all that is in it; however it is written.
-        let own = Timeouts::read(doc, &path, Timeouts::default(), &mut Faults::default());
-        group_time = own.total.or(own.run);
-    }
-    let (mut timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
-    if matches!(verb, Verb::Group(_)) {
-        timeouts = Timeouts { total: group_time, ..Timeouts::default() };
-    }
+    reads.extend(retry.iter().filter_map(|r| r.when.as_ref()).flat_map(|e| e.reads.iter().copied()));
+    let group_time = group_time(&mut fields, &verb);
+    let (timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
+    let timeouts = group_time.unwrap_or(timeouts);
     let (on_crash, breakpoint, hint) = care(&mut fields, entry, kind, faults);
     fields.finish(faults);
     shared.names.proven.clear();
+    reads.append(&mut faults.reads);
     Step {
         id: shared.ids[index].as_str().into(),
         title,
@@ -106,12 +100,23 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     }
 }
 
+/// A group has one time, for all that is in it; however it is written.
+fn group_time(fields: &mut Fields<'_>, verb: &Verb) -> Option<Timeouts> {
+    let Verb::Group(_) = verb else { return None };
+    let own = fields
+        .get("timeout")
+        .map(|(doc, path)| Timeouts::read(doc, &path, Timeouts::default(), &mut Faults::default()));
+    Some(Timeouts { total: own.and_then(|own| own.total.or(own.run)), ..Timeouts::default() })
+}
+
 /// Refuses what only a call can have where nothing is called.
 fn nothing_of_calls(fields: &mut Fields<'_>, verb: &Verb, faults: &mut Faults) {
     let keys: &[&'static str] = match verb {
         Verb::Approval(_) | Verb::Wait(_) => &["retry", "cache", "limits", "tools", "onCrash"],
         Verb::Workflow(_) => &["cache", "limits", "tools", "onCrash"],
         Verb::Emit(_) | Verb::Group(_) => &["retry", "cache", "limits", "tools", "onCrash"],
+        Verb::Set(_) if fields.get("set").is_some() => &["with", "cache", "limits", "tools", "onCrash"],
+        // A call that could not be read stands here as an empty `set`.
         Verb::Call { .. } | Verb::Set(_) => &[],
     };
     for key in keys.iter().copied() {
@@ -232,7 +237,7 @@ pub(super) fn compile(
 ) -> Template {
     let mut found = Vec::new();
     let template = Template::compile(doc, path, names, shared.limits, &mut found);
-    faults.0.extend(found);
+    faults.list.extend(found);
     template
 }
 

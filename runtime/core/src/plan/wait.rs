@@ -31,7 +31,7 @@ pub(super) fn read(
     let compile = |doc: &Doc, path: &str, faults: &mut Faults| {
         let mut found = Vec::new();
         let template = Template::compile(doc, path, names, shared.limits, &mut found);
-        faults.0.extend(found);
+        faults.list.extend(found);
         template
     };
     let nothing = || (Wait::For(Template::literal(Value::Null)), BTreeSet::new());

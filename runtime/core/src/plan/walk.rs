@@ -4,6 +4,7 @@ use crate::document::{Doc, Fault, Key, Part, pointer};
 use crate::expr::tree::nearest;
 use crate::time::Span;
 use crate::value::Value;
+use std::collections::BTreeSet;
 
 /// Words of other systems, and what they are here.
 const FOREIGN: &[(&str, &str)] = &[
@@ -55,11 +56,16 @@ const NOT_YET: &[&str] = &[
 
 /// Collects faults while the document is walked.
 #[derive(Debug, Default)]
-pub(super) struct Faults(pub(super) Vec<Fault>);
+pub(super) struct Faults {
+    /// Those found so far.
+    pub(super) list: Vec<Fault>,
+    /// The steps that faulty conditions of the step at hand read.
+    pub(super) reads: BTreeSet<u32>,
+}
 
 impl Faults {
     pub(super) fn at(&mut self, doc: &Doc, path: &str, message: impl Into<String>) {
-        self.0.push(Fault {
+        self.list.push(Fault {
             place: doc.place,
             path: path.to_owned(),
             message: message.into(),
@@ -67,7 +73,12 @@ impl Faults {
         });
     }
     fn at_key(&mut self, key: &Key, path: &str, message: String) {
-        self.0.push(Fault { place: key.place, path: pointer(path, &key.text), message, ..Fault::default() });
+        self.list.push(Fault {
+            place: key.place,
+            path: pointer(path, &key.text),
+            message,
+            ..Fault::default()
+        });
     }
 }
 
