@@ -5,7 +5,8 @@
 //! is the one whose tenant has had the least, then whose workflow has had the least, then who came first. Within one
 //! workflow it is first come, first served.
 //!
-//! What a share has had is what its services cost. Where services cost nothing, it is how many are being served now.
+//! What a share has had is what its services cost, where that is known: turns on a thread. Where a service may last for
+//! any time, such as that of a sandbox, it is how many are being served now, and among equals how many have begun.
 //! A share that wanted nothing for a while is owed nothing for it: it comes back level with the least of those who are
 //! there.
 
@@ -33,10 +34,19 @@ impl Share {
     }
 }
 
+/// What a share is weighed by.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum By {
+    /// What its services cost.
+    Cost,
+    /// How many are being served, then how many have been.
+    Count,
+}
+
 /// What one tenant, or one share, has had and wants.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Account {
-    /// Sum of the costs.
+    /// Sum of the costs, or of the services that have begun.
     had: u64,
     /// Services under way.
     served: usize,
@@ -49,34 +59,40 @@ impl Account {
         self.served + self.waiting > 0
     }
     /// What decides: the least is next.
-    fn weight(&self) -> (u64, usize) {
-        (self.had, self.served)
+    fn weight(&self, by: By) -> (u64, u64) {
+        match by {
+            By::Cost => (self.had, self.served as u64),
+            By::Count => (self.served as u64, self.had),
+        }
     }
 }
 
 /// A line of those who wait. `T` is what is handed out with the turn.
 #[derive(Debug)]
 pub struct Line<T> {
+    by: By,
     tenants: HashMap<Tenant, Account>,
     shares: HashMap<Share, Account>,
     waiting: HashMap<Share, VecDeque<(u64, T)>>,
     came: u64,
 }
 
-impl<T> Default for Line<T> {
-    fn default() -> Line<T> {
-        Line { tenants: HashMap::new(), shares: HashMap::new(), waiting: HashMap::new(), came: 0 }
-    }
-}
-
 impl<T> Line<T> {
+    /// An empty line.
+    pub fn new(by: By) -> Line<T> {
+        Line { by, tenants: HashMap::new(), shares: HashMap::new(), waiting: HashMap::new(), came: 0 }
+    }
     /// Services of this share that are under way.
     pub fn served(&self, share: &Share) -> usize {
         self.shares.get(share).map_or(0, |account| account.served)
     }
     /// Serves one of this share at once, past the line.
     pub fn serve(&mut self, share: &Share) {
-        self.each(share, |account| account.served += 1);
+        let by = self.by;
+        self.each(share, |account| {
+            account.served += 1;
+            account.had += u64::from(by == By::Count);
+        });
     }
     /// Puts one at the end of its share's line; gives the number under which it may leave again.
     pub fn wait(&mut self, share: &Share, with: T) -> u64 {
@@ -100,7 +116,7 @@ impl<T> Line<T> {
         let first = |share: &Share, line: &VecDeque<(u64, T)>| {
             let (tenant, own) = (self.tenants.get(&share.tenant)?, self.shares.get(share)?);
             let (number, _) = line.front()?;
-            may(own.served).then_some((tenant.weight(), own.weight(), *number))
+            may(own.served).then_some((tenant.weight(self.by), own.weight(self.by), *number))
         };
         let lines = self.waiting.iter();
         let (_, share) = lines
@@ -113,8 +129,9 @@ impl<T> Line<T> {
         self.one_less(&share);
         Some((share, with))
     }
-    /// A service is over, and this is what it cost.
+    /// A service is over, and this is what it cost, where that counts.
     pub fn done(&mut self, share: &Share, cost: u64) {
+        let cost = if self.by == By::Cost { cost } else { 0 };
         self.each(share, |account| {
             account.served = account.served.saturating_sub(1);
             account.had = account.had.saturating_add(cost);
@@ -176,7 +193,7 @@ mod tests {
     #[test]
     fn who_came_first_is_first_within_a_workflow_and_workflows_take_turns() {
         let (loud, quiet) = (share("t", "loud"), share("t", "quiet"));
-        let mut line = Line::default();
+        let mut line = Line::new(By::Cost);
         for who in ["l1", "l2", "l3"] {
             line.wait(&loud, who);
         }
@@ -187,7 +204,7 @@ mod tests {
     }
     #[test]
     fn many_workflows_of_a_tenant_are_one_tenant() {
-        let mut line = Line::default();
+        let mut line = Line::new(By::Cost);
         for (workflow, who) in [("a", "a"), ("b", "b"), ("c", "c")] {
             line.wait(&share("many", workflow), who);
         }
@@ -197,7 +214,7 @@ mod tests {
     #[test]
     fn what_costs_less_comes_more_often() {
         let (dear, cheap) = (share("t", "dear"), share("t", "cheap"));
-        let mut line = Line::default();
+        let mut line = Line::new(By::Cost);
         let mut served = HashMap::new();
         line.wait(&dear, "dear");
         line.wait(&cheap, "cheap");
@@ -209,10 +226,30 @@ mod tests {
         }
         assert!(served["dear"] == 10 || served["dear"] == 11, "{served:?}");
     }
+    /// Sixteen sandboxes, fifty workflows with sixty attempts each in line, and one more that has just come.
+    #[test]
+    fn a_newcomer_waits_for_one_round_however_long_the_lines_are() {
+        let mut line = Line::new(By::Count);
+        let busy: Vec<Share> = (0..50).map(|n| share("t", &format!("busy{n}"))).collect();
+        for share in busy.iter().flat_map(|share| std::iter::repeat_n(share, 60)) {
+            line.wait(share, "busy");
+        }
+        let mut held: VecDeque<Share> = (0..16).filter_map(|_| Some(line.next(|_| true)?.0)).collect();
+        let mut one_ends = |line: &mut Line<&'static str>| {
+            line.done(&held.pop_front().unwrap(), 0);
+            let (share, who) = line.next(|_| true).unwrap();
+            held.push_back(share);
+            who
+        };
+        (0..500).for_each(|_| assert_eq!(one_ends(&mut line), "busy"));
+        line.wait(&share("t", "new"), "new");
+        let waited_for = (0..).find(|_| one_ends(&mut line) == "new").unwrap();
+        assert!(waited_for <= 50, "{waited_for}");
+    }
     #[test]
     fn who_was_away_is_owed_nothing_and_forgiven_nothing() {
         let (hog, other) = (share("t", "hog"), share("t", "other"));
-        let mut line = Line::default();
+        let mut line = Line::new(By::Cost);
         line.wait(&other, "other");
         assert_eq!(order(&mut line, 1), ["other"]);
         line.serve(&hog);
@@ -227,7 +264,7 @@ mod tests {
     #[test]
     fn who_may_not_is_passed_and_who_leaves_is_forgotten() {
         let (full, empty) = (share("t", "full"), share("t", "empty"));
-        let mut line = Line::default();
+        let mut line = Line::new(By::Cost);
         line.serve(&full);
         line.wait(&full, "full");
         assert!(line.next(|served| served == 0).is_none());
@@ -241,7 +278,7 @@ mod tests {
     }
     #[test]
     fn accounts_do_not_pile_up() {
-        let mut line: Line<()> = Line::default();
+        let mut line: Line<()> = Line::new(By::Cost);
         for n in 0..10 * REMEMBERED {
             let share = share(&format!("t{n}"), "w");
             line.serve(&share);

@@ -12,7 +12,7 @@
 //! neighbour's.)
 
 use futures_util::task::AtomicWaker;
-use heddle_core::share::{Line, Share};
+use heddle_core::share::{By, Line, Share};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -59,7 +59,7 @@ struct Seat {
 
 impl Turns {
     pub(crate) fn new(turns: usize, clock: fn() -> u64) -> Arc<Turns> {
-        Arc::new(Turns { room: Mutex::new(Room { free: turns, line: Line::default() }), clock })
+        Arc::new(Turns { room: Mutex::new(Room { free: turns, line: Line::new(By::Cost) }), clock })
     }
     fn room(&self) -> MutexGuard<'_, Room> {
         // Nothing that is done under this lock can leave it half done.

@@ -4,7 +4,7 @@
 //! next workflow is first in line and waits for a minute. So some permits are kept. Only who holds none may take one of
 //! them.
 
-use heddle_core::share::{Line, Share};
+use heddle_core::share::{By, Line, Share};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use tokio::sync::oneshot;
 
@@ -45,7 +45,7 @@ impl Drop for Permit {
 impl Pool {
     /// So many permits, some of which are kept for those who hold none.
     pub(super) fn new(most: usize, kept: usize) -> Arc<Pool> {
-        let room = Mutex::new(Room { free: most, line: Line::default() });
+        let room = Mutex::new(Room { free: most, line: Line::new(By::Count) });
         Arc::new(Pool { room, most, kept: kept.min(most / OF_WHICH_KEPT) })
     }
 
