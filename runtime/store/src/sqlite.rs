@@ -15,6 +15,7 @@ mod append;
 mod cache;
 mod checkpoint;
 mod drive;
+mod gathering;
 mod handover;
 pub mod inspect;
 mod line;

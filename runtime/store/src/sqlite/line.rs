@@ -5,6 +5,7 @@
 //! the next operation that does, or when it has lingered long enough. So ten steps of pure work cost one flush, and
 //! the order of the line stays what it is.
 
+use super::gathering::Gathering;
 use super::writer::Operation;
 use crate::model::LINGER;
 use std::collections::VecDeque;
@@ -45,6 +46,10 @@ struct State {
     upkeep: VecDeque<Operation>,
     /// Since when there is something in front, all of it lingering; `None` when somebody waits for one of them.
     lingering: Option<Instant>,
+    /// How far apart transactions begin.
+    gathering: Gathering,
+    /// The writer lets operations gather, and is not to be woken for each.
+    gathers: bool,
     /// Nothing more is taken in.
     closed: bool,
     /// The writer must not begin a transaction.
@@ -64,24 +69,25 @@ impl Line {
         if state.closed || state.first.len() >= MAX_WAITING {
             return;
         }
-        // What a writer at rest does not have to know: one more that lingers behind another.
-        let mut matters = true;
+        // What a writer at rest has to know: not one more of those that it lets gather or linger.
+        let mut matters = !state.gathers;
         match lane {
             Lane::First => {
                 state.first.push_back(operation);
                 state.lingering = None;
+                state.gathering.came();
             }
             Lane::Lingering => {
                 match (state.first.is_empty(), state.lingering) {
                     (true, _) => state.lingering = Some(Instant::now()),
-                    (false, Some(_)) => matters = state.first.len() + 1 >= MAX_BATCH,
+                    (false, Some(_)) => matters = false,
                     (false, None) => {}
                 }
                 state.first.push_back(operation);
             }
             Lane::Upkeep => state.upkeep.push_back(operation),
         }
-        if state.resting && matters {
+        if state.resting && (matters || state.first.len() >= MAX_BATCH) {
             self.turn.notify_one();
         }
     }
@@ -94,12 +100,14 @@ impl Line {
             let mut patience = None;
             if !state.paused {
                 patience = state.patience();
+                state.gathers = patience.is_some() && state.lingering.is_none();
                 if patience.is_none() {
                     state.take_first(into, MAX_BATCH);
                     if into.is_empty() {
                         take(&mut state.upkeep, into, 1);
                     }
                     if !into.is_empty() {
+                        state.gathering.begins(Instant::now());
                         return true;
                     }
                     if state.closed {
@@ -114,6 +122,7 @@ impl Line {
                 Some(most) => self.turn.wait_timeout(state, most).unwrap_or_else(PoisonError::into_inner).0,
             };
             state.resting = false;
+            state.gathers = false;
         }
     }
 
@@ -166,10 +175,15 @@ impl Line {
 }
 
 impl State {
-    /// How much longer what is in front may linger; `None` when the writer is to begin, or there is nothing.
+    /// How much longer what is in front may linger or gather; `None` when the writer is to begin, or there is nothing.
     fn patience(&self) -> Option<Duration> {
-        let since = self.lingering.filter(|_| !self.closed && self.first.len() < MAX_BATCH)?;
-        LINGER.checked_sub(since.elapsed()).filter(|left| !left.is_zero())
+        if self.closed || self.first.is_empty() || self.first.len() >= MAX_BATCH {
+            return None;
+        }
+        match self.lingering {
+            Some(since) => LINGER.checked_sub(since.elapsed()).filter(|left| !left.is_zero()),
+            None => self.gathering.patience(Instant::now()),
+        }
     }
     fn take_first(&mut self, into: &mut VecDeque<Operation>, room: usize) {
         take(&mut self.first, into, room);
