@@ -7,6 +7,7 @@ mod asks;
 mod client;
 mod control;
 mod doctor;
+mod exact;
 mod exit;
 mod faults;
 mod follow;

@@ -1,6 +1,7 @@
 //! Speaking to a node: over a socket, or to the same routes in this process. Both answer the same bytes, so every
 //! command is written once.
 
+use super::exact::Exact;
 use super::exit::Fault;
 use super::faults::FileFault;
 use super::paint::harmless;
@@ -231,9 +232,9 @@ impl Client {
     }
 
     /// Sends a request and reads an answer that is JSON.
-    pub(crate) async fn json(&self, ask: Ask<'_>) -> Result<Value, Refused> {
+    pub(crate) async fn json(&self, ask: Ask<'_>) -> Result<Exact, Refused> {
         let text = self.text(ask).await?;
-        serde_json::from_str(&text).map_err(|error| {
+        Exact::parse(&text).map_err(|error| {
             Refused::Fault(Fault::failed(format!(
                 "`{}` answered something that is not JSON ({error}); is it a Heddle node?",
                 self.place()

@@ -1,11 +1,13 @@
 //! What a person does with a run that is under way: pause, resume, cancel, and decide what it asks.
 
 use super::client::{Ask, Client};
+use super::exact::Exact;
 use super::exit::{Exit, Fault};
 use super::runs::{DecideArgs, path, text};
 use super::{Context, out};
 use crate::cli::runs::encode;
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 /// Asks for something that the run will do.
 pub(super) async fn tell(
@@ -26,26 +28,41 @@ pub(super) async fn tell(
     Ok(Exit::Ok)
 }
 
+/// A list as the API gives it, all pages in one.
+#[derive(Serialize)]
+pub(super) struct Items {
+    pub(super) items: Vec<Exact>,
+}
+
+/// A decision as the API takes it.
+#[derive(Serialize)]
+struct Said<'a> {
+    decision: &'a str,
+    comment: &'a str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    form: Option<Exact>,
+}
+
 /// Lists what runs ask people.
 pub(super) async fn approvals(client: &Client, context: &Context) -> Result<Exit, Fault> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
     loop {
-        let mut page = client.json(Ask::get(&format!("/v1/approvals{cursor}"))).await?;
-        items.extend(page["items"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        let page = client.json(Ask::get(&format!("/v1/approvals{cursor}"))).await?;
+        items.extend(page.items("items"));
         match page["cursor"].as_str() {
             Some(next) => cursor = format!("?cursor={}", encode(next)),
             None => break,
         }
     }
     if context.json {
-        out::json(&json!({ "items": items }));
+        out::json(&Items { items });
         return Ok(Exit::Ok);
     }
     let names = |value: &Value| {
         let names: Vec<String> = value.as_array().into_iter().flatten().map(text).collect();
         if names.is_empty() { "anybody".to_owned() } else { names.join(", ") }
     };
-    let row = |item: &Value| {
+    let row = |item: &Exact| {
         let given = item["decisions"].as_array().map_or(0, Vec::len);
         vec![
             text(&item["run"]),
@@ -70,15 +87,14 @@ pub(super) async fn decide(
     asked: &DecideArgs,
     decision: &str,
 ) -> Result<Exit, Fault> {
-    let mut body = json!({ "decision": decision, "comment": asked.comment });
-    if let Some(form) = &asked.form {
-        body["form"] = serde_json::from_str(form).map_err(|error| {
-            Fault::usage(format!("`--form` is no JSON: {error}; write `--form '{{\"key\": 1}}'`"))
-        })?;
-    }
+    let form = asked.form.as_deref().map(Exact::parse).transpose().map_err(|error| {
+        Fault::usage(format!("`--form` is no JSON: {error}; write `--form '{{\"key\": 1}}'`"))
+    })?;
+    let said = Said { decision, comment: &asked.comment, form };
+    let body = serde_json::to_string(&said).unwrap_or_default();
     let target = format!("/v1/approvals/{}.{}", encode(&asked.id), encode(&asked.step));
     let by = asked.by.clone().unwrap_or_else(user);
-    let ask = Ask::post(&target, "application/json", body.to_string())
+    let ask = Ask::post(&target, "application/json", body)
         .with("heddle-user", by)
         .with("heddle-groups", asked.groups.clone());
     let answer = client.json(ask).await?;

@@ -2,13 +2,13 @@
 
 use super::asks::{Asks, Reach};
 use super::client::{Ask, Client, Refusal, Refused};
+use super::exact::Exact;
 use super::exit::Fault;
 use super::out::note;
 use super::paint::{Paint, harmless, stderr_is_live};
 use super::sse::Reader;
 use super::tree::{Picture, Screen};
 use futures_util::StreamExt as _;
-use serde_json::Value;
 use std::time::Duration;
 
 /// How often a picture is drawn at most.
@@ -64,7 +64,7 @@ pub(crate) async fn follow(
     (run, reach): (&str, Reach),
     show: Show,
     on_interrupt: OnInterrupt,
-) -> Result<Value, Fault> {
+) -> Result<Exact, Fault> {
     let graph = client.json(Ask::get(&format!("/v1/runs/{run}/graph"))).await?;
     let live = show == Show::People && stderr_is_live();
     let mut follower = Follower {

@@ -1,5 +1,6 @@
 //! What a command prints: its result on stdout, everything else on stderr. A reader that goes away is no fault.
 
+use super::exact::indented;
 use super::exit::Fault;
 use super::paint::{Colour, Paint, harmless};
 use serde::Serialize;
@@ -23,7 +24,7 @@ pub(crate) fn note(line: &str) {
 
 /// JSON on stdout.
 pub(crate) fn json(value: &impl Serialize) {
-    text(&format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default()));
+    text(&format!("{}\n", indented(&serde_json::to_string(value).unwrap_or_default())));
 }
 
 /// Why a command did not do what it was asked.

@@ -3,6 +3,7 @@
 use super::asks::Reach;
 use super::client::{Ask, Client, Refused};
 use super::control::user;
+use super::exact::{Exact, indented};
 use super::exit::{Exit, Fault};
 use super::faults::{FileFault, of_file};
 use super::follow::{OnInterrupt, Show, follow};
@@ -184,7 +185,7 @@ pub(super) fn in_use(error: &anyhow::Error, node: &NodeArgs) -> Fault {
     let message = format!("{error:#}");
     match message.contains("is in use") {
         true => Fault::failed(message).with_hint(format!(
-            "a node has it open: let that one do it (`--server {}`), stop it, or use another folder with `--data FOLDER`",
+            "a node has it open: let that one do it (`--server {}`, or the URL that it printed when it began), stop it, or use another folder with `--data FOLDER`",
             super::DEFAULT_SERVER
         )),
         false => {
@@ -299,7 +300,7 @@ async fn go(args: &RunArgs, context: &Context, client: &Client, wish: &Wish) -> 
 }
 
 /// Hands over what the run gave.
-async fn give(args: &RunArgs, context: &Context, client: &Client, document: &Value) -> Result<Exit, Fault> {
+async fn give(args: &RunArgs, context: &Context, client: &Client, document: &Exact) -> Result<Exit, Fault> {
     let succeeded = document["status"] == "succeeded";
     let exit = if succeeded { Exit::Ok } else { Exit::Failed };
     if context.json && args.output.is_none() && args.pick.is_none() {
@@ -311,12 +312,12 @@ async fn give(args: &RunArgs, context: &Context, client: &Client, document: &Val
     }
     let output = whole_output(client, document).await?;
     let picked = match &args.pick {
-        None => &output,
-        Some(pointer) => output.pointer(pointer).ok_or_else(|| nothing_there(pointer, &output, document))?,
+        None => output,
+        Some(pointer) => output.at(pointer).ok_or_else(|| nothing_there(pointer, &output, document))?,
     };
-    let text = match (picked, &args.pick) {
+    let text = match (&*picked, &args.pick) {
         (Value::String(text), Some(_)) => text.clone(),
-        (value, _) => format!("{}\n", serde_json::to_string_pretty(value).unwrap_or_default()),
+        _ => format!("{}\n", indented(picked.text())),
     };
     match &args.output {
         None if text.ends_with('\n') => out::text(&text),
@@ -349,9 +350,9 @@ fn nothing_there(pointer: &str, output: &Value, document: &Value) -> Fault {
 }
 
 /// The output of a run, fetched where it is too large for the document.
-pub(super) async fn whole_output(client: &Client, document: &Value) -> Result<Value, Fault> {
+pub(super) async fn whole_output(client: &Client, document: &Exact) -> Result<Exact, Fault> {
     match document["outputRef"]["digest"].as_str() {
-        None => Ok(document["output"].clone()),
+        None => Ok(document.at("/output").unwrap_or_default()),
         Some(digest) => {
             let run = document["id"].as_str().unwrap_or_default();
             Ok(client.json(Ask::get(&format!("/v1/runs/{run}/values/{digest}"))).await?)

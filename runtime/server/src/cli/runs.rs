@@ -2,6 +2,7 @@
 
 use super::asks::Reach;
 use super::client::{Ask, Client};
+use super::exact::Exact;
 use super::exit::{Exit, Fault};
 use super::follow::{OnInterrupt, Show, follow};
 use super::paint::harmless;
@@ -230,10 +231,15 @@ async fn signal(
 
 /// What a signal or an event says, as the API takes it.
 fn said(name: &str, data: &str) -> Result<String, Fault> {
-    let data: serde_json::Value = serde_json::from_str(data).map_err(|error| {
+    #[derive(serde::Serialize)]
+    struct Said<'a> {
+        name: &'a str,
+        data: Exact,
+    }
+    let data = Exact::parse(data).map_err(|error| {
         Fault::usage(format!("`--data` is no JSON: {error}; text is written `--data '\"text\"'`"))
     })?;
-    Ok(serde_json::json!({ "name": name, "data": data }).to_string())
+    Ok(serde_json::to_string(&Said { name, data }).unwrap_or_default())
 }
 
 async fn emit(client: &Client, context: &Context, (name, data): (&str, &str)) -> Result<Exit, Fault> {
@@ -401,12 +407,13 @@ async fn journal(client: &Client, id: &str, context: &Context) -> Result<Exit, F
     let mut cursor = String::new();
     loop {
         let page = client.json(Ask::get(&path(id, &format!("/journal?limit=200{cursor}")))).await?;
-        for row in page["items"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        for row in page.items("items") {
             match context.json {
-                true => out::text(&format!("{row}\n")),
+                true => out::text(&format!("{}\n", row.text())),
                 false => {
-                    for event in row["events"].as_array().map(Vec::as_slice).unwrap_or_default() {
-                        out::line(&format!("{:>5}  {}  {event}", row["seq"].to_string(), text(&row["at"])));
+                    for event in row.items("events") {
+                        let (seq, at) = (row["seq"].to_string(), text(&row["at"]));
+                        out::line(&format!("{seq:>5}  {at}  {}", event.text()));
                     }
                 }
             }

@@ -1,7 +1,8 @@
 //! `heddle schedules`: when workflows run by themselves.
 
 use super::client::{Ask, Client};
-use super::control::user;
+use super::control::{Items, user};
+use super::exact::Exact;
 use super::exit::{Exit, Fault};
 use super::runs::{encode, text};
 use super::{Context, out};
@@ -124,18 +125,18 @@ fn told(id: &str, verb: &str, answer: &Value) -> String {
 async fn ls(client: &Client, context: &Context) -> Result<Exit, Fault> {
     let (mut items, mut cursor) = (Vec::new(), String::new());
     loop {
-        let mut page = client.json(Ask::get(&format!("/v1/schedules?limit=200{cursor}"))).await?;
-        items.extend(page["items"].as_array_mut().map(std::mem::take).unwrap_or_default());
+        let page = client.json(Ask::get(&format!("/v1/schedules?limit=200{cursor}"))).await?;
+        items.extend(page.items("items"));
         match page["cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={}", encode(next)),
             None => break,
         }
     }
     if context.json {
-        out::json(&json!({ "items": items }));
+        out::json(&Items { items });
         return Ok(Exit::Ok);
     }
-    let row = |item: &Value| {
+    let row = |item: &Exact| {
         vec![
             text(&item["id"]),
             when(item),

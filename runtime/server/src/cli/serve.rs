@@ -12,6 +12,7 @@ use crate::app::{App, Keeping};
 use crate::config::{Config, Origin};
 use crate::http::server::{Ending, listen, serve as accept};
 use crate::http::{Api, router};
+use heddle_core::id::Tenant;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -33,13 +34,12 @@ pub(super) async fn dev(args: &NodeArgs, keeping: Option<Keeping>) -> Result<Exi
         config.plugins = Some(PathBuf::from(DEV_PLUGINS));
     }
     let node = Node::start(&config, keeping.unwrap_or(Keeping::Everything), args).await?;
-    let plugins = match node.load_plugins(&config, Show::People).await {
-        Ok(plugins) => plugins,
-        Err(fault) => {
-            node.stop().await;
-            return Err(fault);
-        }
-    };
+    if let Err(fault) = node.load_plugins(&config, Show::People).await {
+        node.stop().await;
+        return Err(fault);
+    }
+    // Those of the folder, and those that were pushed before.
+    let plugins = node.app.executor.plugins(&Tenant::default()).len();
     banner(&config, keeping, &node, plugins);
     node.until_told().await;
     Ok(Exit::Ok)
@@ -100,8 +100,8 @@ impl Node {
     }
 
     /// Loads the folder of the configuration. A component that fails does not keep the others from serving.
-    async fn load_plugins(&self, config: &Config, show: Show) -> Result<usize, Fault> {
-        let Some(folder) = &config.plugins else { return Ok(0) };
+    async fn load_plugins(&self, config: &Config, show: Show) -> Result<(), Fault> {
+        let Some(folder) = &config.plugins else { return Ok(()) };
         let files = components(folder)?;
         let mut ready = 0;
         for (file, pushed) in push(&self.here, &files, show).await? {
@@ -116,7 +116,7 @@ impl Node {
         if ready == 0 {
             tracing::warn!(folder = %folder.display(), "no plugin of this folder is loaded");
         }
-        Ok(ready)
+        Ok(())
     }
 
     /// Serves until a signal comes; a second one ends at once.

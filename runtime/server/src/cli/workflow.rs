@@ -1,6 +1,7 @@
 //! `heddle workflow`: checking, drawing and publishing workflows.
 
 use super::client::{Ask, Refusal, Refused};
+use super::exact::Exact;
 use super::exit::{Exit, Fault};
 use super::faults::{FileFault, of_file};
 use super::{Context, input, out};
@@ -32,12 +33,13 @@ pub(super) async fn validate(file: &Path, context: &Context) -> Result<Exit, Fau
 
 async fn check(file: &Path, context: &Context) -> Result<Exit, Fault> {
     let text = input::file(&file.display().to_string())?;
-    let plan = read(&text).map_err(|(code, faults)| refused(file, &text, &faults, code))?;
     let mut checked = "its plugins were not looked for: add `--server URL`";
     if context.server.is_some() {
+        // The node knows all that is known here, and its plugins: what it says is the whole of it.
         ask(file, &text, "/v1/workflows?dryRun=true", context).await?;
         checked = "its plugins are loaded";
     }
+    let plan = read(&text).map_err(|(code, faults)| refused(file, &text, &faults, code))?;
     let schedules = schedules_of(&plan.source).unwrap_or_default();
     let now = SystemClock.now();
     match context.json {
@@ -91,7 +93,7 @@ fn refused(file: &Path, text: &str, faults: &[DocFault], code: &str) -> Fault {
     of_file(file, text, faults.collect(), code)
 }
 
-async fn ask(file: &Path, text: &str, path: &str, context: &Context) -> Result<Value, Fault> {
+async fn ask(file: &Path, text: &str, path: &str, context: &Context) -> Result<Exact, Fault> {
     let answer = context.client()?.json(Ask::post(path, "application/yaml", text.to_owned())).await;
     answer.map_err(|error| match error {
         Refused::By(Refusal { code, errors, .. })

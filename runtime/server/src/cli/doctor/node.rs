@@ -3,6 +3,7 @@
 use super::folder::{runs, size};
 use super::{Finding, bad, machine, ok, warn};
 use crate::cli::client::{Ask, Client};
+use crate::cli::exact::Exact;
 use crate::cli::exit::Fault;
 use crate::cli::node_args::quoted;
 use crate::cli::out::several;
@@ -11,7 +12,7 @@ use serde_json::Value;
 use std::path::Path;
 
 /// Asks it.
-pub(super) async fn ask(client: &Client) -> Result<Value, Fault> {
+pub(super) async fn ask(client: &Client) -> Result<Exact, Fault> {
     let report = client.json(Ask::get("/v1/node")).await.map_err(Fault::from)?;
     match report["executor"].is_object() && report["store"].is_object() {
         true => Ok(report),
@@ -57,13 +58,13 @@ fn executor(report: &Value, findings: &mut Vec<Finding>) -> usize {
     let (used, all) = (number(&executor["slots"][0]), number(&executor["slots"][1]));
     let (active, queued) = (number(&executor["runsActive"]), number(&executor["runsQueued"]));
     let waiting = number(&executor["attemptsQueued"]);
-    findings.push(match used >= all && waiting > 0 {
-        true => warn(
+    findings.push(match waiting {
+        1.. => warn(
             "sandboxes",
-            format!("all {all} are in use, and {waiting} attempts wait for one"),
-            "raise `workers.at_once`, or wait",
+            format!("{used} of {all} are in use, and {} in line for one", several(waiting, "attempt")),
+            "raise `workers.at_once`, or wait; a few sandboxes are kept for workflows that have none (`limits.attempts_kept`)",
         ),
-        false => ok("sandboxes", format!("{used} of {all} are in use")),
+        0 => ok("sandboxes", format!("{used} of {all} are in use")),
     });
     let stuck = executor["stuck"].as_object().cloned().unwrap_or_default();
     findings.push(match stuck.len() {
