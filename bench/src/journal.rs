@@ -33,7 +33,14 @@ pub(crate) struct Journal {
 
 /// The facts of an ordinary step, as the product's journal holds them: the outcome of one and the start of the next.
 pub(crate) fn row_body() -> Vec<u8> {
-    let usage = Usage { fuel: 24_310, memory_peak_bytes: 1_179_648, wall_us: 96, cpu_us: 61, hostcalls: 2 };
+    let usage = Usage {
+        fuel: 24_310,
+        memory_peak_bytes: 1_179_648,
+        wall_us: 96,
+        cpu_us: 61,
+        hostcalls: 2,
+        queued_us: 0,
+    };
     let batch = Batch {
         at: Timestamp(1_795_219_200_000),
         events: vec![

@@ -362,6 +362,51 @@ fn the_command_line_runs_a_workflow_without_a_server() {
     assert!(String::from_utf8_lossy(&nobody.stderr).contains("heddle dev"), "{nobody:?}");
 }
 
+/// What a client sends and what a plugin gives back is kept to the digit, in what people see as in what programs read.
+#[test]
+fn the_command_line_changes_no_digit() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("numbers.yaml");
+    let text = "document: {dsl: \"1.0\", namespace: test, name: numbers, version: 1.0.0}\n\
+                steps: {a: {set: \"${ input }\"}}\noutput: {as: {all: \"${ steps.a.output }\"}}\n";
+    std::fs::write(&file, text).unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let said = |args: &[&str]| {
+        let output = Command::new(heddle_tests::binary())
+            .args(args)
+            .env("HEDDLE_SERVER", &server.url)
+            .env("NO_COLOR", "1")
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{args:?}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    };
+    let kept = folder.path().join("out.json");
+    let (flow, kept) = (file.to_str().unwrap(), kept.to_str().unwrap());
+    let numbers = r#"{"big":12345678901234567890123,"price":1.50,"zero":-0}"#;
+    let run = said(&["run", flow, "--input", numbers, "--detach"]);
+    let shown = [
+        said(&["run", flow, "--input", numbers]),
+        said(&["run", flow, "--input", numbers, "--pick", "/all"]),
+        said(&["run", flow, "--input", numbers, "--json"]),
+        {
+            drop(said(&["run", flow, "--input", numbers, "-o", kept]));
+            std::fs::read_to_string(kept).unwrap()
+        },
+        {
+            server.ended(run.trim());
+            said(&["runs", "get", run.trim(), "--json"])
+        },
+        said(&["runs", "get", run.trim(), "--output"]),
+        said(&["runs", "journal", run.trim(), "--json"]),
+        said(&["runs", "journal", run.trim()]),
+    ];
+    for shown in shown {
+        let dense: String = shown.split_whitespace().collect();
+        assert!(dense.contains(numbers), "{shown}");
+    }
+}
+
 #[test]
 fn a_term_signal_ends_the_server_in_order() {
     let folder = tempfile::tempdir().unwrap();
@@ -375,6 +420,36 @@ fn a_term_signal_ends_the_server_in_order() {
         assert_eq!(run["status"], "succeeded", "{run}");
         assert_eq!(run["steps"][0]["attempts"].as_array().unwrap().len(), 1, "what ran was let end");
     }
+}
+
+/// A step that must not run twice is in its sandbox, and has had its effect, when the node ends and waits no longer.
+#[test]
+fn what_must_not_run_twice_does_not_although_the_node_ended_in_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let settings =
+        [("HEDDLE_LIMITS_DRAIN_MS", "50ms"), ("HEDDLE_TELEMETRY_LEVEL", "warn,heddle::guest=debug")];
+    let mut server = Server::start(folder.path(), &settings);
+    server.push(plugin("witness"));
+    let body =
+        |more: &str| format!("steps: {{a: {{call: \"tool:witness\", with: {{delayMs: 20000}}{more}}}}}");
+    let once = server.submit(&workflow("once", &body(", onCrash: fail")), json!({}));
+    let again = server.submit(&workflow("again", &body(", timeout: 1m")), json!({}));
+    let log = folder.path().join("server.log");
+    let seen = |run: &str| std::fs::read_to_string(&log).unwrap().matches(&format!("witness {run}")).count();
+    server.until(|| (seen(&once) == 1 && seen(&again) == 1).then_some(()));
+    assert_eq!(server.terminate(), Some(0));
+    let server = Server::start(folder.path(), &settings);
+    let ended = server.ended(&once);
+    assert_eq!(
+        (&ended["status"], &ended["error"]["kind"]),
+        (&json!("failed"), &json!("interrupted")),
+        "{ended}"
+    );
+    // The other may, and what ended in order is no mark against it.
+    server.until(|| (seen(&again) == 2).then_some(()));
+    assert_eq!(seen(&once), 1);
+    assert_eq!(server.post(&format!("/v1/runs/{again}/cancel"), &json!({})).status, 202);
+    server.ended(&again);
 }
 
 /// Three signals at once for a chain of four waits: each is heard once, so the fourth wait goes on. Then the fourth, with

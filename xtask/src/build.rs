@@ -7,12 +7,25 @@ use crate::workspace::{Workspace, run};
 use anyhow::{Result, ensure};
 use std::path::PathBuf;
 
-/// Builds programs of the workspace in the dev profile, which is optimised, and gives their paths.
+/// What to build for (`docs/decisions/0001-one-profile.md`).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Profile {
+    /// Optimised, and quick to build again: for the demo and the tests.
+    Dev,
+    /// As it is shipped: for figures.
+    Release,
+}
+
+/// Builds programs of the workspace and gives their paths.
 ///
 /// # Errors
 /// Where one does not compile.
-pub(crate) fn programs(workspace: &Workspace, names: &[&str]) -> Result<Vec<PathBuf>> {
-    let paths: Vec<PathBuf> = names.iter().map(|name| workspace.target.join("debug").join(name)).collect();
+pub(crate) fn programs(workspace: &Workspace, profile: Profile, names: &[&str]) -> Result<Vec<PathBuf>> {
+    let (folder, flags): (_, &[&str]) = match profile {
+        Profile::Dev => ("debug", &[]),
+        Profile::Release => ("release", &["--release"]),
+    };
+    let paths: Vec<PathBuf> = names.iter().map(|name| workspace.target.join(folder).join(name)).collect();
     if paths.iter().any(|path| !path.exists()) {
         println!(
             "building {}: the first time this compiles wasmtime and SQLite, which takes minutes",
@@ -20,7 +33,7 @@ pub(crate) fn programs(workspace: &Workspace, names: &[&str]) -> Result<Vec<Path
         );
     }
     let mut cargo = workspace.cargo("");
-    cargo.args(["build", "--workspace"]);
+    cargo.args(["build", "--workspace"]).args(flags);
     cargo.args(names.iter().flat_map(|name| ["--bin", name]));
     run(&mut cargo)?;
     for path in &paths {

@@ -11,6 +11,7 @@ mod server;
 mod watch;
 
 use crate::arguments::Arguments;
+use crate::build::Profile;
 use crate::workspace::Workspace;
 use crate::{build, plugins};
 use anyhow::{Context, Result, bail, ensure};
@@ -41,7 +42,8 @@ pub(crate) fn run(workspace: &Workspace, mut arguments: Arguments) -> Result<()>
     let mut phases = Phases::default();
 
     let components = phases.time("build the plugins", || plugins::build(workspace))?;
-    let programs = phases.time("build the server", || build::programs(workspace, &["heddle"]))?;
+    let programs =
+        phases.time("build the server", || build::programs(workspace, Profile::Dev, &["heddle"]))?;
     let heddle = programs.first().context("the server was built")?;
 
     let folder = workspace.target.join("demo");

@@ -89,9 +89,9 @@ impl Node {
         self.ask(&publish).await?;
         Ok(())
     }
-    /// What a client asks for who wants the whole run.
+    /// What a client asks for who wants to have the output when the run ends, and no list of steps.
     pub(super) fn run(&self, workflow: &str, input: &str) -> Asked {
-        let request = submit(workflow, input, &[("prefer", "wait=60")]);
+        let request = submit(workflow, input, &[("prefer", "wait=60, return=minimal")]);
         Asked { address: self.address, request: request.into(), proof: SUCCEEDED }
     }
 

@@ -18,6 +18,19 @@ impl RunId {
     }
 }
 
+/// The same for every attempt of a step and item with one plugin, and for nothing else: `RUN/STEP[/ITEM]`, and
+/// `/fallback-N` where it is the step's Nth alternative.
+pub fn idempotency_key(run: RunId, step: &str, item: Option<u32>, alternative: u32) -> String {
+    let mut key = format!("{run}/{step}");
+    if let Some(item) = item {
+        key.push_str(&format!("/{item}"));
+    }
+    if alternative > 0 {
+        key.push_str(&format!("/fallback-{alternative}"));
+    }
+    key
+}
+
 impl fmt::Display for RunId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut text = [b'-'; 36];

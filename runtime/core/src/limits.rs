@@ -1,4 +1,4 @@
-//! Every maximum in the product, in one file, with its unit.
+//! Every maximum that can be set, in one file, with its unit. Those that cannot stand in `docs/guide/limits.md`.
 //!
 //! A limit is one line of the table below. It has a default and a hard maximum: a configuration may set any value
 //! from 1 to the hard maximum, a step or a tenant may only lower it. Zero is refused. `heddle limits show` prints the

@@ -183,6 +183,13 @@ pub struct Usage {
     pub cpu_us: u64,
     /// Calls from the guest to the host.
     pub hostcalls: u64,
+    /// Time for which it waited for a sandbox before, in microseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub queued_us: u64,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
 }
 
 impl Usage {
@@ -194,6 +201,7 @@ impl Usage {
             wall_us: self.wall_us.saturating_add(other.wall_us),
             cpu_us: self.cpu_us.saturating_add(other.cpu_us),
             hostcalls: self.hostcalls.saturating_add(other.hostcalls),
+            queued_us: self.queued_us.saturating_add(other.queued_us),
         }
     }
 }

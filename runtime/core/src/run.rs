@@ -286,6 +286,8 @@ pub struct Run {
     open_steps: u32,
     /// Steps, and items of every list so far.
     known_work: u64,
+    /// Whether the host goes away, so that no attempt is to begin here. No fact, and nobody's but this host's.
+    leaves: bool,
     pending: BTreeSet<Action>,
     /// Large values that were computed here, until the shell takes them, and their bytes.
     made: Vec<(Digest, Json)>,
@@ -356,6 +358,7 @@ impl Run {
             made_bytes: 0,
             stored: 0,
             made_inline: 0,
+            leaves: false,
             changes: Vec::new(),
             orphans: Vec::new(),
             emitted: Vec::new(),
@@ -526,6 +529,10 @@ impl Run {
     }
     fn max_parallel(&self) -> u32 {
         self.accepted.as_ref().map_or(1, |a| a.max_parallel)
+    }
+    /// The host is going away: from now on no attempt begins here. What is under way may end and is recorded.
+    pub fn leave(&mut self) {
+        self.leaves = true;
     }
     fn has_room(&self) -> bool {
         self.running < self.max_parallel()

@@ -7,11 +7,11 @@ use crate::shared::Shared;
 use crate::slots::Depth;
 use crate::snapshot::Snapshot;
 use heddle_core::fingerprint::Parts as FingerprintParts;
-use heddle_core::id::{Digest, RunId, Tenant};
+use heddle_core::id::{Digest, RunId, Tenant, idempotency_key};
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
-use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, Usage};
-use heddle_core::plan::{CacheMode, CachePolicy, Step};
+use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind, Usage};
+use heddle_core::plan::{CacheMode, CachePolicy, OnCrash, Step};
 use heddle_core::plugin::Pinned;
 use heddle_core::run::event::{CacheVerdict, Node};
 use heddle_core::share::Share;
@@ -64,17 +64,6 @@ impl AttemptCall {
     fn asked(&self, pin: &Pinned) -> AskedLimits {
         self.step().asked(pin, self.default_timeout)
     }
-    /// The same for every attempt of this step and item with this plugin.
-    pub(crate) fn idempotency_key(&self) -> String {
-        let mut key = format!("{}/{}", self.run, self.step().id);
-        if let Some(item) = self.node.item {
-            key.push_str(&format!("/{item}"));
-        }
-        if self.alternative > 0 {
-            key.push_str(&format!("/fallback-{}", self.alternative));
-        }
-        key
-    }
     /// What the step says of the cache is said of its own call; another plugin is kept as its kind is.
     fn cache_policy(&self, pin: &Pinned) -> CachePolicy {
         match self.alternative {
@@ -82,9 +71,13 @@ impl AttemptCall {
             _ => CachePolicy::default_of(pin.kind),
         }
     }
-    fn seed(&self, idempotency_key: &str) -> [u8; 32] {
+    /// What an agent's randomness grows from; the other kinds have none, or the machine's.
+    fn seed(&self, kind: PluginKind) -> [u8; 32] {
+        if kind != PluginKind::Agent {
+            return [0; 32];
+        }
         let mut hash = Sha256::new();
-        hash.update(idempotency_key);
+        hash.update(idempotency_key(self.run, &self.step().id, self.node.item, self.alternative));
         hash.update(self.attempt.to_le_bytes());
         hash.finalize().into()
     }
@@ -100,7 +93,7 @@ impl AttemptCall {
         FingerprintParts {
             tenant: &self.tenant,
             scope: policy.scope,
-            workflow: &self.snapshot.plan.full_name(),
+            workflow: &self.snapshot.workflow,
             step: &self.step().id,
             kind: pin.kind,
             component: pin.digest,
@@ -135,7 +128,7 @@ pub(crate) fn from_memory(shared: &Shared, call: &AttemptCall) -> Option<Attempt
 }
 
 /// Runs an attempt from the cache's question to its end.
-pub(crate) async fn run(shared: Arc<Shared>, call: AttemptCall) -> AttemptResult {
+pub(crate) async fn run(shared: Arc<Shared>, call: Arc<AttemptCall>) -> AttemptResult {
     let Some(pin) = call.pin().cloned() else {
         return call.ended(
             Err(Failure::new(FailureKind::Internal, "the step calls nothing")),
@@ -200,7 +193,7 @@ fn finish(
 /// Takes a slot and runs the plugin; an agent goes on from its checkpoints until it is done.
 pub(crate) async fn sandbox(
     shared: &Arc<Shared>,
-    call: &AttemptCall,
+    call: &Arc<AttemptCall>,
     pin: Arc<Pinned>,
     depth: Depth,
 ) -> AttemptEnd {
@@ -211,7 +204,8 @@ pub(crate) async fn sandbox(
         Depth::Attempt if shared.invoker.is_quick(&pin) => Depth::Quick,
         other => other,
     };
-    let share = Share { tenant: call.tenant.clone(), workflow: call.snapshot.plan.full_name().into() };
+    let share = Share { tenant: call.tenant.clone(), workflow: call.snapshot.workflow.clone() };
+    let in_line_since = shared.now();
     let Ok(_slot) = shared.slots.take((call.run, call.node), &share, depth, queue).await else {
         return AttemptEnd::failed(
             FailureKind::DeadlineExceeded,
@@ -221,10 +215,10 @@ pub(crate) async fn sandbox(
     let asked = call.asked(&pin);
     let limits = shared.limits.attempt(pin.kind, &asked);
     let opened = shared.now();
+    let queued_us = opened.since_ms(in_line_since) * 1_000;
     let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone()));
     let kind = pin.kind;
-    let idempotency_key = call.idempotency_key();
-    let mut invocation = Invocation {
+    let mut next = Some(Invocation {
         plugin: pin,
         input: call.input.clone(),
         state: None,
@@ -235,21 +229,25 @@ pub(crate) async fn sandbox(
         step_number: call.node.step,
         item: call.node.item,
         attempt: call.attempt,
-        seed: call.seed(&idempotency_key),
-        idempotency_key,
+        seed: call.seed(kind),
+        alternative: call.alternative,
+        at_most_once: step.on_crash == OnCrash::Fail,
         deadline: opened.plus_ms(limits.wall_ms),
         traceparent: call.traceparent.clone(),
         opened,
         begin: call.begin,
         reach,
         held: call.held.clone(),
-    };
-    let mut usage = Usage::default();
+    });
+    let mut usage = Usage { queued_us, ..Usage::default() };
     for _ in 0..shared.limits.agent_segments {
-        let end = shared.invoker.invoke(invocation.clone()).await;
+        let Some(invocation) = next.take() else { break };
+        // Only an agent may have to go on.
+        let again = (kind == PluginKind::Agent).then(|| invocation.clone());
+        let end = shared.invoker.invoke(invocation).await;
         usage = usage.and(end.usage);
-        if let Outcome::Continue(state) = end.outcome {
-            invocation.state = Some(state);
+        if let (Outcome::Continue(state), Some(again)) = (&end.outcome, again) {
+            next = Some(Invocation { state: Some(state.clone()), ..again });
             continue;
         }
         shared.meters.attempt_ended(kind, &end.outcome, usage.wall_us);

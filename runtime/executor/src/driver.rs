@@ -10,10 +10,12 @@
 //! before the disk has it is for the gate to say. When the journal turns out to belong to somebody else, the driver
 //! drops everything it holds; whoever owns the journal goes on from there.
 
+mod alarm;
 mod append;
 mod outside;
 mod work;
 
+use self::alarm::Alarm;
 use crate::attempt::AttemptResult;
 use crate::parts::Held;
 use crate::read::RunDetail;
@@ -97,6 +99,7 @@ pub(crate) struct Driver {
     /// Rows that are not committed yet.
     untold: VecDeque<Untold>,
     timers: BTreeSet<(Timestamp, Timer)>,
+    alarm: Alarm,
     inbox: mpsc::Receiver<Nudge>,
     done: watch::Sender<Option<Arc<RunDetail>>>,
     accepted: Option<oneshot::Sender<Result<(), AppendFault>>>,
@@ -169,6 +172,7 @@ impl Driver {
             appends: FuturesOrdered::new(),
             untold: VecDeque::new(),
             timers: BTreeSet::new(),
+            alarm: Alarm::default(),
             inbox,
             done,
             accepted,
@@ -276,7 +280,8 @@ impl Driver {
         let backlog = self.gate.decided() - self.gate.durable();
         let may_decide = backlog < self.shared.limits.run_unsynced_events;
         let now = self.shared.now();
-        let wake = self.timers.first().map(|(at, _)| Duration::from_millis(at.since_ms(now)));
+        self.alarm.set(self.timers.first().map(|(at, _)| Duration::from_millis(at.since_ms(now))));
+        let is_set = self.alarm.is_set();
         loop {
             tokio::select! {
                 biased;
@@ -288,7 +293,7 @@ impl Driver {
                     }
                 }
                 Some(nudge) = self.inbox.recv(), if may_decide => return Happening::Nudged(nudge),
-                () = tokio::time::sleep(wake.unwrap_or_default()), if may_decide && wake.is_some() => return Happening::Time,
+                () = self.alarm.rings(), if may_decide && is_set => return Happening::Time,
             }
         }
     }
@@ -313,14 +318,18 @@ impl Driver {
             Happening::Nudged(Nudge::Inbox) => self.read_inbox().await,
             Happening::Nudged(Nudge::Drain) => {
                 self.draining = true;
+                self.run.leave();
                 Ok(())
             }
             Happening::Nudged(Nudge::Stop) => {
                 self.draining = true;
-                for (handle, _) in self.handles.values() {
+                self.run.leave();
+                // Cut off where it may have had its effect: who must not run twice is known to the next process by that.
+                let cut_off = self.handles.drain().map(|(_, (handle, held))| {
                     handle.abort();
-                }
-                self.handles.clear();
+                    held
+                });
+                self.shared.hold_for_good(cut_off);
                 self.attempts.clear();
                 Ok(())
             }

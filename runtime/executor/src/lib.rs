@@ -209,7 +209,7 @@ impl Executor {
         tenant: &Tenant,
         run: RunId,
         at_most: Duration,
-    ) -> Result<Option<RunDetail>, ReadFault> {
+    ) -> Result<Option<Arc<RunDetail>>, ReadFault> {
         read::wait(&self.shared, tenant, run, at_most).await
     }
     /// A page of runs, newest first. One whose row cannot be read stands among them.

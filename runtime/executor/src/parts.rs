@@ -134,8 +134,10 @@ pub struct Invocation {
     pub item: Option<u32>,
     /// The attempt, from 1.
     pub attempt: u32,
-    /// The same for every attempt of this step and item.
-    pub idempotency_key: String,
+    /// Whether it must not run twice, even if this process ends in order and cuts it off.
+    pub at_most_once: bool,
+    /// Which of the step's alternatives it is: 0 for its own call.
+    pub alternative: u32,
     /// When the attempt must have ended.
     pub deadline: Timestamp,
     /// W3C trace context.
@@ -199,6 +201,8 @@ impl LogLevel {
 pub trait Reach: Send + Sync + 'static {
     /// A line for the operator.
     fn log(&self, level: LogLevel, message: &str);
+    /// What the guest wrote beyond its limits: lines of its log, and bytes of its output streams.
+    fn dropped(&self, _lines: u64, _bytes: u64) {}
     /// How far along the work is.
     fn progress(&self, stage: &str, percent: Option<u8>, message: &str);
     /// The plugins that the step grants, by name.

@@ -6,6 +6,7 @@ use crate::bus::Told;
 use crate::parts::{Begin, LogLevel, Reach};
 use crate::shared::Shared;
 use crate::slots::Depth;
+use crate::telemetry as t;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
@@ -13,6 +14,7 @@ use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome};
 use heddle_core::plugin::Metadata;
 use heddle_core::run::public::PublicEvent;
 use heddle_core::value::Value;
+use metrics::counter;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
@@ -20,13 +22,13 @@ use tokio::sync::Semaphore;
 /// The reach of one attempt.
 pub(crate) struct AttemptReach {
     shared: Arc<Shared>,
-    call: AttemptCall,
+    call: Arc<AttemptCall>,
     calls: AtomicU64,
     at_once: Arc<Semaphore>,
 }
 
 impl AttemptReach {
-    pub(crate) fn new(shared: Arc<Shared>, call: AttemptCall) -> AttemptReach {
+    pub(crate) fn new(shared: Arc<Shared>, call: Arc<AttemptCall>) -> AttemptReach {
         let at_once = Arc::new(Semaphore::new(shared.limits.tool_calls_at_once as usize));
         AttemptReach { shared, call, calls: AtomicU64::new(0), at_once }
     }
@@ -60,6 +62,11 @@ impl Reach for AttemptReach {
         self.tell("log", vec![("level", Value::text(level.word())), ("message", Value::text(message))]);
     }
 
+    fn dropped(&self, lines: u64, bytes: u64) {
+        counter!(t::LOG_LINES_DROPPED).increment(lines);
+        counter!(t::OUTPUT_BYTES_DROPPED).increment(bytes);
+    }
+
     fn progress(&self, stage: &str, percent: Option<u8>, message: &str) {
         let mut more = vec![("stage", Value::text(stage)), ("message", Value::text(message))];
         if let Some(percent) = percent {
@@ -83,7 +90,7 @@ impl Reach for AttemptReach {
             return async { Err(Failure::new(FailureKind::HostcallLimit, message)) }.boxed();
         }
         let (shared, at_once) = (self.shared.clone(), self.at_once.clone());
-        let call = AttemptCall { input, begin: Begin::Apart, ..self.call.clone() };
+        let call = Arc::new(AttemptCall { input, begin: Begin::Apart, ..(*self.call).clone() });
         async move {
             let _turn = at_once.acquire().await.ok();
             let AttemptEnd { outcome, .. } = sandbox(&shared, &call, granted.pin, Depth::Nested).await;

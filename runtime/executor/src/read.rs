@@ -14,7 +14,7 @@ use heddle_core::run::public::{PublicEvent, public_events};
 use heddle_core::run::view::{RunView, WorkView};
 use heddle_core::run::{IllegalEvent, Run};
 use heddle_store::{JournalRow, Listed, RunQuery, RunRow, RunStatus, StoreFault};
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -27,8 +27,8 @@ pub struct RunDetail {
     /// Its document.
     pub view: RunView,
     snapshot: Arc<Snapshot>,
-    /// Steps of which an attempt waits for a sandbox of this node.
-    pub queued_steps: BTreeSet<u32>,
+    /// Steps of which attempts wait for a sandbox of this node, and how many of each.
+    pub queued_steps: BTreeMap<u32, u32>,
     /// How long such a run is likely to take in all, from past ones.
     pub estimate_ms: Option<u64>,
 }
@@ -41,7 +41,7 @@ impl fmt::Debug for RunDetail {
 
 impl RunDetail {
     pub(crate) fn new(view: RunView, snapshot: Arc<Snapshot>, estimate_ms: Option<u64>) -> RunDetail {
-        RunDetail { view, snapshot, queued_steps: BTreeSet::new(), estimate_ms }
+        RunDetail { view, snapshot, queued_steps: BTreeMap::new(), estimate_ms }
     }
     /// The plan.
     pub fn plan(&self) -> &Arc<Plan> {
@@ -182,7 +182,7 @@ pub(crate) async fn wait(
     tenant: &Tenant,
     run: RunId,
     at_most: Duration,
-) -> Result<Option<RunDetail>, ReadFault> {
+) -> Result<Option<Arc<RunDetail>>, ReadFault> {
     let end = tokio::time::Instant::now() + at_most;
     let mut pause = IDLE_LOOK;
     loop {
@@ -193,12 +193,12 @@ pub(crate) async fn wait(
             if let Ok(Ok(detail)) = ended
                 && let Some(detail) = detail.as_ref().filter(|d| *d.view.tenant == *tenant.0)
             {
-                return Ok(Some((**detail).clone()));
+                return Ok(Some(detail.clone()));
             }
         }
         let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
         if row.status.is_terminal() || tokio::time::Instant::now() >= end {
-            return detail(shared, tenant, run).await;
+            return Ok(detail(shared, tenant, run).await?.map(Arc::new));
         }
         // Nobody drives it here at the moment; it is looked at again soon.
         tokio::time::sleep_until(end.min(tokio::time::Instant::now() + pause)).await;

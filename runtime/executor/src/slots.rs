@@ -21,7 +21,7 @@ use heddle_core::run::event::Node;
 use heddle_core::share::Share;
 use metrics::Gauge;
 use pool::{Permit, Pool};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::Mutex;
@@ -171,10 +171,14 @@ impl Slots {
     pub(crate) fn queued(&self) -> usize {
         self.waiting().len()
     }
-    /// The steps of a run of which an attempt waits.
-    pub(crate) fn queued_steps(&self, run: RunId) -> BTreeSet<u32> {
+    /// The steps of a run of which attempts wait, and how many of each.
+    pub(crate) fn queued_steps(&self, run: RunId) -> BTreeMap<u32, u32> {
         let (first, last) = ((run, Node::step(0)), (run, Node::item(u32::MAX, u32::MAX)));
-        self.waiting().range(first..=last).map(|(_, node)| node.step).collect()
+        let mut steps = BTreeMap::new();
+        for (_, node) in self.waiting().range(first..=last) {
+            *steps.entry(node.step).or_default() += 1;
+        }
+        steps
     }
     /// Nested slots in use.
     pub(crate) fn nested_used(&self) -> usize {

@@ -18,6 +18,8 @@ pub(crate) struct Snapshot {
     pub digest: Digest,
     /// The plan.
     pub plan: Arc<Plan>,
+    /// `namespace/name` of the workflow.
+    pub workflow: Arc<str>,
     /// The plugin of each of the plan's calls.
     pub pins: Vec<Arc<Pinned>>,
     /// For each step, what an agent may call.
@@ -126,6 +128,7 @@ impl Snapshots {
         let digest = Digest::of(&bytes);
         let snapshot = Arc::new(Snapshot {
             digest,
+            workflow: plan.full_name().into(),
             plan: plan.clone(),
             pins: stored.pins,
             tools: stored.tools,
@@ -151,6 +154,7 @@ impl Snapshots {
         }
         let snapshot = Arc::new(Snapshot {
             digest,
+            workflow: plan.full_name().into(),
             plan: Arc::new(plan),
             pins: stored.pins,
             tools: stored.tools,

@@ -55,6 +55,8 @@ metrics_table! {
     EVENTS_PUBLISHED = "heddle_events_published_total" Counter "Public events handed to subscribers.";
     SUBSCRIBERS_DROPPED = "heddle_subscribers_dropped_total" Counter "Subscribers that were too slow.";
     TICKS = "heddle_schedule_ticks_total" Counter "Ticks of schedules, by `outcome`: started, refused, or why there is no run.";
+    LOG_LINES_DROPPED = "heddle_guest_log_lines_dropped_total" Counter "Log lines of plugins that were dropped for want of room.";
+    OUTPUT_BYTES_DROPPED = "heddle_guest_output_bytes_dropped_total" Counter "Bytes on stdout and stderr of plugins that were dropped for want of room.";
     LEASE_LOST = "heddle_lease_lost_total" Counter "Times that this node lost its lease.";
     COMPILES = "heddle_compiles_total" Counter "Components compiled, by `result`.";
     COMPILE_SECONDS = "heddle_compile_duration_seconds" Histogram "Time to compile a component.";

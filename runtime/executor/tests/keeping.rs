@@ -130,8 +130,11 @@ async fn what_waits_for_a_sandbox_is_known() {
     while node.executor.report().attempts_queued == 0 {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
-    assert_eq!((queued(first).await, queued(second).await), (vec![], vec![0]));
-    assert_eq!(node.ended(second).await.view.status, "succeeded");
+    assert_eq!((queued(first).await, queued(second).await), (vec![], vec![(0, 1)]));
+    let ended = node.ended(second).await.view;
+    assert_eq!(ended.status, "succeeded");
+    let (step, usage) = (&ended.steps[0], ended.steps[0].work.attempts[0].usage);
+    assert!(usage.queued_us >= 1_000 && step.started_at > step.ready_at, "{usage:?}: {step:?}");
     assert_eq!((node.executor.report().attempts_queued, queued(second).await), (0, vec![]));
 }
 

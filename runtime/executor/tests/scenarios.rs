@@ -200,7 +200,7 @@ async fn tell(scenario: &Scenario) -> Vec<String> {
     };
     let took = detail.view.finished_at.unwrap().since_ms(detail.view.created_at);
     let began = stage.began.lock().unwrap().clone();
-    wrong.extend(faults(&scenario.expect, &Outcome { view: detail.view, began, took }));
+    wrong.extend(faults(&scenario.expect, &Outcome { view: detail.view.clone(), began, took }));
     wrong
 }
 

@@ -15,6 +15,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU32, Ordering::Relaxed};
 use std::task::Poll;
+use tokio::task::unconstrained;
 
 /// An attempt that needs less CPU time than this is not worth the way to another thread. Far less than an epoch tick.
 const QUICK_US: u64 = 500;
@@ -96,9 +97,9 @@ pub(crate) enum First {
 /// Polls the attempt once, here. A panic ends the attempt and nothing else; so does one while what is left of it is
 /// dropped, which therefore happens by itself and not while the first panic unwinds.
 pub(crate) async fn first_slice(mut attempt: Attempt) -> First {
-    let polled =
-        poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx))))).await;
-    match polled {
+    // Not on the caller's budget: once that is used up, whatever can wait says that it has to.
+    let slice = poll_fn(|cx| Poll::Ready(catch_unwind(AssertUnwindSafe(|| attempt.as_mut().poll(cx)))));
+    match unconstrained(slice).await {
         Ok(Poll::Ready(end)) => First::Ended(end),
         Ok(Poll::Pending) => First::Open(attempt),
         Err(_) => {
@@ -170,6 +171,20 @@ mod tests {
         let First::Open(rest) = first_slice(two_slices).await else { panic!("it cannot be over") };
         let end = tokio::spawn(rest).await.unwrap();
         assert!(matches!(end.outcome, Outcome::Done(_)));
+    }
+    /// One task makes thousands of attempts in a row, and tokio has each task give way after 128 operations.
+    #[tokio::test]
+    async fn a_caller_that_has_used_up_its_budget_gets_a_whole_slice() {
+        let room = tokio::sync::Semaphore::new(1);
+        let room = std::sync::Arc::new(room);
+        for _ in 0..1_000 {
+            let room = room.clone();
+            let attempt = Box::pin(async move {
+                let _slot = room.acquire().await;
+                done()
+            });
+            assert!(matches!(first_slice(attempt).await, First::Ended(_)));
+        }
     }
     struct Bomb;
     impl Drop for Bomb {

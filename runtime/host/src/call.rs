@@ -9,11 +9,11 @@ use crate::begin::Begin;
 use crate::bindings::Segment;
 use crate::classify::classify;
 use crate::component::{Linked, Ready};
+use crate::cpu::CpuMeter;
 use crate::guest::{Admission, Guest};
 use crate::host::Node;
 use crate::host_calls::HostCalls;
 use crate::output;
-use crate::threads::CpuMeter;
 use crate::wall::{Passed, WallClock};
 use heddle_core::id::{Digest, RunId};
 use heddle_core::json::Json;
@@ -69,8 +69,10 @@ pub struct CallScope {
     pub item: Option<u32>,
     /// Counts from 1.
     pub attempt: u32,
-    /// Equal for every attempt of the same step and item.
-    pub idempotency_key: String,
+    /// Whether it must not run twice, even if it is cut off where nobody is to blame.
+    pub at_most_once: bool,
+    /// Which of the step's alternatives it is: 0 for its own call.
+    pub alternative: u32,
     /// When the attempt will be ended, in milliseconds since the Unix epoch.
     pub deadline_ms: u64,
     /// W3C trace context.
@@ -87,6 +89,11 @@ pub(crate) async fn run(node: Arc<Node>, call: Call) -> AttemptEnd {
         Ok(ready) => ready,
         Err(fault) => return AttemptEnd::failed(fault.kind, format!("the component cannot be had: {fault}")),
     };
+    run_ready(node, ready, call).await
+}
+
+/// Runs one attempt of a component that is at hand.
+pub(crate) async fn run_ready(node: Arc<Node>, ready: Arc<Ready>, call: Call) -> AttemptEnd {
     if ready.linked.kind() != call.kind {
         let (is, taken_for) = (ready.linked.kind().word(), call.kind.word());
         let message = format!("{} is a {is} and was called as a {taken_for}", call.component);
@@ -212,5 +219,6 @@ fn measured(fuel: u64, memory_peak_bytes: u64, hostcalls: u64, cpu: &CpuMeter, w
         wall_us: wall.elapsed().as_micros() as u64,
         cpu_us: cpu.spent_us(),
         hostcalls,
+        queued_us: 0,
     }
 }

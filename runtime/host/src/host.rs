@@ -145,18 +145,24 @@ impl Host {
     pub fn call(&self, call: Call) -> impl Future<Output = AttemptEnd> + Send + use<> {
         let (node, threads) = (self.node.clone(), self.threads.clone());
         async move {
-            let here = call.begin == Begin::Here && node.components.is_quick(call.component);
-            let (component, share) = (call.component, call.scope.share.clone());
-            let call = Call { begin: if here { Begin::Here } else { Begin::Apart }, ..call };
-            let mut attempt: Attempt = Box::pin(call::run(node.clone(), call));
-            if here {
-                attempt = match first_slice(attempt).await {
-                    First::Ended(end) => return end,
-                    First::Open(attempt) => attempt,
-                };
-                // Now, and not when it ends: whoever comes in between would begin here as well.
-                node.components.was_slow(component);
-            }
+            let share = call.scope.share.clone();
+            let quick = match call.begin {
+                Begin::Here => node.components.quick(call.component),
+                Begin::Apart => None,
+            };
+            let attempt: Attempt = match quick {
+                None => Box::pin(call::run(node, Call { begin: Begin::Apart, ..call })),
+                Some(ready) => {
+                    match first_slice(Box::pin(call::run_ready(node, ready.clone(), call))).await {
+                        First::Ended(end) => return end,
+                        First::Open(attempt) => {
+                            // Now, and not when it ends: whoever comes in between would begin here as well.
+                            ready.quickness.was_slow();
+                            attempt
+                        }
+                    }
+                }
+            };
             match threads.run(share, attempt.in_current_span()).await {
                 Ok(end) => end,
                 Err(fault) if fault.is_panic() => panicked(),
@@ -167,7 +173,7 @@ impl Host {
 
     /// Whether the attempts of this component have been quick lately, and often enough to count on it.
     pub fn is_quick(&self, component: Digest) -> bool {
-        self.node.components.is_quick(component)
+        self.node.components.quick(component).is_some()
     }
 
     /// Drops the component from memory and its code from disk, as after a deletion. Attempts under way keep it; a later

@@ -69,6 +69,8 @@ pub trait HostCalls: Send + Sync + 'static {
     fn entered(&self, _scope: &CallScope, _mark: &Mark) {}
     /// One line of the plugin's log. Bounded and escaped by the host already.
     fn log(&self, scope: &CallScope, level: LogLevel, line: &str);
+    /// What the attempt wrote beyond its limits, once and at its end: whole lines, and bytes of its output streams.
+    fn dropped(&self, _scope: &CallScope, _lines: u64, _bytes: u64) {}
     /// How far along it is. May be dropped.
     fn progress(&self, scope: &CallScope, progress: Progress);
     /// What this step may call, in the order of the names.

@@ -52,6 +52,8 @@ struct Places {
     made: u32,
     /// Those that hold what the last process left.
     left: BTreeSet<u32>,
+    /// Those whose attempts must not run twice, whoever ended them.
+    once: BTreeSet<u32>,
 }
 
 /// That an attempt is in its sandbox, as the file says, until the last clone is dropped. To be kept until the attempt's
@@ -72,6 +74,7 @@ impl Drop for Place {
         let mut places = self.inside.places();
         // An attempt of this process is not asked about once its end is on disk, so its record may stay until the place
         // has another. One that was left may have a number that its run, taken up before it began, gives out again.
+        places.once.remove(&self.at);
         if places.left.remove(&self.at) {
             self.inside.write(self.at, &[0; RECORD]);
         }
@@ -119,20 +122,26 @@ impl Inside {
     pub(crate) fn enter(self: &Arc<Inside>, scope: &CallScope) -> Mark {
         let at = {
             let mut places = self.places();
-            places.free.pop().unwrap_or_else(|| {
+            let at = places.free.pop().unwrap_or_else(|| {
                 places.made += 1;
                 places.made - 1
-            })
+            });
+            if scope.at_most_once {
+                places.once.insert(at);
+            }
+            at
         };
         self.write(at, &encode(scope));
         Mark { _place: Arc::new(Place { inside: self.clone(), at }) }
     }
 
     /// Forgets the attempts of this process: it ends in order, and what it cuts off is not to blame for that. What the
-    /// last one left, and nobody has asked about, stays.
+    /// last one left, and nobody has asked about, stays; and so does what must not run twice, because it may have had
+    /// its effect, however it was cut off.
     pub(crate) fn clear(&self) {
         let places = self.places();
-        (0..places.made).filter(|at| !places.left.contains(at)).for_each(|at| self.write(at, &[0; RECORD]));
+        let stays = |at: &u32| places.left.contains(at) || places.once.contains(at);
+        (0..places.made).filter(|at| !stays(at)).for_each(|at| self.write(at, &[0; RECORD]));
     }
 }
 
@@ -229,6 +238,12 @@ mod tests {
         assert_eq!(noted(&path), [2, 3], "one is recorded");
         second.clear();
         assert_eq!(noted(&path), [2], "an orderly end forgets its own");
+        let once = second.enter(&CallScope { at_most_once: true, ..scope(4, 0, None) });
+        second.clear();
+        assert_eq!(noted(&path), [2, 4], "but not what must not run twice");
+        drop(once);
+        second.clear();
+        assert_eq!(noted(&path), [2], "unless its end is on disk");
         drop((own, marks));
         assert_eq!(noted(&path), []);
     }

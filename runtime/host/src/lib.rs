@@ -24,6 +24,7 @@ mod classify;
 mod compile;
 mod component;
 mod config;
+mod cpu;
 mod describe;
 mod engine;
 mod fault;

@@ -64,15 +64,9 @@ impl Components {
         }
     }
 
-    /// Whether it is in memory and its attempts have been quick lately.
-    pub(crate) fn is_quick(&self, digest: Digest) -> bool {
-        self.ready.get(&digest).is_some_and(|ready| ready.quickness.is_quick())
-    }
-    /// One of its attempts was not over where its caller is.
-    pub(crate) fn was_slow(&self, digest: Digest) {
-        if let Some(ready) = self.ready.get(&digest) {
-            ready.quickness.was_slow();
-        }
+    /// The component, if it is in memory and its attempts have been quick lately.
+    pub(crate) fn quick(&self, digest: Digest) -> Option<Arc<Ready>> {
+        self.ready.get(&digest).filter(|ready| ready.quickness.is_quick())
     }
 
     /// A component whose bytes are at hand and were inspected.
@@ -201,7 +195,8 @@ pub(crate) fn nobody() -> CallScope {
         step_number: 0,
         item: None,
         attempt: 1,
-        idempotency_key: String::new(),
+        alternative: 0,
+        at_most_once: false,
         deadline_ms: 0,
         traceparent: None,
         seed: [0; 32],

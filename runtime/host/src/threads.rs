@@ -1,16 +1,14 @@
 //! The threads that run guests: a runtime of their own, at lower priority, so that drivers and the API never wait
-//! behind a guest. A guest gives way at every epoch tick, and whose turn it is then goes by share (`turns`). Its CPU time
-//! is read from the clock of the thread around each poll, because ticks count wall time.
+//! behind a guest. A guest gives way at every epoch tick, and whose turn it is then goes by share (`turns`).
 
+use crate::cpu::thread_ns;
 use crate::turns::{InTurn, Turns};
 use heddle_core::share::Share;
 use rustix::process::setpriority_process;
 use rustix::thread::gettid;
-use rustix::time::{ClockId, clock_gettime};
-use std::future::{Future, poll_fn};
+use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::task::{Context, Poll};
 use tokio::runtime::{Builder, Runtime};
 use tokio::task::{JoinError, JoinHandle};
@@ -77,39 +75,4 @@ impl<T> Drop for Running<T> {
     fn drop(&mut self) {
         self.0.abort();
     }
-}
-
-/// CPU time of one attempt, from the clocks of the threads that polled it.
-#[derive(Debug, Default)]
-pub(crate) struct CpuMeter {
-    before_ns: AtomicU64,
-    poll_began_ns: AtomicU64,
-}
-
-impl CpuMeter {
-    /// Awaits the future and counts the CPU time of its polls.
-    pub(crate) async fn measure<F: Future>(&self, mut work: Pin<&mut F>) -> F::Output {
-        poll_fn(|cx| {
-            let began = thread_ns();
-            self.poll_began_ns.store(began, Relaxed);
-            let polled = work.as_mut().poll(cx);
-            self.before_ns.fetch_add(thread_ns().saturating_sub(began), Relaxed);
-            polled
-        })
-        .await
-    }
-    /// CPU time so far, in microseconds, after the last poll.
-    pub(crate) fn spent_us(&self) -> u64 {
-        self.before_ns.load(Relaxed) / 1_000
-    }
-    /// CPU time so far, in milliseconds, from inside a poll.
-    pub(crate) fn spent_within_poll_ms(&self) -> u64 {
-        let poll = thread_ns().saturating_sub(self.poll_began_ns.load(Relaxed));
-        (self.before_ns.load(Relaxed) + poll) / 1_000_000
-    }
-}
-
-fn thread_ns() -> u64 {
-    let now = clock_gettime(ClockId::ThreadCPUTime);
-    now.tv_sec as u64 * 1_000_000_000 + now.tv_nsec as u64
 }

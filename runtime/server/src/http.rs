@@ -20,6 +20,7 @@ mod index;
 mod openapi;
 mod pages;
 mod plugins;
+mod prefer;
 pub mod problem;
 mod runs;
 mod schedules;

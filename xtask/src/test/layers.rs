@@ -2,6 +2,7 @@
 
 use super::{Count, Suite};
 use crate::arguments::Arguments;
+use crate::build::Profile;
 use crate::workspace::run;
 use crate::{build, demo, deny, plugins, tidy, toolchain};
 use anyhow::Result;
@@ -151,7 +152,7 @@ fn build_all(suite: &Suite<'_>) -> Result<Count> {
     // Tests of a package come with its programs, so this builds `heddle` as well.
     run(suite.workspace.cargo("").args(["test", "--workspace", "--no-run"]))?;
     if !suite.workspace.target.join("debug/heddle").exists() {
-        build::programs(suite.workspace, &["heddle"])?;
+        build::programs(suite.workspace, Profile::Dev, &["heddle"])?;
     }
     Ok(Count::passed(1))
 }

@@ -45,7 +45,7 @@ impl Run {
         {
             return self.compute_item(step, values);
         }
-        if self.has_room() {
+        if self.has_room() && !self.leaves {
             if let Some(&node) = self.to_start.first() {
                 return self.start(node);
             }

@@ -341,7 +341,11 @@ impl Run {
             waits: self.wait_view(index, state),
             work,
             ready_at: state.ready_at,
-            started_at: state.started_at,
+            started_at: match (state.started_at, state.work.attempts.first()) {
+                // In its sandbox, and not in line for one.
+                (Some(at), Some(first)) => Some(at.plus_ms(first.usage.queued_us / 1_000)),
+                (at, _) => at,
+            },
             finished_at: state.finished_at,
         })
     }
@@ -493,7 +497,7 @@ fn work_view(work: &NodeState) -> WorkView {
             AttemptView {
                 attempt: a.attempt,
                 run: None,
-                started_at: a.started,
+                started_at: a.started.plus_ms(a.usage.queued_us / 1_000),
                 ended_at: a.ended,
                 status,
                 error,

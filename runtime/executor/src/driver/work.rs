@@ -14,6 +14,7 @@ use heddle_core::run::event::{CacheVerdict, Node, Parent};
 use heddle_core::run::{Action, Change, Ended, Input};
 use heddle_store::{Blob, StoreFault};
 use metrics::counter;
+use std::sync::Arc;
 use tracing::{Instrument as _, Span};
 
 impl Driver {
@@ -91,7 +92,7 @@ impl Driver {
                 };
                 match attempt::from_memory(&self.shared, &call) {
                     Some(result) => std::future::ready(result).boxed(),
-                    None => attempt::run(self.shared.clone(), call).boxed(),
+                    None => attempt::run(self.shared.clone(), Arc::new(call)).boxed(),
                 }
             }
         };

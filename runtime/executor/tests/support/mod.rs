@@ -198,7 +198,9 @@ impl Node {
         self.executor.submit(wish(steps, input)).await.unwrap().run
     }
     pub(crate) async fn ended(&self, run: RunId) -> RunDetail {
-        self.executor.wait(&Tenant::default(), run, Duration::from_secs(100_000)).await.unwrap().unwrap()
+        let patience = Duration::from_secs(100_000);
+        let ended = self.executor.wait(&Tenant::default(), run, patience).await.unwrap().unwrap();
+        (*ended).clone()
     }
     pub(crate) async fn run(&self, steps: &str, input: &str) -> RunDetail {
         let run = self.submit(steps, input).await;

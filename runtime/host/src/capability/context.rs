@@ -2,6 +2,7 @@
 
 use crate::bindings::Context;
 use crate::guest::{Cx, Guest, enter, require};
+use heddle_core::id::idempotency_key;
 use heddle_core::outcome::PluginKind::{Agent, Tool};
 use wasmtime::component::Linker;
 
@@ -19,7 +20,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             step: scope.step.to_string(),
             item: scope.item,
             attempt: scope.attempt,
-            idempotency_key: scope.idempotency_key.clone(),
+            idempotency_key: idempotency_key(scope.run, &scope.step, scope.item, scope.alternative),
             deadline_ms: scope.deadline_ms,
             fuel_left,
             traceparent: scope.traceparent.clone(),

@@ -119,6 +119,9 @@ impl Guest {
                 self.host_calls.log(&self.scope, LogLevel::Warn, &mark);
             }
         }
+        if self.log.dropped_lines + out + err > 0 {
+            self.host_calls.dropped(&self.scope, self.log.dropped_lines, out + err);
+        }
         if self.log.dropped_lines > 0 {
             let mark = format!(
                 "{} lines dropped (`limits.log_bytes`, `limits.log_lines_per_second`)",

@@ -32,7 +32,8 @@ impl Invoker for Sandbox {
                 step_number: invocation.step_number,
                 item: invocation.item,
                 attempt: invocation.attempt,
-                idempotency_key: invocation.idempotency_key,
+                alternative: invocation.alternative,
+                at_most_once: invocation.at_most_once,
                 deadline_ms: invocation.deadline.0,
                 traceparent: invocation.traceparent,
                 seed: invocation.seed,
@@ -66,6 +67,9 @@ impl HostCalls for Bridge {
             heddle_host::LogLevel::Error => LogLevel::Error,
         };
         self.reach.log(level, line);
+    }
+    fn dropped(&self, _scope: &CallScope, lines: u64, bytes: u64) {
+        self.reach.dropped(lines, bytes);
     }
     fn progress(&self, _scope: &CallScope, progress: Progress) {
         self.reach.progress(&progress.stage, progress.percent, &progress.message);

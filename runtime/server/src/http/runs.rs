@@ -5,10 +5,11 @@ use super::body::Query;
 use super::codes::Code;
 use super::graph;
 use super::openapi::Problems;
+use super::prefer::Preferences;
 use super::problem::Problem;
 use super::why;
 use super::wire::catalog::{ItemPage, JournalEntry, JournalPage, RunPage, RunSummary, Why};
-use super::wire::run::{Around, ItemDoc, RunDoc, StepDoc, limits_of, run, step, work};
+use super::wire::run::{Around, ItemDoc, RunDoc, StepDoc, limits_of, run, run_alone, step, work};
 use axum::Json as Answer;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
@@ -19,7 +20,7 @@ use heddle_core::run::view::StepView;
 use heddle_core::time::Timestamp;
 use heddle_executor::{Clock as _, RunDetail, SystemClock};
 use heddle_store::{Listed, RunQuery, RunStatus};
-use hyper::header::CONTENT_TYPE;
+use hyper::header::{CONTENT_TYPE, HeaderMap};
 use std::collections::BTreeMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -37,9 +38,15 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(get_value))
 }
 
-/// The document of a run, as of now.
-pub(super) fn document(api: &Api, detail: &RunDetail) -> RunDoc {
-    run(Around { detail, limits: &api.app.limits, now: SystemClock.now() })
+/// The answer with the document of a run, as of now and as the client prefers it.
+pub(super) fn preferred(api: &Api, detail: &RunDetail, prefer: Preferences) -> Response {
+    let around = Around { detail, limits: &api.app.limits, now: SystemClock.now() };
+    let document = if prefer.minimal { run_alone(around) } else { run(around) };
+    let mut response = Answer(document).into_response();
+    if let Some(applied) = prefer.applied() {
+        response.headers_mut().insert("preference-applied", applied);
+    }
+    response
 }
 
 pub(super) fn no_run(id: &str) -> Problem {
@@ -136,16 +143,21 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
 /// Read a run.
 #[utoipa::path(
     get, path = "/v1/runs/{id}", tag = "runs", operation_id = "getRun",
-    params(("id" = String, Path, description = "The run.")),
+    params(
+        ("id" = String, Path, description = "The run."),
+        ("Prefer" = Option<String>, Header, description = "`return=minimal`: the run without its steps."),
+    ),
     responses((status = 200, description = "The run.", body = RunDoc), Problems),
 )]
 async fn get(
     State(api): State<Api>,
     Path(id): Path<String>,
     RawQuery(query): RawQuery,
-) -> Result<Answer<RunDoc>, Problem> {
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
     Query::of(query.as_deref()).finish()?;
-    Ok(Answer(document(&api, &detail(&api, &id).await?)))
+    let prefer = Preferences { wait: None, ..Preferences::of(&headers) };
+    Ok(preferred(&api, &detail(&api, &id).await?, prefer))
 }
 
 fn no_step(id: &str) -> Problem {

@@ -8,8 +8,9 @@ use super::codes::Code;
 use super::faults::unreadable_document;
 use super::guard::Trace;
 use super::openapi::Problems;
+use super::prefer::Preferences;
 use super::problem::Problem;
-use super::runs::document;
+use super::runs::preferred;
 use super::server::over;
 use super::wire::catalog::Accepted;
 use super::wire::run::RunDoc;
@@ -58,14 +59,15 @@ struct RunRequest {
 /// Accept a run.
 ///
 /// What is answered is on disk. The same `Idempotency-Key` with the same request gives the same run for 24 hours. With
-/// `Prefer: wait=30` the answer is 200 with the whole run, if it ends within that many seconds.
+/// `Prefer: wait=30` the answer is 200 with the whole run, if it ends within that many seconds; with
+/// `Prefer: wait=30, return=minimal` it is the run without its steps.
 #[utoipa::path(
     post, path = "/v1/runs", tag = "runs", operation_id = "submitRun",
     request_body(content = RunRequest, content_type = "application/json"),
     params(
         ("Idempotency-Key" = Option<String>, Header, description = "At most 255 visible ASCII characters.", min_length = 1, max_length = 255, pattern = "^[!-~]+$"),
         ("Heddle-User" = Option<String>, Header, description = "Who asks for the run, as a proxy that knows its users says."),
-        ("Prefer" = Option<String>, Header, description = "`wait=30`: seconds that the answer may take."),
+        ("Prefer" = Option<String>, Header, description = "`wait=30`: seconds that the answer may take. `return=minimal`: the run without its steps."),
     ),
     responses(
         (status = 200, description = "The run has ended within the time that `Prefer` gave.", body = RunDoc),
@@ -84,7 +86,8 @@ async fn submit(
     body::want_type(&headers, &["application/json"])?;
     let idempotency = idempotency_key(&headers)?;
     let limits = &api.app.limits;
-    let wait = wait_of(&headers).map(|wait| wait.min(Duration::from_millis(limits.prefer_wait_ms)));
+    let mut prefer = Preferences::of(&headers);
+    prefer.wait = prefer.wait.map(|wait| wait.min(Duration::from_millis(limits.prefer_wait_ms)));
     let bytes = body::read(&headers, content, Bound::small(limits)).await?;
     let wish = body::json(&bytes, limits.json_depth)?;
     let (workflow, input, labels) = read(&api, &wish)?;
@@ -99,8 +102,8 @@ async fn submit(
         traceparent: trace.parent,
     };
     let submitted = api.app.executor.submit(wish).await?;
-    match wait {
-        Some(wait) => wait_for(&api, &tenant, submitted.run, wait).await,
+    match prefer.wait {
+        Some(wait) => wait_for(&api, &tenant, submitted.run, wait, prefer).await,
         // One that was there before may have gone on since.
         None if submitted.repeated == Repeated::Yes => {
             let detail = api.app.executor.run(&tenant, submitted.run).await?;
@@ -168,18 +171,21 @@ pub(super) fn locate(response: &mut Response, path: &str) {
     }
 }
 
-async fn wait_for(api: &Api, tenant: &Tenant, run: RunId, wait: Duration) -> Result<Response, Problem> {
+async fn wait_for(
+    api: &Api,
+    tenant: &Tenant,
+    run: RunId,
+    wait: Duration,
+    prefer: Preferences,
+) -> Result<Response, Problem> {
     let detail = tokio::select! {
         detail = api.app.executor.wait(tenant, run, wait) => detail?,
         () = over(api.ending.clone()) => None,
     };
     let ended = detail.filter(|detail| detail.view.finished_at.is_some());
     let Some(detail) = ended else { return Ok(accepted(run, "queued")) };
-    let mut response = Answer(document(api, &detail)).into_response();
+    let mut response = preferred(api, &detail, prefer);
     locate(&mut response, &format!("/v1/runs/{run}"));
-    if let Ok(applied) = HeaderValue::from_str(&format!("wait={}", wait.as_secs())) {
-        response.headers_mut().insert("preference-applied", applied);
-    }
     Ok(response)
 }
 
@@ -196,36 +202,5 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
     match text.is_empty() || text.len() > 255 {
         true => Err(fault()),
         false => Ok(Some(text.into())),
-    }
-}
-
-/// `wait=30` among the preferences. What is not understood is ignored, as RFC 7240 wants; so are parameters.
-fn wait_of(headers: &HeaderMap) -> Option<Duration> {
-    let preferences = headers.get_all("prefer").iter().filter_map(|value| value.to_str().ok());
-    let mut parts = preferences.flat_map(|text| text.split(','));
-    let seconds = parts.find_map(|part| {
-        let (name, value) = part.split(';').next()?.split_once('=')?;
-        let digits =
-            Some(value.trim().trim_matches('"')).filter(|v| v.bytes().all(|b| b.is_ascii_digit()))?;
-        // More than a number can hold is as long as there may be.
-        let seconds = if digits.is_empty() { return None } else { digits.parse::<u32>().unwrap_or(u32::MAX) };
-        name.trim().eq_ignore_ascii_case("wait").then_some(seconds)
-    })?;
-    Some(Duration::from_secs(u64::from(seconds)))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_preference_is_read_as_it_may_be_written() {
-        let wait = |text: &'static str| {
-            let headers = HeaderMap::from_iter([("prefer".parse().unwrap(), HeaderValue::from_static(text))]);
-            wait_of(&headers).map(|wait| wait.as_secs())
-        };
-        assert_eq!([wait("wait=3"), wait("respond-async, WAIT = \"4\"; foo")], [Some(3), Some(4)]);
-        assert_eq!(wait("wait=99999999999999999999"), Some(u64::from(u32::MAX)));
-        assert_eq!([wait("wait=-1"), wait("wait="), wait("wait"), wait("waits=3")], [None; 4]);
     }
 }

@@ -20,7 +20,14 @@ pub(crate) fn why(detail: &RunDetail, now: Timestamp) -> Why {
         view.steps.iter().partition(|step| step.waits.is_some() || step.work.retry_at.is_some());
     let steps: Vec<WhyStep> =
         first.into_iter().chain(others).filter_map(|step| why_step(detail, step, now)).take(STEPS).collect();
-    Why { status: view.status.to_owned(), why: whole(view, &steps), steps }
+    let mut why = whole(view, &steps);
+    let queued: u32 = detail.queued_steps.values().sum();
+    if queued > 0 && !view.current.is_empty() && view.paused.is_none() {
+        why.push_str(&format!(
+            "; {queued} of its attempts wait for a sandbox, of which this node has so many (`workers.at_once`)"
+        ));
+    }
+    Why { status: view.status.to_owned(), why, steps }
 }
 
 fn whole(view: &RunView, steps: &[WhyStep]) -> String {
@@ -144,17 +151,17 @@ fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhySt
             (None, left) => format!("it waits {}{}", left.unwrap_or_default(), ends_with_all(step)),
         });
     }
-    let queued = detail.queued_steps.contains(&step.index);
-    if queued && step.items.is_none() {
+    let queued = detail.queued_steps.get(&step.index).copied().unwrap_or(0);
+    if queued > 0 && step.items.is_none() {
         return say(QUEUED.to_owned());
     }
     if let Some(items) = step.items {
-        return say(format!(
-            "{} of {} items have ended, {} are under way",
-            items.succeeded + items.failed,
-            items.total,
-            items.running
-        ));
+        let (ended, total) = (items.succeeded + items.failed, items.total);
+        let in_line = match queued {
+            0 => String::new(),
+            some => format!(", {some} of them in line for a sandbox"),
+        };
+        return say(format!("{ended} of {total} items have ended, {} are under way{in_line}", items.running));
     }
     let open: Vec<String> = step
         .depends_on

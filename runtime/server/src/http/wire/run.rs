@@ -86,8 +86,9 @@ pub(crate) struct RunDoc {
     /// Milliseconds from its start to its end, or to now.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub duration_ms: Option<u64>,
-    /// Its steps, in the author's order.
-    pub steps: Vec<StepDoc>,
+    /// Its steps, in the author's order. Left out where the client prefers `return=minimal`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub steps: Option<Vec<StepDoc>>,
 }
 
 /// A workflow, frozen.
@@ -376,6 +377,8 @@ pub(crate) struct UsageDoc {
     pub cpu_us: u64,
     /// Calls to the host.
     pub hostcalls: u64,
+    /// Microseconds for which it waited for a sandbox before, where that was a millisecond or more.
+    pub queued_us: u64,
 }
 
 /// The limits of an attempt.
@@ -408,6 +411,12 @@ pub(crate) struct Around<'a> {
 
 /// The document of a run.
 pub(crate) fn run(around: Around<'_>) -> RunDoc {
+    let steps = around.detail.view.steps.iter().map(|s| step(s, around)).collect();
+    RunDoc { steps: Some(steps), ..run_alone(around) }
+}
+
+/// The same without its steps.
+pub(crate) fn run_alone(around: Around<'_>) -> RunDoc {
     let view = &around.detail.view;
     let (input, input_ref) = value(Some(view.input.clone()));
     let (output, output_ref) = value(view.output.clone());
@@ -426,14 +435,8 @@ pub(crate) fn run(around: Around<'_>) -> RunDoc {
         output,
         output_ref,
         error: view.error.clone().map(run_error),
-        cancelled: view
-            .cancelled
-            .as_ref()
-            .map(|(by, reason)| CancelDoc { by: by.to_string(), reason: reason.to_string() }),
-        paused: view
-            .paused
-            .as_ref()
-            .map(|pause| CancelDoc { by: pause.by.to_string(), reason: pause.reason.to_string() }),
+        cancelled: view.cancelled.as_ref().map(|(by, reason)| who(by, reason)),
+        paused: view.paused.as_ref().map(|pause| who(&pause.by, &pause.reason)),
         by: view.by.as_ref().map(ToString::to_string),
         parent: view.parent.as_deref().map(ParentDoc::from),
         traceparent: view.traceparent.clone(),
@@ -454,8 +457,12 @@ pub(crate) fn run(around: Around<'_>) -> RunDoc {
         started_at: view.started_at.map(Timestamp::rfc3339),
         finished_at: view.finished_at.map(Timestamp::rfc3339),
         duration_ms: view.started_at.map(|at| until.since_ms(at)),
-        steps: view.steps.iter().map(|s| step(s, around)).collect(),
+        steps: None,
     }
+}
+
+fn who(by: &str, reason: &str) -> CancelDoc {
+    CancelDoc { by: by.to_owned(), reason: reason.to_owned() }
 }
 
 /// Steps and items, and their share.
@@ -587,5 +594,6 @@ fn usage(usage: &Usage) -> UsageDoc {
         wall_us: usage.wall_us,
         cpu_us: usage.cpu_us,
         hostcalls: usage.hostcalls,
+        queued_us: usage.queued_us,
     }
 }
