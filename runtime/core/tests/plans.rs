@@ -276,3 +276,22 @@ fn a_cycle_is_told_beside_the_fault_in_the_expression_that_closes_it() {
         assert!(found.contains(cycle) && found.lines().count() > 1, "{cycle}: {found}");
     }
 }
+
+#[test]
+fn times_that_contradict_are_told() {
+    answers(&[
+        (
+            "steps: {g: {timeout: {queue: 5s}, parallel: {steps: {a: {set: 1}}}}}",
+            "a group waits for no sandbox",
+        ),
+        (
+            "steps: {c: {workflow: {ref: t/leaf@^1, onParentCancel: leave}, timeout: 300ms}}",
+            "`onParentCancel: leave` lets that go on",
+        ),
+    ]);
+    for (before, own) in [("", "timeout: {total: 300ms}"), ("defaults: {timeout: {run: 2m}}\n", "title: t")] {
+        let steps =
+            format!("{before}steps: {{c: {{workflow: {{ref: t/leaf@^1, onParentCancel: leave}}, {own}}}}}");
+        assert_eq!(faults(&steps), "");
+    }
+}

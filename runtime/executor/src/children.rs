@@ -126,7 +126,10 @@ fn faulty(faults: &[Fault]) -> Failure {
         n => format!("the workflow that was made is refused, with {n} faults; the first: {first}"),
     };
     let told = faults.iter().take(FAULTS_TOLD).map(|fault| Value::text(fault.to_string()));
-    let data = Value::map([("faults", Value::list(told.collect()))]);
+    let data = Value::map([
+        ("faults", Value::list(told.collect())),
+        ("faultsInAll", Value::Int(faults.len() as i64)),
+    ]);
     Failure { data: Some(Json::from_value(data)), ..Failure::new(FailureKind::InvalidInput, message) }
 }
 

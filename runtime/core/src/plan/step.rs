@@ -68,7 +68,7 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         None => shared.default_retry.clone(),
     };
     reads.extend(retry.iter().filter_map(|r| r.when.as_ref()).flat_map(|e| e.reads.iter().copied()));
-    let group_time = group_time(&mut fields, &verb);
+    let group_time = group_time(&mut fields, &verb, faults);
     let (timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
     let timeouts = group_time.unwrap_or(timeouts);
     let (on_crash, breakpoint, hint) = care(&mut fields, entry, kind, faults);
@@ -101,11 +101,19 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
 }
 
 /// A group has one time, for all that is in it; however it is written.
-fn group_time(fields: &mut Fields<'_>, verb: &Verb) -> Option<Timeouts> {
+fn group_time(fields: &mut Fields<'_>, verb: &Verb, faults: &mut Faults) -> Option<Timeouts> {
     let Verb::Group(_) = verb else { return None };
-    let own = fields
-        .get("timeout")
-        .map(|(doc, path)| Timeouts::read(doc, &path, Timeouts::default(), &mut Faults::default()));
+    let own = fields.get("timeout").map(|(doc, path)| {
+        let own = Timeouts::read(doc, &path, Timeouts::default(), &mut Faults::default());
+        if own.queue.is_some() {
+            faults.at(
+                doc,
+                &path,
+                "a group waits for no sandbox: it has one time, `timeout: 30s`, for all that is in it",
+            );
+        }
+        own
+    });
     Some(Timeouts { total: own.and_then(|own| own.total.or(own.run)), ..Timeouts::default() })
 }
 

@@ -3,7 +3,7 @@
 use super::policy;
 use super::step::Shared;
 use super::walk::{Faults, Fields, span};
-use super::{Part, Plan, Step, Verb, Wait};
+use super::{OnParentCancel, Part, Plan, Step, Verb, Wait};
 use crate::document::{Doc, Part as DocPart, pointer};
 use crate::expr::Template;
 use crate::expr::tree::Names;
@@ -105,6 +105,14 @@ pub(super) fn fits(
         Verb::Wait(Wait::For(template)) => ("wait", template.constant().and_then(|text| span_of(text).ok())),
         Verb::Wait(Wait::Signal { timeout, .. }) => ("wait", *timeout),
         Verb::Approval(approval) => ("approval", approval.timeout),
+        Verb::Workflow(child)
+            if child.on_parent_cancel == OnParentCancel::Leave
+                && step.timeouts.run.is_some()
+                && doc.get("timeout").is_some() =>
+        {
+            let message = "`timeout.run` is the time of the run that the step asks for, and `onParentCancel: leave` lets that go on; write `timeout: {total: ...}` for the time that the step waits";
+            return faults.at(doc, &pointer(path, "timeout"), message);
+        }
         _ => return,
     };
     if step.part != Part::Main {

@@ -138,7 +138,7 @@ impl Run {
         if let Some(group) = self.plan.steps[step as usize].group {
             self.steps[group as usize].opened_at.get_or_insert(at);
         }
-        if let Some((at, _)) = self.step_deadline(step) {
+        if let Some((at, ..)) = self.step_deadline(step) {
             self.owe(Action::Wake { timer: Timer::StepTotal { step }, at });
         }
         self.classify(step);

@@ -50,8 +50,29 @@ pub enum WantedWorkflow {
 pub struct Orphan {
     /// The child.
     pub run: RunId,
+    /// Who has left it.
+    pub left_by: LeftBy,
     /// Whether it must end at once.
     pub force: bool,
+}
+
+/// Who waits for a child no more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LeftBy {
+    /// The step that asked for it; its run goes on.
+    Step,
+    /// The run, which ends.
+    Run,
+}
+
+impl LeftBy {
+    /// Why the child is told to end.
+    pub fn reason(self) -> &'static str {
+        match self {
+            LeftBy::Step => "the step that asked for it goes on without it",
+            LeftBy::Run => "the run that asked for it is ending",
+        }
+    }
 }
 
 /// The id of the run that this attempt asks for. It ascends in time like any other, and is always the same.
@@ -127,7 +148,11 @@ impl Run {
                 (WantedWorkflow::Made(given("workflow.from", template)?), Some(allowed))
             }
         };
-        let own = self.plan.steps[node.step as usize].timeouts.run;
+        let own = match child.on_parent_cancel {
+            // It goes on without its parent, so a default for all steps is not its time.
+            OnParentCancel::Leave => None,
+            OnParentCancel::Cancel => self.plan.steps[node.step as usize].timeouts.run,
+        };
         let deadline = match (own, self.began_at(node, attempt)) {
             (Some(time), Some(began)) => began.plus_ms(time.0).min(self.deadline()),
             _ => self.deadline(),
@@ -155,7 +180,8 @@ impl Run {
         let open = open.filter(|last| matches!(last.end, AttemptNote::Open)).map(|last| last.attempt);
         let force = self.cancel.as_ref().is_some_and(|cancel| cancel.force);
         if let Some(run) = open.and_then(|attempt| self.child_of(node, attempt)) {
-            self.orphans.push(Orphan { run, force });
+            let left_by = if self.is_ending() { LeftBy::Run } else { LeftBy::Step };
+            self.orphans.push(Orphan { run, left_by, force });
         }
     }
 

@@ -159,11 +159,15 @@ impl Run {
                 }
             }
             Timer::StepTotal { step } => match self.step_deadline(step) {
-                Some((at, total)) if due(at) && !self.steps[step as usize].has_ended() => {
-                    let failure = Failure::new(
-                        FailureKind::DeadlineExceeded,
-                        format!("the step was not done within `timeout.total` of {total}"),
-                    );
+                Some((at, total, group)) if due(at) && !self.steps[step as usize].has_ended() => {
+                    let message = match group {
+                        None => format!("the step was not done within `timeout.total` of {total}"),
+                        Some(group) => {
+                            let group = self.step_id(group);
+                            format!("the group `{group}` was not done within its `timeout` of {total}")
+                        }
+                    };
+                    let failure = Failure::new(FailureKind::DeadlineExceeded, message);
                     vec![Event::StepFailed { node: Node::step(step), failure: Box::new(failure) }]
                 }
                 _ => Vec::new(),
@@ -181,8 +185,8 @@ impl Run {
             },
         }
     }
-    /// When a step must have ended, and how long it had: by itself, or together with its group.
-    pub(super) fn step_deadline(&self, step: u32) -> Option<(Timestamp, Span)> {
+    /// When a step must have ended, and how long it had: by itself, or together with the group that is named.
+    pub(super) fn step_deadline(&self, step: u32) -> Option<(Timestamp, Span, Option<u32>)> {
         let plan = self.plan.steps.get(step as usize)?;
         let since = |from: Option<Timestamp>, total: Option<Span>| Some((from?.plus_ms(total?.0), total?));
         let own = match plan.verb {
@@ -190,8 +194,11 @@ impl Run {
             Verb::Group(_) => None,
             _ => since(self.steps[step as usize].ready_at, plan.timeouts.total),
         };
-        let group = plan.group.map(|group| group as usize);
-        let around = group.and_then(|g| since(self.steps[g].opened_at, self.plan.steps[g].timeouts.total));
-        own.into_iter().chain(around).min()
+        let around = plan.group.and_then(|group| {
+            let (state, plan) = (&self.steps[group as usize], &self.plan.steps[group as usize]);
+            let (at, total) = since(state.opened_at, plan.timeouts.total)?;
+            Some((at, total, Some(group)))
+        });
+        own.map(|(at, total)| (at, total, None)).into_iter().chain(around).min_by_key(|(at, ..)| *at)
     }
 }

@@ -89,7 +89,7 @@ impl Driver {
         let mut mail: Vec<Mail> = orphans
             .map(|orphan| {
                 let (by, force) = (format!("run:{}", self.run.id).into(), orphan.force);
-                let reason = "the step that asked for it goes on without it".into();
+                let reason = orphan.left_by.reason().into();
                 Mail::to(orphan.run, "cancel/parent", Message::Cancel { by, reason, force }.body())
             })
             .collect();
