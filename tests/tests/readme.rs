@@ -76,9 +76,12 @@ fn the_tour_of_the_readme() {
             // What the text around it says: the node is killed under the run, and started again.
             let mut run = bash(&clone, &script);
             let run = run.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+            // Somebody follows it, and not only its way there: what is cut off before that has nothing to go on with.
             server.until(|| {
                 let running = server.get("/v1/runs?status=running").body;
-                running["items"].as_array().is_some_and(|items| !items.is_empty()).then_some(())
+                let followed = server.get("/v1/node").body["executor"]["subscribers"].as_u64();
+                let runs = running["items"].as_array().is_some_and(|items| !items.is_empty());
+                (runs && followed > Some(0)).then_some(())
             });
             server.kill();
             server = Server::start_at(&data, &server.url, &[]);
