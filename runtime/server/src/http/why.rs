@@ -23,9 +23,7 @@ pub(crate) fn why(detail: &RunDetail, now: Timestamp) -> Why {
     let mut why = whole(view, &steps);
     let queued: u32 = detail.queued_steps.values().sum();
     if queued > 0 && !view.current.is_empty() && view.paused.is_none() {
-        why.push_str(&format!(
-            "; {queued} of its attempts wait for a sandbox, of which this node has so many (`workers.at_once`)"
-        ));
+        why.push_str(&format!("; in line for a sandbox (`workers.at_once`): {queued} of its attempts"));
     }
     Why { status: view.status.to_owned(), why, steps }
 }
