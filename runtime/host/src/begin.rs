@@ -19,8 +19,10 @@ use tokio::task::unconstrained;
 
 /// An attempt that needs less CPU time than this is not worth the way to another thread. Far less than an epoch tick.
 const QUICK_US: u64 = 500;
-/// Fuel after which an attempt that begins with its caller gives way for the first time: some [`QUICK_US`] of it.
-pub(crate) const QUICK_FUEL: u64 = 500_000;
+/// Fuel after which an attempt gives way: some [`QUICK_US`] of it. One that began with its caller goes on elsewhere then.
+/// The others give up their turn, and the core: the system looks only at its own ticks, of several milliseconds, whether
+/// somebody else should have it.
+pub(crate) const SLICE_FUEL: u64 = 500_000;
 /// CPU time that no noise of a machine explains. Fuel does not count what the host does with a large output.
 const FAR_FROM_QUICK_US: u64 = 10 * QUICK_US;
 /// Epoch ticks that such an attempt may see: it ends by its fuel, and a tick means that the machine took the thread away.

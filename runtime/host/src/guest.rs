@@ -1,7 +1,7 @@
 //! What the host keeps beside one sandbox: its meters, its caps, its clock and randomness. Made afresh for every
 //! attempt and cheap to make: nothing here allocates before it is used, as far as that can be had.
 
-use crate::begin::{Begin, QUICK_FUEL, QUICK_TICKS};
+use crate::begin::{Begin, QUICK_TICKS, SLICE_FUEL};
 use crate::call::CallScope;
 use crate::capability::clock::Clock;
 use crate::capability::log::LogSink;
@@ -83,12 +83,10 @@ impl Guest {
         let handles = self.limits.component_handles as usize;
         let mut store = Store::new(engine, self);
         store.set_fuel(fuel)?;
+        store.fuel_async_yield_interval(Some(SLICE_FUEL))?;
         let ticks = match begin {
             Begin::Apart => 1,
-            Begin::Here => {
-                store.fuel_async_yield_interval(Some(QUICK_FUEL))?;
-                QUICK_TICKS
-            }
+            Begin::Here => QUICK_TICKS,
         };
         store.set_hostcall_fuel(hostcall_bytes);
         store.set_max_component_handles(handles);

@@ -196,6 +196,7 @@ impl Drop for Turn<'_> {
             false => *self.seat.at() = At::Rest,
         }
         turns.over(room, &self.seat.share, cost);
+        rustix::thread::sched_yield();
     }
 }
 

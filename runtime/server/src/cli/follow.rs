@@ -27,13 +27,13 @@ pub(crate) enum Show {
     Nothing,
 }
 
-/// What to do when the person presses Ctrl-C.
+/// Whose run is followed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum OnInterrupt {
-    /// Cancel the run, and go on following it.
-    Cancel,
-    /// Stop following.
-    Leave,
+pub(crate) enum Whose {
+    /// This command's, accepted a moment ago: a node that is away comes back with it, and Ctrl-C cancels it.
+    Own,
+    /// Anybody's: a node that is away may never have been there, and Ctrl-C leaves the run alone.
+    Anybodys,
 }
 
 /// What keeps the events from coming, for now.
@@ -63,9 +63,10 @@ pub(crate) async fn follow(
     client: &Client,
     (run, reach): (&str, Reach),
     show: Show,
-    on_interrupt: OnInterrupt,
+    whose: Whose,
 ) -> Result<Exact, Fault> {
-    let graph = client.json(Ask::get(&format!("/v1/runs/{run}/graph"))).await?;
+    let tries = if whose == Whose::Own { TRIES } else { 1 };
+    let graph = read(client, &format!("/v1/runs/{run}/graph"), tries, show).await?;
     let live = show == Show::People && stderr_is_live();
     let mut follower = Follower {
         client,
@@ -87,7 +88,7 @@ pub(crate) async fn follow(
             }
             _ = tokio::signal::ctrl_c() => {
                 interrupts += 1;
-                if on_interrupt == OnInterrupt::Leave || interrupts > 1 {
+                if whose == Whose::Anybodys || interrupts > 1 {
                     return Err(Fault::failed(format!("no longer following run {run}")).with_hint(format!("`heddle runs watch {run}`")));
                 }
                 if let Some(left) = follower.asks.leave().filter(|_| show == Show::People) {
@@ -100,7 +101,25 @@ pub(crate) async fn follow(
             }
         }
     }
-    Ok(client.json(Ask::get(&format!("/v1/runs/{run}"))).await?)
+    read(client, &format!("/v1/runs/{run}"), TRIES, show).await
+}
+
+/// Reads from a node that may be away for a while.
+async fn read(client: &Client, path: &str, tries: u32, show: Show) -> Result<Exact, Fault> {
+    let mut left = tries;
+    loop {
+        left -= 1;
+        match client.json(Ask::get(path)).await {
+            Ok(document) => return Ok(document),
+            Err(Refused::Fault(fault)) if left > 0 => {
+                if left + 1 == tries && show == Show::People {
+                    note(&harmless(&format!("{}; trying again for a while", fault.message)));
+                }
+                tokio::time::sleep(COME_BACK).await;
+            }
+            Err(refused) => return Err(refused.into()),
+        }
+    }
 }
 
 impl Follower<'_> {

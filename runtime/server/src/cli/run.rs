@@ -6,7 +6,7 @@ use super::control::user;
 use super::exact::{Exact, indented};
 use super::exit::{Exit, Fault};
 use super::faults::{FileFault, of_file};
-use super::follow::{OnInterrupt, Show, follow};
+use super::follow::{Show, Whose, follow};
 use super::paint::harmless;
 use super::plugin::{Pushed, components, push};
 use super::{By, Context, Named, NodeArgs, input, out};
@@ -295,7 +295,7 @@ async fn go(args: &RunArgs, context: &Context, client: &Client, wish: &Wish) -> 
         Client::Here(_) if args.ephemeral => Reach::Nowhere,
         Client::Here(_) => Reach::Folder(args.node.typed()),
     };
-    let document = follow(client, (&run, reach), show, OnInterrupt::Cancel).await?;
+    let document = follow(client, (&run, reach), show, Whose::Own).await?;
     give(args, context, client, &document).await
 }
 

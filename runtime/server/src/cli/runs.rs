@@ -4,7 +4,7 @@ use super::asks::Reach;
 use super::client::{Ask, Client};
 use super::exact::Exact;
 use super::exit::{Exit, Fault};
-use super::follow::{OnInterrupt, Show, follow};
+use super::follow::{Show, Whose, follow};
 use super::paint::harmless;
 use super::run::whole_output;
 use super::{Context, control, out};
@@ -176,7 +176,7 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
         RunsCommand::Watch { id } => {
             let how = if context.json { Show::Nothing } else { Show::People };
             let reach = Reach::Node(client.place().to_owned());
-            let document = follow(&client, (&encode(id), reach), how, OnInterrupt::Leave).await?;
+            let document = follow(&client, (&encode(id), reach), how, Whose::Anybodys).await?;
             if context.json {
                 out::json(&document);
             }

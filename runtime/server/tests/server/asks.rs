@@ -1,7 +1,8 @@
 //! `heddle run` of a workflow that waits for people: it says for what, and what to type.
 
 use crate::program::{Node, Place, until};
-use std::io::{BufRead as _, BufReader};
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command};
 
 const ASKS: &str = "document: {dsl: \"1.0\", namespace: t, name: asks, version: 1.0.0}\nsteps:\n  ask: {approval: {assignees: [bo], timeout: 30m}}\n  then: {set: done, dependsOn: [ask]}\n";
@@ -117,4 +118,55 @@ fn a_signal_is_asked_for_and_what_is_kept_nowhere_says_so() {
     nowhere.interrupt();
     nowhere.says("cancelling");
     assert_eq!(nowhere.ends(), Some(1));
+}
+
+/// Passes on what comes for a node, until an answer with this in it has gone by.
+fn relay(listener: &TcpListener, node: SocketAddr, last: &str) {
+    for client in listener.incoming() {
+        let (mut client, mut upstream) = (client.unwrap(), TcpStream::connect(node).unwrap());
+        let (mut from, mut to) = (client.try_clone().unwrap(), upstream.try_clone().unwrap());
+        std::thread::spawn(move || std::io::copy(&mut from, &mut to));
+        let mut chunk = vec![0; 64 << 10];
+        while let Ok(read @ 1..) = upstream.read(&mut chunk) {
+            client.write_all(&chunk[..read]).unwrap();
+            if String::from_utf8_lossy(&chunk[..read]).contains(last) {
+                // The thread of this connection ends with it.
+                for one in [&client, &upstream] {
+                    let _ = one.shutdown(Shutdown::Both);
+                }
+                return;
+            }
+        }
+        let _ = client.shutdown(Shutdown::Both);
+    }
+}
+
+#[test]
+fn a_node_that_goes_away_right_after_it_has_accepted_a_run_is_waited_for() {
+    let place = Place::new();
+    place.write(
+        "short.yaml",
+        "document: {dsl: \"1.0\", namespace: t, name: short, version: 1.0.0}\nsteps:\n  a: {set: done}\n",
+    );
+    let node = place.node("d");
+    let upstream: SocketAddr = node.url.trim_start_matches("http://").parse().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let between = listener.local_addr().unwrap();
+    let url = format!("http://{between}");
+    let mut run = Running::of(&place, &["run", "short.yaml", "--server", &url]);
+    relay(&listener, upstream, "HTTP/1.1 202");
+    drop(listener);
+    run.says("trying again for a while");
+    let listener = TcpListener::bind(between).unwrap();
+    std::thread::spawn(move || relay(&listener, upstream, "never"));
+    assert_eq!(run.ends(), Some(0));
+    // One that was never there is told at once.
+    let nobody = place.heddle(&[
+        "runs",
+        "watch",
+        "00000000-0000-7000-8000-000000000000",
+        "--server",
+        "http://127.0.0.1:1",
+    ]);
+    assert_ne!(nobody.code, Some(0));
 }
