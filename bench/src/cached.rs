@@ -105,6 +105,7 @@ async fn one_run(executor: &Executor) -> anyhow::Result<Duration> {
         labels: Vec::new(),
         idempotency: None,
         traceparent: None,
+        timing: heddle_executor::Timing::default(),
     };
     let began = Instant::now();
     let submitted = executor.submit(wish).await?;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 /// How long anything may take before a test gives up on it.
@@ -276,6 +276,26 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Runs what somebody would type who has the binary and talks to this server.
+pub fn bash(server: &Server, folder: &Path, script: &str) -> Output {
+    let path = format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap());
+    Command::new("bash")
+        .args(["-euo", "pipefail", "-c", script])
+        .env("PATH", path)
+        .env("HEDDLE_SERVER", &server.url)
+        .current_dir(folder)
+        .stdin(Stdio::null())
+        .output()
+        .unwrap()
+}
+
+/// The blocks of code of a page of the guide, each with its language.
+pub fn guide(page: &str) -> Vec<(String, String)> {
+    let text = std::fs::read_to_string(root().join(format!("docs/guide/{page}.md"))).unwrap();
+    let blocks = text.split("\n```").skip(1).step_by(2);
+    blocks.map(|block| block.split_once('\n').unwrap()).map(|(l, c)| (l.to_owned(), c.to_owned())).collect()
 }
 
 /// A workflow with this body under the usual head.

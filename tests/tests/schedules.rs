@@ -2,10 +2,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-use heddle_tests::{Server, binary, root, workflow};
+use heddle_tests::{Server, bash, guide, workflow};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::process::{Command, Output, Stdio};
 
 /// All runs of a schedule, by the time of their tick.
 fn by_tick(server: &Server, schedule: &str) -> BTreeMap<String, Vec<String>> {
@@ -76,30 +75,14 @@ fn second(at: &str) -> u64 {
     number(14) * 60 + number(17)
 }
 
-fn bash(server: &Server, folder: &std::path::Path, script: &str) -> Output {
-    let path = format!("{}:{}", binary().parent().unwrap().display(), std::env::var("PATH").unwrap());
-    Command::new("bash")
-        .args(["-euo", "pipefail", "-c", script])
-        .env("PATH", path)
-        .env("HEDDLE_SERVER", &server.url)
-        .current_dir(folder)
-        .stdin(Stdio::null())
-        .output()
-        .unwrap()
-}
-
 #[test]
 fn what_the_guide_shows() {
-    let guide = std::fs::read_to_string(root().join("docs/guide/schedules.md")).unwrap();
-    let mut blocks = Vec::new();
-    for part in guide.split("\n```").skip(1).step_by(2) {
-        blocks.push(part.split_once('\n').unwrap());
-    }
+    let blocks = guide("schedules");
     let folder = tempfile::tempdir().unwrap();
-    let of = |wanted| blocks.iter().filter(move |(language, _)| *language == wanted).collect::<Vec<_>>();
+    let of = |wanted| blocks.iter().filter(move |(language, _)| language == wanted).collect::<Vec<_>>();
     let (yaml, sh) = (of("yaml"), of("sh"));
     assert_eq!((yaml.len(), sh.len()), (1, 2), "the guide has one workflow and two blocks of commands");
-    std::fs::write(folder.path().join("digest.yaml"), yaml[0].1).unwrap();
+    std::fs::write(folder.path().join("digest.yaml"), &yaml[0].1).unwrap();
     let server = Server::start(folder.path(), &[]);
     let said: Vec<String> = sh
         .iter()

@@ -113,6 +113,9 @@ limits! {
 
     // Schedules.
     schedules: Count = 16, max 256, "Schedules of one workflow.";
+    concurrency_rules: Count = 4, max 16, "Rules of one workflow about how many runs there may be at once.";
+    concurrency_limit: Count = 10_000, max 100_000, "Runs that one such rule may let in at once.";
+    flow_key_bytes: Bytes = 256, max 1024, "A key of `concurrency`, `priority` or `idempotency`.";
     schedule_interval_ms: Millis = SECOND, max DAY, "The least time between two ticks of a schedule.";
     schedule_buffer: Count = 100, max 10_000, "Ticks of one schedule that wait for a run to end, or whose run is owed.";
     schedule_backfill: Count = 100, max 10_000, "Ticks of one backfill.";

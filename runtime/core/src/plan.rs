@@ -5,6 +5,7 @@
 //! [`walk`] is how a map is read, [`step`], [`wait`] and [`policy`] what stands in a step, [`graph`] who waits for whom.
 
 mod absent;
+pub mod admission;
 mod approval;
 mod call;
 mod check;
@@ -35,6 +36,7 @@ use crate::value::{Map, Value};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
+pub use admission::{AdmissionRules, OnDuplicate, OnLimit, SlotScope};
 pub use approval::{Approval, OnTimeout};
 pub use child::{Child, ChildWorkflow, OnParentCancel};
 pub use emit::Emit;
@@ -79,6 +81,8 @@ pub struct Plan {
     pub on_step_failure: OnStepFailure,
     /// Whether what succeeded is undone when the run does not.
     pub compensation: Compensation,
+    /// How runs are let in.
+    pub admission: AdmissionRules,
     /// Every plugin that a step calls, each once.
     pub calls: Vec<PluginRef>,
 }

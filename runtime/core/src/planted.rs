@@ -32,6 +32,8 @@ pub enum Bug {
     CancelLost,
     /// A run that was asked for is not told that nobody waits for it any more.
     ChildForgotten,
+    /// A run begins without the slots that it wants.
+    SlotIgnored,
 }
 
 impl Bug {
@@ -51,6 +53,7 @@ impl Bug {
         Bug::InterruptionForgotten,
         Bug::CancelLost,
         Bug::ChildForgotten,
+        Bug::SlotIgnored,
     ];
 }
 

@@ -12,7 +12,7 @@
 //!
 //! One concern, one file: [`event`] the facts, [`state`] what is remembered, `apply` and `decide` the machine,
 //! `advance` what becomes ready, `retry` what becomes of a failure, `wait` times and signals,
-//! [`approval`] people, [`child`] runs of other workflows, [`emit`] events, `pause` standing still, `fallback` what is tried instead, `lists` the items of a `forEach`, `finish` the end of the steps,
+//! [`approval`] people, [`child`] runs of other workflows, [`emit`] events, [`queue`] what comes before the first step, `pause` standing still, `fallback` what is tried instead, `lists` the items of a `forEach`, `finish` the end of the steps,
 //! `aftermath` what follows it, [`scope`] what an expression
 //! sees, [`status`] where it stands, [`view`] what people are shown.
 
@@ -29,8 +29,10 @@ mod finish;
 mod lists;
 mod pause;
 pub mod public;
+pub mod queue;
 mod retry;
 pub mod scope;
+pub mod slot;
 pub mod state;
 pub mod status;
 pub mod view;
@@ -106,6 +108,8 @@ pub enum Input {
         /// Who.
         by: Arc<str>,
     },
+    /// It has every slot that it asked for.
+    Admitted,
     /// An event of the tenant, for everybody who listens to its name.
     Event {
         /// The event's name.
@@ -193,6 +197,8 @@ pub enum Timer {
         /// The step.
         step: u32,
     },
+    /// The time has come before which the run was not to begin.
+    Start,
     /// The run's time is up.
     RunTotal,
     /// The time of what follows the steps is up.
@@ -246,6 +252,8 @@ pub struct Run {
     accepted: Option<Arc<Accepted>>,
     created: Timestamp,
     started: Option<Timestamp>,
+    /// Whether the time has come before which it was not to begin.
+    due: bool,
     finished: Option<Finished>,
     cancel: Option<Cancel>,
     failing: Option<Box<RunError>>,
@@ -331,6 +339,7 @@ impl Run {
             accepted: None,
             created: Timestamp(0),
             started: None,
+            due: false,
             finished: None,
             cancel: None,
             failing: None,

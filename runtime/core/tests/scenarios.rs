@@ -15,7 +15,8 @@ use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind, Usage};
 use heddle_core::plan::{Plan, Verb};
 use heddle_core::run::approval::Decision;
-use heddle_core::run::event::{Accepted, Batch, CacheVerdict, Event, Node, Pause, Payload};
+use heddle_core::run::event::{Accepted, Batch, CacheVerdict, Event, Node, Pause, Payload, Queueing};
+use heddle_core::run::queue;
 use heddle_core::run::scope::Values;
 use heddle_core::run::{Action, Change, Ended, Entered, Input, Run, Settled, Timer};
 use heddle_core::time::Timestamp;
@@ -60,10 +61,10 @@ impl Teller<'_> {
         let plan = Plan::read(&scenario.workflow, None, &limits).map_err(said)?;
         let plan = Arc::new(plan);
         let input = plan.accept_input(&scenario.input).map_err(said)?;
-        let accepted = Accepted {
+        let mut accepted = Accepted {
             tenant: Tenant::default(),
             snapshot: Digest::of(b""),
-            input: Payload::Inline(input),
+            input: Payload::Inline(input.clone()),
             max_parallel: plan.max_parallel.unwrap_or(64),
             max_parallel_from: "node".into(),
             by: Some(SUBMITTER.into()),
@@ -72,7 +73,13 @@ impl Teller<'_> {
             parent: None,
             deadline: None,
             defaults: None,
+            queue: None,
         };
+        let admission = queue::admission(&plan, (RunId(7), &accepted), &input, &limits);
+        let queue::Admission { slots, place, .. } = admission.map_err(|fault| vec![fault.to_string()])?;
+        if !slots.is_empty() {
+            accepted.queue = Some(Box::new(Queueing { start_at: None, slots, place }));
+        }
         let first = Batch { at: START, events: vec![Event::RunAccepted(Arc::new(accepted))] };
         let mut run = Run::new(RunId(7), plan.clone(), limits.clone());
         run.apply(&first.events[0], START).unwrap();
@@ -98,6 +105,8 @@ impl Teller<'_> {
     /// What is not as its file says.
     fn tell(mut self) -> Vec<String> {
         self.settle(Input::Taken(Entered::Unknown));
+        // Nobody else wants them.
+        self.settle(Input::Admitted);
         while !self.run.is_finished() {
             let Some(((at, _), next)) = self.agenda.pop_first() else {
                 panic!("{}: nothing happens any more: {}", self.scenario.file, self.run.status())

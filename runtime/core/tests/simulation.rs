@@ -14,6 +14,8 @@ mod checker;
 mod children;
 #[path = "simulation/plans.rs"]
 mod plans;
+#[path = "simulation/queue.rs"]
+mod queue;
 #[path = "simulation/told.rs"]
 mod told;
 #[path = "simulation/world.rs"]

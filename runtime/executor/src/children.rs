@@ -2,7 +2,7 @@
 //! follows from the attempt. Asking twice is asking once.
 
 use crate::shared::Shared;
-use crate::submit::{self, Submit, WorkflowChoice};
+use crate::submit::{self, Submit, Timing, WorkflowChoice};
 use crate::workflows;
 use heddle_core::document::{Doc, Fault};
 use heddle_core::id::Tenant;
@@ -68,6 +68,7 @@ async fn ask(shared: &Arc<Shared>, wanted: &Wanted, heritage: &Heritage) -> Resu
         by: heritage.by.clone(),
         idempotency: None,
         traceparent: heritage.traceparent.clone(),
+        timing: Timing::default(),
     };
     let asked =
         submit::AsChild { run: wanted.run, parent: heritage.parent.clone(), deadline: wanted.deadline };
@@ -76,6 +77,9 @@ async fn ask(shared: &Arc<Shared>, wanted: &Wanted, heritage: &Heritage) -> Resu
         submit::SubmitFault::InvalidInput(mismatches) => {
             let first = mismatches.first().map(ToString::to_string).unwrap_or_default();
             refused(format!("the input does not match the schema of the workflow: {first}"))
+        }
+        taken @ submit::SubmitFault::SlotsTaken { .. } => {
+            Refusal::For(Failure::new(FailureKind::QuotaExceeded, taken.to_string()))
         }
         other => refused(other.to_string()),
     })

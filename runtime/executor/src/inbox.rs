@@ -32,6 +32,13 @@ pub(crate) enum Message {
         /// Who wants it so.
         by: Arc<str>,
     },
+    /// It has every slot that it asked for.
+    Admitted {},
+    /// It is to make room for a newer run.
+    Evicted {
+        /// The key of the slot.
+        key: Arc<str>,
+    },
     /// A signal.
     Signal {
         /// Its name.
@@ -95,6 +102,11 @@ impl Message {
 pub(crate) fn input_of(body: &Json) -> Option<Input> {
     Some(match serde_json::from_str(body.text()).ok()? {
         Message::Cancel { by, reason, force } => Input::Cancel { by, reason, force },
+        Message::Admitted {} => Input::Admitted,
+        Message::Evicted { key } => {
+            let reason = format!("one run too many with the concurrency key `{key}`").into();
+            Input::Cancel { by: "workflow".into(), reason, force: false }
+        }
         Message::Pause(pause) => Input::Pause(pause),
         Message::Resume { by } => Input::Resume { by },
         Message::Signal { name, by, data } => Input::Signal { name, data: Payload::Inline(data), by },

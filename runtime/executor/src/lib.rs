@@ -31,7 +31,7 @@ pub use read::{DecideFault, EventId, Followed, ReadFault, RunDetail, StreamItem}
 pub use registry::{PluginEntry, PluginFault};
 pub use schedules::{ScheduleView, Triggered, WishFault};
 pub use snapshot::{SnapshotFault, Unresolved};
-pub use submit::{Repeated, Submit, SubmitFault, Submitted, WorkflowChoice};
+pub use submit::{Repeated, Submit, SubmitFault, Submitted, Timing, WorkflowChoice};
 pub use workflows::{Novelty, PublishFault, Published, WorkflowEntry};
 
 use futures_util::Stream;

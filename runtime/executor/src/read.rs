@@ -11,6 +11,7 @@ use heddle_core::plugin::Pinned;
 use heddle_core::run::approval::Undecidable;
 use heddle_core::run::event::Batch;
 use heddle_core::run::public::{PublicEvent, public_events};
+use heddle_core::run::slot::SlotWish;
 use heddle_core::run::view::{RunView, WorkView};
 use heddle_core::run::{IllegalEvent, Run};
 use heddle_store::{JournalRow, Listed, RunQuery, RunRow, RunStatus, StoreFault};
@@ -29,6 +30,8 @@ pub struct RunDetail {
     snapshot: Arc<Snapshot>,
     /// Steps of which attempts wait for a sandbox of this node, and how many of each.
     pub queued_steps: BTreeMap<u32, u32>,
+    /// Who has the slots that the run waits for, by key: the newest first, at most sixteen of each.
+    holders: Vec<(Arc<str>, Vec<RunId>)>,
     /// How long such a run is likely to take in all, from past ones.
     pub estimate_ms: Option<u64>,
 }
@@ -41,7 +44,11 @@ impl fmt::Debug for RunDetail {
 
 impl RunDetail {
     pub(crate) fn new(view: RunView, snapshot: Arc<Snapshot>, estimate_ms: Option<u64>) -> RunDetail {
-        RunDetail { view, snapshot, queued_steps: BTreeMap::new(), estimate_ms }
+        RunDetail { view, snapshot, queued_steps: BTreeMap::new(), holders: Vec::new(), estimate_ms }
+    }
+    /// Who has the slots of this key that the run waits for.
+    pub fn holders(&self, key: &str) -> &[RunId] {
+        self.holders.iter().find(|(of, _)| **of == *key).map_or(&[], |(_, runs)| runs)
     }
     /// The plan.
     pub fn plan(&self) -> &Arc<Plan> {
@@ -110,6 +117,8 @@ pub(crate) struct Replayed {
 }
 
 const ROWS: u32 = 1_000;
+/// Runs that are named of those that have a slot.
+const HOLDERS: u32 = 16;
 
 /// The index row, where the run belongs to the tenant.
 pub(crate) async fn row(shared: &Shared, tenant: &Tenant, run: RunId) -> Result<Option<RunRow>, ReadFault> {
@@ -143,8 +152,25 @@ pub(crate) async fn detail(
     let Some(row) = row(shared, tenant, run).await? else { return Ok(None) };
     let replayed = replay(shared, &row).await?;
     let estimate = shared.pace(replayed.snapshot.plan.digest);
+    let holders = holders(shared, tenant, replayed.run.wants_slots()).await?;
     let detail = RunDetail::new(replayed.run.view(), replayed.snapshot, estimate);
-    Ok(Some(RunDetail { queued_steps: shared.slots.queued_steps(run), ..detail }))
+    Ok(Some(RunDetail { queued_steps: shared.slots.queued_steps(run), holders, ..detail }))
+}
+
+/// Who has the slots that are wanted.
+async fn holders(
+    shared: &Shared,
+    tenant: &Tenant,
+    slots: &[SlotWish],
+) -> Result<Vec<(Arc<str>, Vec<RunId>)>, ReadFault> {
+    let mut holders = Vec::with_capacity(slots.len());
+    for wish in slots {
+        let slot = Some(wish.key.clone());
+        let query = RunQuery { tenant: tenant.clone(), slot, limit: HOLDERS, ..RunQuery::default() };
+        let rows = shared.store.runs(query).await?;
+        holders.push((wish.key.clone(), rows.iter().map(Listed::run).collect()));
+    }
+    Ok(holders)
 }
 
 /// Those of a page of open runs that ask people for something.
@@ -155,7 +181,8 @@ pub(crate) async fn asking(
     limit: u32,
 ) -> Result<(Vec<RunDetail>, Option<RunId>), ReadFault> {
     let status = vec![RunStatus::Waiting, RunStatus::Running, RunStatus::Paused];
-    let query = RunQuery { tenant: tenant.clone(), status, workflow: None, label: None, before, limit };
+    let query =
+        RunQuery { tenant: tenant.clone(), status, workflow: None, label: None, slot: None, before, limit };
     let rows = shared.store.runs(query).await?;
     let next = rows.last().filter(|_| rows.len() == limit as usize).map(Listed::run);
     let mut found = Vec::new();

@@ -10,14 +10,15 @@ use crate::workflows;
 use heddle_core::document::{Doc, Fault};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
-use heddle_core::plan::{Plan, WorkflowRef};
+use heddle_core::plan::{OnDuplicate, Plan, WorkflowRef};
 use heddle_core::run::Run;
-use heddle_core::run::event::{Accepted, Batch, Event, Parent, Payload};
+use heddle_core::run::event::{Accepted, Batch, Event, Parent, Payload, Place, Queueing, SlotWish};
+use heddle_core::run::queue::{self, AdmissionFault};
 use heddle_core::schema::Mismatch;
-use heddle_core::time::Timestamp;
+use heddle_core::time::{Span, Timestamp};
 use heddle_store::{
-    Append, AppendFault, Blob, IdempotencyClaim, IndexChange, RunRow, RunStatus, SameRequest, StoreFault,
-    Urgency,
+    Append, AppendFault, Blob, IdempotencyClaim, IndexChange, Queue, RunRow, RunStatus, SameRequest,
+    StoreFault, Urgency,
 };
 use metrics::counter;
 use std::sync::Arc;
@@ -41,6 +42,19 @@ pub struct Submit {
     pub idempotency: Option<Arc<str>>,
     /// W3C trace context of the caller.
     pub traceparent: Option<String>,
+    /// When it is to begin and to be over, and how much it matters.
+    pub timing: Timing,
+}
+
+/// When a run is to begin and to be over, and how much it matters.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Timing {
+    /// It begins no earlier.
+    pub start_at: Option<Timestamp>,
+    /// It has ended by then.
+    pub deadline: Option<Timestamp>,
+    /// 1 to 5 instead of what its workflow says; 1 goes first.
+    pub priority: Option<u8>,
 }
 
 /// What to run.
@@ -110,6 +124,35 @@ pub enum SubmitFault {
         /// That run.
         run: RunId,
     },
+    /// The workflow's rules about who may begin say nothing about this run.
+    #[error("the workflow cannot let it in: {0}")]
+    Admission(#[from] AdmissionFault),
+    /// It is not to wait for a slot, and there is none.
+    #[error(
+        "{limit} runs with the concurrency key `{key}` are under way, and the workflow says `onLimit: reject`; the oldest is {holder}"
+    )]
+    SlotsTaken {
+        /// The key.
+        key: Arc<str>,
+        /// How many may have one.
+        limit: u32,
+        /// The oldest run that has one.
+        holder: RunId,
+    },
+    /// The workflow's own key belongs to a run, and it says that this is an error.
+    #[error("run {run} has the same `idempotency.key`, and the workflow says `onDuplicate: reject`")]
+    DuplicateRun {
+        /// That run.
+        run: RunId,
+    },
+    /// It would be over before it begins.
+    #[error("its deadline, {}, is {}", .deadline.rfc3339(), .why)]
+    NoTime {
+        /// The deadline.
+        deadline: Timestamp,
+        /// What of it.
+        why: &'static str,
+    },
     /// Too many runs wait.
     #[error("{queued} runs wait for this node (limit runs_queued); try again later")]
     QueueFull {
@@ -132,6 +175,7 @@ pub(crate) async fn submit(shared: &Arc<Shared>, wish: Submit) -> Result<Submitt
         return Err(SubmitFault::Draining);
     }
     check_size(shared, &wish)?;
+    check_timing(shared, wish.timing)?;
     let (snapshot, input) = checked(shared, &wish).await?;
     let free = (shared.active_count() as u64) < shared.limits.runs_active;
     let queued = shared.queued.load(Ordering::Relaxed);
@@ -139,11 +183,11 @@ pub(crate) async fn submit(shared: &Arc<Shared>, wish: Submit) -> Result<Submitt
         return Err(SubmitFault::QueueFull { queued });
     }
     let run = RunId(uuid::Uuid::now_v7().as_u128());
-    let opening = open(shared, run, &wish, &snapshot, input, None);
-    let answer = match (free, wish.idempotency.is_some()) {
-        (true, false) => drive_at_once(shared, run, snapshot, opening).await,
-        // Another run may have the key, so nothing begins before the claim is committed.
-        (_, _) => record_first(shared, run, &wish, opening).await,
+    let opened = open(shared, run, &wish, &snapshot, input, None)?;
+    // Another run may have the key or the slot, so nothing begins before the claim is committed.
+    let answer = match free && opened.claims.is_empty() && opened.begins_at_once() {
+        true => drive_at_once(shared, run, snapshot, opened).await,
+        false => record_first(shared, run, opened).await,
     };
     let repeated = answer?;
     if repeated.1 == Repeated::No {
@@ -181,11 +225,12 @@ pub(crate) async fn submit_child(
     check_size(shared, &wish)?;
     let (snapshot, input) = checked(shared, &wish).await?;
     let run = child.run;
-    let opening = open(shared, run, &wish, &snapshot, input, Some(child));
-    match shared.store.append(recorded(shared, run, &wish, opening)).await {
+    let opened = open(shared, run, &wish, &snapshot, input, Some(child))?;
+    let is_queued = opened.begins_at_once();
+    match shared.store.append(recorded(shared, run, opened)).await {
         Ok(_) => {
             counter!(t::RUNS_ACCEPTED).increment(1);
-            shared.queued.fetch_add(1, Ordering::Relaxed);
+            shared.queued.fetch_add(u64::from(is_queued), Ordering::Relaxed);
             shared.wake_claim.notify_one();
             Ok(())
         }
@@ -230,7 +275,30 @@ async fn plan_of(shared: &Shared, wish: &Submit) -> Result<Arc<Plan>, SubmitFaul
     }
 }
 
-/// The first fact of a run, with what is kept beside it.
+/// A run that is about to be accepted: its first fact, and what is kept beside it.
+struct Opened {
+    event: Event,
+    opening: Opening,
+    now: Timestamp,
+    queue: Box<Queue>,
+    claims: Vec<IdempotencyClaim>,
+}
+
+impl Opened {
+    fn begins_at_once(&self) -> bool {
+        matches!(&self.opening.index, IndexChange::Create(row) if row.status != RunStatus::Waiting)
+    }
+}
+
+fn check_timing(shared: &Shared, timing: Timing) -> Result<(), SubmitFault> {
+    let Some(deadline) = timing.deadline else { return Ok(()) };
+    match (deadline <= shared.now(), timing.start_at.is_some_and(|start| deadline <= start)) {
+        (true, _) => Err(SubmitFault::NoTime { deadline, why: "over" }),
+        (_, true) => Err(SubmitFault::NoTime { deadline, why: "not after `startAt`" }),
+        _ => Ok(()),
+    }
+}
+
 fn open(
     shared: &Shared,
     run: RunId,
@@ -238,21 +306,38 @@ fn open(
     snapshot: &Arc<Snapshot>,
     input: Json,
     child: Option<AsChild>,
-) -> (Event, Opening, Timestamp) {
+) -> Result<Opened, SubmitFault> {
     let now = shared.now();
-    let mut blobs = vec![snapshot.blob()];
-    let input = if input.size() as u64 <= shared.limits.inline_bytes {
-        Payload::Inline(input)
-    } else {
-        let (digest, size) = (input.digest(), input.size() as u64);
-        blobs.push(Blob { digest, bytes: input.text().as_bytes().into() });
-        Payload::Stored { digest, size }
-    };
-    let (max_parallel, from) = match snapshot.plan.max_parallel {
+    let plan = &snapshot.plan;
+    let (max_parallel, from) = match plan.max_parallel {
         Some(n) => (n, "definition"),
         None => (shared.settings.run_parallel, "node"),
     };
-    let plan = &snapshot.plan;
+    let mut blobs = vec![snapshot.blob()];
+    let mut accepted = Accepted {
+        tenant: wish.tenant.clone(),
+        snapshot: snapshot.digest,
+        input: kept_input(shared, &input, &mut blobs),
+        max_parallel: u64::from(max_parallel).min(shared.limits.run_parallel) as u32,
+        max_parallel_from: from.into(),
+        by: wish.by.clone(),
+        labels: wish.labels.clone(),
+        traceparent: wish.traceparent.clone(),
+        deadline: child.as_ref().map(|child| child.deadline).or(wish.timing.deadline),
+        parent: child.map(|child| Box::new(child.parent)),
+        defaults: shared.settings.defaults,
+        queue: None,
+    };
+    let mut admission = queue::admission(plan, (run, &accepted), &input, &shared.limits)?;
+    admission.place.level = wish.timing.priority.unwrap_or(admission.place.level);
+    let claims = claims(shared, (run, now), wish, admission.idempotency);
+    let start_at = wish.timing.start_at.filter(|start| *start > now);
+    let waits = start_at.is_some() || !admission.slots.is_empty();
+    let place = admission.place.clone();
+    // What is to begin later asks for its slots when its time has come.
+    let asked = if start_at.is_some() { Vec::new() } else { admission.slots.clone() };
+    accepted.queue =
+        waits.then(|| Box::new(Queueing { start_at, slots: admission.slots, place: admission.place }));
     let row = RunRow {
         run,
         tenant: wish.tenant.clone(),
@@ -261,28 +346,59 @@ fn open(
         snapshot: snapshot.digest,
         labels: wish.labels.clone(),
         created: now,
-        status: RunStatus::Running,
-        due: None,
+        status: if waits { RunStatus::Waiting } else { RunStatus::Running },
+        due: [start_at, accepted.deadline].into_iter().flatten().min().filter(|_| waits),
         finished: None,
     };
-    let accepted = Accepted {
-        tenant: wish.tenant.clone(),
-        snapshot: snapshot.digest,
-        input,
-        max_parallel: u64::from(max_parallel).min(shared.limits.run_parallel) as u32,
-        max_parallel_from: from.into(),
-        by: wish.by.clone(),
-        labels: wish.labels.clone(),
-        traceparent: wish.traceparent.clone(),
-        deadline: child.as_ref().map(|child| child.deadline),
-        parent: child.map(|child| Box::new(child.parent)),
-        defaults: shared.settings.defaults,
-    };
-    (
-        Event::RunAccepted(Arc::new(accepted)),
-        Opening { index: IndexChange::Create(Box::new(row)), blobs, listens: plan.listens() },
+    Ok(Opened {
+        event: Event::RunAccepted(Arc::new(accepted)),
+        opening: Opening { index: IndexChange::Create(Box::new(row)), blobs, listens: plan.listens() },
         now,
-    )
+        queue: Box::new(line(place, asked)),
+        claims,
+    })
+}
+
+/// A place in line, as the store keeps it.
+pub(crate) fn line(place: Place, slots: Vec<SlotWish>) -> Queue {
+    let Place { level, fairness_key, weight } = place;
+    Queue { level, fairness_key, weight, slots }
+}
+
+fn kept_input(shared: &Shared, input: &Json, blobs: &mut Vec<Blob>) -> Payload {
+    if input.size() as u64 <= shared.limits.inline_bytes {
+        return Payload::Inline(input.clone());
+    }
+    let (digest, size) = (input.digest(), input.size() as u64);
+    blobs.push(Blob { digest, bytes: input.text().as_bytes().into() });
+    Payload::Stored { digest, size }
+}
+
+/// What no client can send stands in front of the workflow's own keys.
+const OF_A_WORKFLOW: char = '\u{2}';
+
+/// The keys that the run claims: that of the wish, and that of the workflow.
+fn claims(
+    shared: &Shared,
+    (run, now): (RunId, Timestamp),
+    wish: &Submit,
+    own: Option<(Arc<str>, Span, OnDuplicate)>,
+) -> Vec<IdempotencyClaim> {
+    let given = wish.idempotency.as_ref().map(|key| IdempotencyClaim {
+        key: key.clone(),
+        request: request_digest(wish),
+        expires: now.plus_ms(key_life_ms(shared, key)),
+    });
+    let own = own.map(|(key, life, on_duplicate)| IdempotencyClaim {
+        key: format!("{OF_A_WORKFLOW}{key}").into(),
+        // The same for all where the run that there is will do, and for none where it will not.
+        request: match on_duplicate {
+            OnDuplicate::ReturnExisting => Digest::of(b"any"),
+            OnDuplicate::Reject => Digest::of(&run.0.to_be_bytes()),
+        },
+        expires: now.plus_ms(life.0),
+    });
+    given.into_iter().chain(own).collect()
 }
 
 type Answer = Result<(RunId, Repeated), SubmitFault>;
@@ -292,7 +408,7 @@ async fn drive_at_once(
     shared: &Arc<Shared>,
     id: RunId,
     snapshot: Arc<Snapshot>,
-    (event, opening, now): (Event, Opening, Timestamp),
+    Opened { event, opening, now, .. }: Opened,
 ) -> Answer {
     let mut run = Run::new(id, snapshot.plan.clone(), shared.limits.clone());
     run.apply(&event, now).map_err(|e| SubmitFault::Store(StoreFault::Unavailable(e.to_string())))?;
@@ -308,20 +424,13 @@ async fn drive_at_once(
 }
 
 /// The append that records a run which nobody drives yet.
-fn recorded(
-    shared: &Shared,
-    id: RunId,
-    wish: &Submit,
-    (event, mut opening, now): (Event, Opening, Timestamp),
-) -> Append {
-    if let IndexChange::Create(row) = &mut opening.index {
+fn recorded(shared: &Shared, id: RunId, opened: Opened) -> Append {
+    let Opened { event, mut opening, now, queue, claims } = opened;
+    if let IndexChange::Create(row) = &mut opening.index
+        && row.status == RunStatus::Running
+    {
         row.status = RunStatus::Queued;
     }
-    let idempotency = wish.idempotency.as_ref().map(|key| IdempotencyClaim {
-        key: key.clone(),
-        request: request_digest(wish),
-        expires: now.plus_ms(key_life_ms(shared, key)),
-    });
     Append {
         run: id,
         epoch: shared.epoch(),
@@ -333,28 +442,26 @@ fn recorded(
         consumed: Vec::new(),
         mail: Vec::new(),
         listens: opening.listens,
-        idempotency,
+        idempotency: claims,
+        queue: Some(queue),
         urgency: Urgency::Now,
     }
 }
 
 /// Records a run that nobody drives yet; the claim loop hands it to a driver.
-async fn record_first(
-    shared: &Arc<Shared>,
-    id: RunId,
-    wish: &Submit,
-    opening: (Event, Opening, Timestamp),
-) -> Answer {
-    match shared.store.append(recorded(shared, id, wish, opening)).await {
+async fn record_first(shared: &Arc<Shared>, id: RunId, opened: Opened) -> Answer {
+    let is_queued = opened.begins_at_once();
+    match shared.store.append(recorded(shared, id, opened)).await {
         Ok(_) => {
-            shared.queued.fetch_add(1, Ordering::Relaxed);
+            shared.queued.fetch_add(u64::from(is_queued), Ordering::Relaxed);
             shared.wake_claim.notify_one();
             Ok((id, Repeated::No))
         }
-        Err(AppendFault::Duplicate { run, same_request: SameRequest::Yes }) => Ok((run, Repeated::Yes)),
-        Err(AppendFault::Duplicate { run, same_request: SameRequest::No }) => {
-            Err(SubmitFault::IdempotencyMismatch { run })
-        }
+        Err(AppendFault::Duplicate { run, same_request: SameRequest::Yes, .. }) => Ok((run, Repeated::Yes)),
+        Err(AppendFault::Duplicate { key, run, .. }) => Err(match key.starts_with(OF_A_WORKFLOW) {
+            true => SubmitFault::DuplicateRun { run },
+            false => SubmitFault::IdempotencyMismatch { run },
+        }),
         Err(fault) => Err(refused(fault)),
     }
 }
@@ -369,6 +476,9 @@ fn key_life_ms(shared: &Shared, key: &str) -> u64 {
 }
 
 fn refused(fault: AppendFault) -> SubmitFault {
+    if let AppendFault::SlotsTaken { key, limit, holder } = fault {
+        return SubmitFault::SlotsTaken { key, limit, holder };
+    }
     SubmitFault::Store(StoreFault::Unavailable(fault.to_string()))
 }
 

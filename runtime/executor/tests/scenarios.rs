@@ -157,12 +157,16 @@ async fn tell(scenario: &Scenario) -> Vec<String> {
         by: Some(SUBMITTER.into()),
         idempotency: None,
         traceparent: None,
+        timing: heddle_executor::Timing::default(),
     };
     let began_at = tokio::time::Instant::now();
     let run = match executor.submit(wish).await {
         Ok(submitted) => submitted.run,
         Err(SubmitFault::InvalidWorkflow(said)) => return refusal_faults(&scenario.expect, &texts(&said)),
         Err(SubmitFault::InvalidInput(said)) => return refusal_faults(&scenario.expect, &texts(&said)),
+        Err(SubmitFault::Admission(fault)) => {
+            return refusal_faults(&scenario.expect, &[fault.to_string()]);
+        }
         Err(fault) => panic!("{}: {fault}", scenario.file),
     };
     let mut wrong = Vec::new();

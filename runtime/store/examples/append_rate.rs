@@ -54,7 +54,8 @@ fn append(run: RunId, epoch: u64, expected: u64, last: u64, output: &Json) -> Ap
         consumed: vec![],
         mail: vec![],
         listens: vec![],
-        idempotency: None,
+        idempotency: vec![],
+        queue: None,
         urgency: Urgency::Now,
     }
 }

@@ -10,6 +10,7 @@ pub mod driving;
 pub mod keeping;
 pub mod reading;
 pub mod schedules;
+pub mod slots;
 pub mod values;
 
 use crate::memory::Damage;
@@ -91,6 +92,7 @@ impl<B: Backend> Setup<B> {
             parent: None,
             deadline: None,
             defaults: None,
+            queue: None,
         };
         let events = vec![Event::RunAccepted(Arc::new(accepted))];
         Append { index: IndexChange::Create(Box::new(row)), ..self.facts(run, 0, events) }
@@ -108,7 +110,8 @@ impl<B: Backend> Setup<B> {
             consumed: vec![],
             mail: vec![],
             listens: vec![],
-            idempotency: None,
+            idempotency: vec![],
+            queue: None,
             urgency: Urgency::Now,
         }
     }
@@ -201,6 +204,9 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(@ $open, schedules:
             a_schedule_is_written_at_its_version schedules_are_in_order a_schedule_of_an_ended_lease_is_fenced
             a_schedule_has_one_keeper);
+        $crate::conformance_tests!(@ $open, slots:
+            a_slot_goes_from_one_run_to_the_next what_becomes_of_one_too_many several_slots_come_together
+            levels_and_turns slots_are_neither_lost_nor_given_twice);
     };
     (@ $open:expr, $file:ident: $($case:ident)*) => {
         $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -2,6 +2,7 @@
 //! the bytes of its journal rows, and adds what a test needs: commits that wait for a word, and one that fails.
 
 mod retain;
+mod slots;
 mod state;
 mod timetable;
 

@@ -2,7 +2,7 @@
 
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
-use heddle_core::run::event::Batch;
+use heddle_core::run::event::{Batch, SlotWish};
 pub use heddle_core::run::status::RunStatus;
 use heddle_core::time::Timestamp;
 use serde::Serialize;
@@ -138,8 +138,11 @@ pub struct Append {
     pub mail: Vec<Mail>,
     /// For an acceptance: the events that the run is told of while it lives, by name.
     pub listens: Vec<Arc<str>>,
-    /// For an acceptance: the idempotency key to claim.
-    pub idempotency: Option<IdempotencyClaim>,
+    /// For an acceptance: the idempotency keys to claim.
+    pub idempotency: Vec<IdempotencyClaim>,
+    /// For an acceptance: where the run stands among those that no node has taken yet. With slots, at any time before
+    /// it begins: it asks for them.
+    pub queue: Option<Box<Queue>>,
     /// Whether somebody waits for it to be on disk.
     pub urgency: Urgency,
 }
@@ -188,6 +191,20 @@ pub struct IdempotencyClaim {
     pub expires: Timestamp,
 }
 
+/// Where a run stands among those that wait to begin.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Queue {
+    /// From 1; 1 goes first.
+    pub level: u8,
+    /// Runs of the tenant with the same key take turns with those of other keys.
+    pub fairness_key: Arc<str>,
+    /// How many turns such a run is worth, against 1; positive.
+    pub weight: f64,
+    /// The slots that it begins with. It finds a message in its inbox when it has all of them (`{"admitted":{}}`), and
+    /// one where it is to make room for a newer run (`{"evicted":{"key":...}}`).
+    pub slots: Vec<SlotWish>,
+}
+
 /// Why an append was not made. Nothing was written.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AppendFault {
@@ -210,10 +227,22 @@ pub enum AppendFault {
     /// The idempotency key belongs to this run already.
     #[error("the idempotency key belongs to run {run}")]
     Duplicate {
+        /// The key.
+        key: Arc<str>,
         /// The run that has it.
         run: RunId,
         /// Whether that run was made by the same request.
         same_request: SameRequest,
+    },
+    /// The run is not to wait for a slot, and there is none.
+    #[error("{limit} runs have a slot of `{key}` already; the oldest is {holder}")]
+    SlotsTaken {
+        /// The key.
+        key: Arc<str>,
+        /// How many may have one.
+        limit: u32,
+        /// The oldest run that has one.
+        holder: RunId,
     },
     /// The store is shutting down or broken; the process should end.
     #[error("the store does not answer: {0}")]
@@ -319,6 +348,8 @@ pub struct RunQuery {
     pub workflow: Option<String>,
     /// Only with this label.
     pub label: Option<(String, String)>,
+    /// Only those that have a slot of this key. Nothing else is asked for then.
+    pub slot: Option<Arc<str>>,
     /// Only before this run, in the order of the list.
     pub before: Option<RunId>,
     /// How many at most.

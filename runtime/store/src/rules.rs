@@ -2,14 +2,33 @@
 //! long a value stays that nobody holds.
 
 use crate::model::{RunRow, RunStatus};
+use heddle_core::json::Json;
 use heddle_core::time::Timestamp;
 
 /// How long a value outlives its last holder: somebody who has just read its digest may still refer to it.
 pub(crate) const GRACE_MS: u64 = 3_600_000;
 
+/// What a turn costs in places, at a weight of 1.
+pub(crate) const SHARE: f64 = 1e6;
+
+/// The message that a run finds when it has its slots.
+pub(crate) fn admitted() -> Json {
+    Json::trusted(r#"{"admitted":{}}"#)
+}
+/// The message that a run finds when it is to make room for a newer one.
+pub(crate) fn evicted(key: &str) -> Json {
+    let key = serde_json::Value::from(key);
+    Json::trusted(format!(r#"{{"evicted":{{"key":{key}}}}}"#))
+}
+
 /// Whether a run in this state has something to do now.
 pub(crate) fn is_active(status: RunStatus) -> bool {
     matches!(status, RunStatus::Queued | RunStatus::Running | RunStatus::Compensating)
+}
+
+/// Whether a run that is accepted so is driven by whoever accepts it. One that waits for its time or for a slot is not.
+pub(crate) fn is_driven(status: RunStatus) -> bool {
+    !matches!(status, RunStatus::Queued | RunStatus::Waiting) && !status.is_terminal()
 }
 
 /// From when on a run without a node may be claimed; `None` for never by itself.

@@ -25,6 +25,7 @@ mod report;
 mod retain;
 mod schema;
 mod shelf;
+mod slots;
 mod status;
 mod threads;
 mod timetable;

@@ -226,9 +226,9 @@ async fn a_kill_in_the_middle_of_an_upgrade_leaves_the_schema_before_or_after() 
         process.wait().unwrap();
         let left = Connection::open(&file).unwrap();
         let version: u32 = left.pragma_query_value(None, "user_version", |row| row.get(0)).unwrap();
-        let names = "SELECT count(*) FROM sqlite_schema WHERE name IN ('runs_finished', 'removing', 'cache', 'shelf', 'listeners', 'schedules')";
+        let names = "SELECT count(*) FROM sqlite_schema WHERE name IN ('runs_finished', 'removing', 'cache', 'shelf', 'listeners', 'schedules', 'slots')";
         let parts: u32 = left.query_one(names, [], |row| row.get(0)).unwrap();
-        assert_eq!(parts, [0, 4, 4, 5, 6][version as usize - 1], "version {version}, seed {seed}");
+        assert_eq!(parts, [0, 4, 4, 5, 6, 7][version as usize - 1], "version {version}, seed {seed}");
         before += u32::from(version == 1);
         drop(left);
         let store = open(folder.path()).0;

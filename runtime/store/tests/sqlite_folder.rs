@@ -72,7 +72,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     drop(open(folder.path()).unwrap());
     let file = folder.path().join("heddle.db");
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(open(folder.path()).err(), Some(StoreFault::NewerSchema { found: 99, known: 5 }));
+    assert_eq!(open(folder.path()).err(), Some(StoreFault::NewerSchema { found: 99, known: 6 }));
     let version = Connection::open(&file).unwrap().pragma_query_value(None, "user_version", |row| row.get(0));
     assert_eq!(version, Ok(99));
 }
@@ -215,7 +215,7 @@ async fn retention_leaves_nothing_behind() {
             row.labels = vec![("team".into(), "it's \"a\"".into()), ("\\".into(), "é".into())];
         }
         let (key, request) = (number.to_string().into(), Digest::of(b"r"));
-        append.idempotency = Some(IdempotencyClaim { key, request, expires: node.now().plus_ms(1) });
+        append.idempotency = vec![IdempotencyClaim { key, request, expires: node.now().plus_ms(1) }];
         append.blobs = vec![blob(300_000 + number as usize, 1), blob(100, number as u8), blob(100, 99)];
         append.cache = vec![heddle_store::conformance::values::entry(
             number as u8,

@@ -4,7 +4,9 @@ use super::parts::{self, Compensation, Entry};
 use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
-use super::{Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, call, graph, group, schedules, wait};
+use super::{
+    Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph, group, schedules, wait,
+};
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::tree::ErrorName;
 use crate::expr::types::{Type, TypeNames};
@@ -54,6 +56,7 @@ pub(super) fn plan(
     for (entry, step) in entries.iter().zip(&read) {
         wait::fits((entry.doc, &entry.path), step, most, limits.aftermath_ms, &mut faults);
     }
+    let admission = admission::read(&mut fields, &shared.names, limits, &mut faults);
     let output =
         fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
     fields.finish(&mut faults);
@@ -67,7 +70,7 @@ pub(super) fn plan(
             output,
             max_parallel,
             total,
-            (on_step_failure, compensation),
+            (on_step_failure, compensation, admission),
             shared,
         )),
         _ => {
@@ -87,7 +90,7 @@ fn assemble(
     output: Option<Template>,
     max_parallel: Option<u32>,
     total: Option<Span>,
-    (on_step_failure, compensation): (OnStepFailure, Compensation),
+    (on_step_failure, compensation, admission): (OnStepFailure, Compensation, admission::AdmissionRules),
     shared: Shared<'_>,
 ) -> Plan {
     let source = Json::from_value(doc.value());
@@ -108,6 +111,7 @@ fn assemble(
         total,
         on_step_failure,
         compensation,
+        admission,
         calls: shared.calls,
     }
 }

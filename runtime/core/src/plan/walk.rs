@@ -40,9 +40,6 @@ const FOREIGN: &[(&str, &str)] = &[
 const NOT_YET: &[&str] = &[
     "agent",
     "triggers",
-    "idempotency",
-    "concurrency",
-    "priority",
     "upgrade",
     "notify",
     "circuitBreaker",

@@ -15,11 +15,12 @@ use std::sync::Arc;
 
 impl Run {
     pub(super) fn decide_advance(&self, now: Timestamp, values: &Values) -> Vec<Event> {
+        if self.ending.is_none() && self.is_ending() && (self.started.is_some() || self.held_back().is_some())
+        {
+            return self.decide_end();
+        }
         if self.started.is_none() {
             return Vec::new();
-        }
-        if self.ending.is_none() && self.is_ending() {
-            return self.decide_end();
         }
         if self.ending.is_some() && self.cancel.as_ref().is_some_and(|cancel| cancel.force) {
             return self.decide_abandon(CancelReason::Requested);

@@ -28,7 +28,8 @@ impl Run {
         output: Option<Payload>,
         error: Option<Box<RunError>>,
     ) -> Event {
-        match self.part_after(Part::Main, finish) {
+        // Where nothing has begun, nothing is to be cleaned up.
+        match self.part_after(Part::Main, finish).filter(|_| self.started.is_some()) {
             Some(_) => Event::RunEnding { finish, output, error },
             None => Event::RunFinished { finish, output, error },
         }

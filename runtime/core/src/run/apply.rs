@@ -31,11 +31,11 @@ impl Run {
         self.events += 1;
         match event {
             Event::RunAccepted(accepted) => {
-                self.created = at;
-                self.accepted = Some(accepted.clone());
+                self.is_accepted(accepted, at);
                 Ok(())
             }
             Event::RunStarted {} => self.started(at),
+            Event::RunDue {} => self.run_due(),
             Event::CancelRequested { .. } | Event::RunPaused { .. } | Event::RunResumed { .. } => {
                 self.apply_wish(event, at);
                 Ok(())
@@ -116,6 +116,7 @@ impl Run {
         if self.started.is_some() {
             return Err(wrong("the run has started before"));
         }
+        self.queue_over(true);
         self.started = Some(at);
         self.owe(Action::Wake { timer: Timer::RunTotal, at: at.plus_ms(self.total_ms()) });
         let plan = self.plan.clone();
@@ -124,6 +125,15 @@ impl Run {
                 self.unblock(step, at);
             }
         }
+        Ok(())
+    }
+
+    fn run_due(&mut self) -> Result<(), IllegalEvent> {
+        if self.started.is_some() || self.due {
+            return Err(wrong("it was due before"));
+        }
+        self.due = true;
+        self.queue_over(false);
         Ok(())
     }
 
@@ -527,6 +537,7 @@ fn step_of(event: &Event) -> Option<u32> {
         | Event::StepFailed { node, .. } => Some(node.step),
         Event::RunAccepted(_)
         | Event::RunStarted {}
+        | Event::RunDue {}
         | Event::CancelRequested { .. }
         | Event::SignalReceived { .. }
         | Event::RunPaused { .. }

@@ -41,6 +41,7 @@ impl Run {
                 true => self.decide_signal(name, data, by),
                 false => Vec::new(),
             },
+            Input::Admitted => self.decide_admitted(),
             Input::Advance => self.decide_advance(now, values),
         }
     }
@@ -48,7 +49,7 @@ impl Run {
     /// Open attempts of a run that is taken are lost: whoever ran them is gone.
     fn decide_taken(&self, entered: &Entered) -> Vec<Event> {
         if self.started.is_none() {
-            return vec![Event::RunStarted {}];
+            return self.decide_begin();
         }
         let open = self.pending.iter().map_while(|action| match *action {
             super::Action::Invoke { node, attempt } => {
@@ -179,8 +180,11 @@ impl Run {
                 }
                 _ => Vec::new(),
             },
-            Timer::RunTotal => match self.started.filter(|_| self.ending.is_none()) {
-                Some(started) if due(started.plus_ms(self.total_ms())) => self.decide_deadline(),
+            Timer::Start => self.decide_start_due(now),
+            Timer::RunTotal if self.ending.is_some() => Vec::new(),
+            Timer::RunTotal => match (self.started, self.accepted.as_ref().and_then(|a| a.deadline)) {
+                (Some(started), _) if due(started.plus_ms(self.total_ms())) => self.decide_deadline(),
+                (None, Some(at)) if self.held_back().is_some() && due(at) => self.decide_deadline(),
                 _ => Vec::new(),
             },
         }

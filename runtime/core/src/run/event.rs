@@ -4,6 +4,7 @@
 //! [`ENCODING`] and pinned by golden tests: a changed encoding is a new version, never a silent one.
 
 use super::approval::Decision;
+pub use super::slot::{Place, Queueing, SlotWish};
 use crate::id::{Digest, RunId, Tenant};
 use crate::json::Json;
 use crate::outcome::{Failure, Usage};
@@ -209,6 +210,9 @@ pub struct Accepted {
     /// What the node does where the workflow says nothing.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub defaults: Option<Defaults>,
+    /// What it waits for before it begins; `None` where it may begin at once.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub queue: Option<Box<Queueing>>,
 }
 
 /// The attempt that a run is run for.
@@ -277,8 +281,10 @@ pub struct Pause {
 pub enum Event {
     /// The run exists. Always the first.
     RunAccepted(Arc<Accepted>),
-    /// A node has begun to drive it.
+    /// A node has begun to drive it, and what it waits for before it begins has come.
     RunStarted {},
+    /// The time has come before which it was not to begin; it wants its slots now.
+    RunDue {},
     /// Somebody asked for the run to be cancelled.
     CancelRequested {
         /// Who.
@@ -507,6 +513,7 @@ impl Event {
         "FallbackTaken",
         "RunPaused",
         "RunResumed",
+        "RunDue",
     ];
     /// The name of this kind.
     pub fn kind(&self) -> &'static str {
@@ -535,6 +542,7 @@ impl Event {
             Event::FallbackTaken { .. } => 21,
             Event::RunPaused { .. } => 22,
             Event::RunResumed { .. } => 23,
+            Event::RunDue {} => 24,
         }]
     }
 }

@@ -43,10 +43,11 @@ impl Run {
     /// Ends a run whose time is up.
     pub(super) fn decide_deadline(&self) -> Vec<Event> {
         let total = self.total_ms();
-        let failure = Failure::new(
-            FailureKind::DeadlineExceeded,
-            format!("the run was not done within {}", Span(total)),
-        );
+        let message = match (self.started, self.accepted.as_ref().and_then(|a| a.deadline)) {
+            (None, Some(at)) => format!("the run had not begun by its deadline, {}", at.rfc3339()),
+            _ => format!("the run was not done within {}", Span(total)),
+        };
+        let failure = Failure::new(FailureKind::DeadlineExceeded, message);
         let mut events = self.sweep(CancelReason::RunDeadline, None);
         events.push(self.failed(Some(Box::new(RunError { failure, node: None, attempt: None }))));
         events

@@ -165,6 +165,7 @@ fn translate(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) 
     match event {
         Event::RunAccepted(_)
         | Event::RunStarted {}
+        | Event::RunDue {}
         | Event::CancelRequested { .. }
         | Event::RunPaused { .. }
         | Event::RunResumed { .. }

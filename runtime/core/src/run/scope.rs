@@ -1,13 +1,13 @@
 //! What an expression of a run can see, and which values must be fetched before it can.
 
-use super::event::{Node, Payload};
+use super::event::{Accepted, Node, Payload};
 use super::state::{MapState, Phase, Stage, StepState};
 use super::{Run, lists};
 use crate::expr::{Budget, EvalFault, Scope};
-use crate::id::Digest;
+use crate::id::{Digest, RunId};
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind};
-use crate::plan::{Alternative, Part, Verb};
+use crate::plan::{Alternative, Part, Plan, Verb};
 use crate::value::Value;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -216,6 +216,19 @@ impl Run {
     }
 }
 
+/// What an expression sees of the run as a whole.
+pub(super) fn run_value(run: RunId, accepted: &Accepted, plan: &Plan) -> Value {
+    let labels = accepted.labels.iter().map(|(key, value)| (key.as_str(), Value::text(value.as_str())));
+    Value::map([
+        ("id", Value::text(run.to_string())),
+        ("tenant", Value::text(accepted.tenant.0.clone())),
+        ("workflow", Value::text(plan.full_name())),
+        ("version", Value::text(plan.version.to_string())),
+        ("scheduledAt", accepted.scheduled_at().map(Value::text).unwrap_or_default()),
+        ("labels", Value::map(labels)),
+    ])
+}
+
 impl Scope for RunScope<'_> {
     fn input(&self) -> Value {
         self.run
@@ -226,18 +239,8 @@ impl Scope for RunScope<'_> {
             .unwrap_or_default()
     }
     fn run(&self) -> Value {
-        let Some(accepted) = &self.run.accepted else { return Value::Null };
-        Value::map([
-            ("id", Value::text(self.run.id.to_string())),
-            ("tenant", Value::text(accepted.tenant.0.clone())),
-            ("workflow", Value::text(self.run.plan.full_name())),
-            ("version", Value::text(self.run.plan.version.to_string())),
-            ("scheduledAt", accepted.scheduled_at().map(Value::text).unwrap_or_default()),
-            (
-                "labels",
-                Value::map(accepted.labels.iter().map(|(k, v)| (k.as_str(), Value::text(v.as_str())))),
-            ),
-        ])
+        let accepted = self.run.accepted.as_ref();
+        accepted.map_or(Value::Null, |accepted| run_value(self.run.id, accepted, &self.run.plan))
     }
     fn error(&self) -> Value {
         self.error.clone()

@@ -62,6 +62,8 @@ impl Run {
     pub fn standing(&self) -> RunStatus {
         match (&self.finished, self.started) {
             (Some(finished), _) => finished.finish.into(),
+            (None, None) if self.paused.is_some() => RunStatus::Paused,
+            (None, None) if self.held_back().is_some() => RunStatus::Waiting,
             (None, None) => RunStatus::Queued,
             (None, Some(_)) if self.paused.is_some() => RunStatus::Paused,
             (None, Some(_)) if self.part == Part::Compensate => RunStatus::Compensating,

@@ -1,7 +1,9 @@
 //! What people are shown of a run: a bounded document of plain data, made from the state.
 
 use super::approval::Decision;
-use super::event::{CacheVerdict, CancelReason, Defaults, Node, Parent, Pause, Payload, SkipReason};
+use super::event::{
+    CacheVerdict, CancelReason, Defaults, Node, Parent, Pause, Payload, Queueing, SkipReason,
+};
 use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
 use super::{Action, Run, Timer};
 use crate::id::{Digest, RunId};
@@ -38,6 +40,10 @@ pub struct RunView {
     pub paused: Option<Pause>,
     /// Who asked for it.
     pub by: Option<Arc<str>>,
+    /// What it waits for, while it has not begun.
+    pub held_back: Option<Queueing>,
+    /// When it must have ended, where somebody has said so.
+    pub deadline: Option<Timestamp>,
     /// The attempt that it is run for, where that belongs to another run.
     pub parent: Option<Box<Parent>>,
     /// Work that has ended, steps and items.
@@ -212,8 +218,11 @@ impl Run {
     /// Whether nothing but a timer moves it on.
     pub fn waits(&self) -> bool {
         let idle = !matches!(self.pending.first(), Some(Action::Invoke { .. }));
-        if self.started.is_none() || self.finished.is_some() || !idle {
+        if self.finished.is_some() || !idle {
             return false;
+        }
+        if self.started.is_none() {
+            return self.held_back().is_some();
         }
         self.paused.is_some()
             || self.to_decide.is_empty()
@@ -251,6 +260,8 @@ impl Run {
             cancelled: self.cancel.as_ref().map(|cancel| (cancel.by.clone(), cancel.reason.clone())),
             paused: self.paused().cloned(),
             by: accepted.and_then(|a| a.by.clone()),
+            held_back: self.held_back().cloned(),
+            deadline: accepted.and_then(|a| a.deadline),
             parent: accepted.and_then(|a| a.parent.clone()),
             done,
             total,

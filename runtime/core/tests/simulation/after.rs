@@ -17,6 +17,8 @@ pub(crate) struct After {
     /// Lists of which an item has succeeded by work of its own.
     gave: BTreeSet<u32>,
     undone: BTreeSet<u32>,
+    /// Where nothing has begun, nothing follows.
+    began: bool,
     forced: bool,
     paused: bool,
     /// People who have approved, by step.
@@ -36,6 +38,7 @@ impl After {
             worked: BTreeSet::new(),
             gave: BTreeSet::new(),
             undone: BTreeSet::new(),
+            began: false,
             forced: false,
             paused: false,
             approvals: BTreeMap::new(),
@@ -55,6 +58,7 @@ impl After {
 
     pub(crate) fn see(&mut self, event: &Event, ended: &BTreeMap<u32, Ending>) -> Result<(), String> {
         match event {
+            Event::RunStarted {} => self.began = true,
             Event::RunPaused { .. } => self.paused = true,
             Event::RunResumed { .. } => self.paused = false,
             Event::CancelRequested { force, .. } => {
@@ -199,7 +203,7 @@ impl After {
         if self.finish.is_some() && !self.forced && !failed && self.left_undone(finish) {
             return Err("something is left undone".into());
         }
-        let last = self.plan.of_part(Part::Finally).next().is_some();
+        let last = self.plan.of_part(Part::Finally).next().is_some() && self.began;
         if last && self.part != Part::Finally && !self.forced && !failed {
             return Err("`finally` did not run".into());
         }

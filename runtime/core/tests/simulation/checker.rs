@@ -2,6 +2,7 @@
 //! that is being checked.
 
 use super::after::After;
+use super::queue::Before;
 use heddle_core::plan::{Ending, Part, Plan, Verb, Wait};
 use heddle_core::run::event::{Event, Finish, Node, RetryVerdict};
 use heddle_core::time::Timestamp;
@@ -33,6 +34,8 @@ pub(crate) struct Checker {
     over: bool,
     finished: bool,
     after: After,
+    /// The time before it begins.
+    pub(crate) before: Before,
 }
 
 impl Checker {
@@ -54,6 +57,7 @@ impl Checker {
             over: false,
             finished: false,
             after,
+            before: Before::default(),
         }
     }
 
@@ -63,10 +67,12 @@ impl Checker {
             return Err(format!("{} after the end", event.kind()));
         }
         self.after.see(event, &self.endings)?;
+        self.before.see(event, now)?;
         self.over |= matches!(event, Event::RunEnding { .. });
         match event {
             Event::RunAccepted(_)
             | Event::RunStarted {}
+            | Event::RunDue {}
             | Event::RunEnding { .. }
             | Event::PartBegan { .. }
             | Event::ApprovalDecided { .. }

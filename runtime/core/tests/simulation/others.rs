@@ -1,4 +1,4 @@
-//! What a simulated run has to do with others: runs that it asks for, and events that it sends.
+//! What a simulated run has to do with others: runs that it asks for, events that it sends, and slots.
 
 use super::{Checked, World};
 use heddle_core::id::RunId;
@@ -8,6 +8,12 @@ use heddle_core::run::event::{CacheVerdict, Event, Node, Payload};
 use heddle_core::run::{Action, Input};
 
 impl World<'_> {
+    /// What is not durable has not been asked for.
+    pub(super) fn may_be_admitted(&self) -> bool {
+        let durable = &self.store.rows[..self.store.durable];
+        self.process.run.held_back().is_some() && self.store.checker.before.may_be_admitted(durable)
+    }
+
     /// A run that this one waits for ends, or its end is told again.
     pub(super) fn child_ends(&mut self) -> Checked<bool> {
         let pick = self.rng.below(64);

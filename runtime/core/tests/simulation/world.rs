@@ -148,6 +148,7 @@ type Checked<T = ()> = Result<T, String>;
 impl<'a> World<'a> {
     pub(crate) fn new(case: &'a Case, seed: u64) -> World<'a> {
         let mut rng = Rng::new(seed ^ 0xABCD);
+        let (queue, deadline) = crate::queue::any(&mut rng, Timestamp(1_000));
         let accepted = Accepted {
             tenant: Tenant::default(),
             snapshot: Digest([0; 32]),
@@ -158,7 +159,8 @@ impl<'a> World<'a> {
             labels: Vec::new(),
             traceparent: None,
             parent: None,
-            deadline: None,
+            deadline,
+            queue,
             defaults: None,
         };
         let first = Batch { at: Timestamp(1_000), events: vec![Event::RunAccepted(Arc::new(accepted))] };
@@ -235,6 +237,10 @@ impl<'a> World<'a> {
         if self.process.run.paused().is_some() && self.rng.once_in(4) {
             return self.settle(Input::Resume { by: "sim".into() });
         }
+        if self.rng.once_in(10) && self.may_be_admitted() {
+            self.store.checker.before.admitted = true;
+            return self.settle(Input::Admitted);
+        }
         if self.rng.once_in(8) {
             return self.people_decide();
         }
@@ -268,6 +274,7 @@ impl<'a> World<'a> {
             _ if !self.process.queued.is_empty() => self.commit(),
             _ if !self.process.timers.is_empty() => self.time(),
             _ if self.children.any_open() || self.process.run.paused().is_some() => Ok(()),
+            _ if self.may_be_admitted() => Ok(()),
             _ => Err(format!("a live run owes nothing: {}", self.process.run.status())),
         }
     }
@@ -307,6 +314,7 @@ impl<'a> World<'a> {
         self.report.lost_rows += self.process.queued.len() as u64;
         self.store.rows.truncate(self.store.durable);
         let mut checker = Checker::new(self.case.plan.clone(), self.case.max_parallel);
+        checker.before.admitted = self.store.checker.before.admitted;
         for row in &self.store.rows {
             for event in &row.events {
                 checker.see(event, row.at)?;
@@ -393,7 +401,12 @@ impl<'a> World<'a> {
     /// What a caller may be told now must be durable.
     fn answer(&mut self) -> Checked {
         if self.process.gate.may_tell(self.process.gate.decided()) {
-            if !self.process.told_accepted && !self.store.is_durable(|e| matches!(e, Event::RunStarted {})) {
+            // One that has ended without having begun was never told to have.
+            let began = self.process.run.held_back().is_none() && !self.process.run.is_finished();
+            if began
+                && !self.process.told_accepted
+                && !self.store.is_durable(|e| matches!(e, Event::RunStarted {}))
+            {
                 return Err("the start was told before it was durable".into());
             }
             self.process.told_accepted = true;

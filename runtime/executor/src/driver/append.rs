@@ -2,6 +2,7 @@
 
 use super::{Driver, Untold};
 use crate::inbox::Message;
+use crate::submit::line;
 use futures_util::FutureExt;
 use heddle_core::id::Digest;
 use heddle_core::journal::Nature;
@@ -56,6 +57,9 @@ impl Driver {
         let seq = self.gate.handed_over();
         let mail = self.mail();
         let reached = mail.iter().map(|mail| mail.to.clone()).collect();
+        // Its time has come: what it has waited for so far is asked for now.
+        let due = batch.events.contains(&Event::RunDue {}).then(|| self.run.held_back()).flatten();
+        let queue = due.map(|queue| Box::new(line(queue.place.clone(), queue.slots.clone())));
         self.untold.push_back(Untold { seq, batch: batch.clone(), held: Vec::new(), reached });
         let since = Instant::now();
         let answer = self.shared.store.append(Append {
@@ -69,7 +73,8 @@ impl Driver {
             consumed: std::mem::take(&mut self.consumed),
             mail,
             listens: std::mem::take(&mut self.listens),
-            idempotency: None,
+            idempotency: vec![],
+            queue,
             urgency,
         });
         self.shared.meters.appends.increment(1);

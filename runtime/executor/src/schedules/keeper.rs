@@ -3,7 +3,7 @@
 
 use super::{Loaded, Name, WishFault, load, sync};
 use crate::shared::Shared;
-use crate::submit::{self, Submit, SubmitFault, WorkflowChoice};
+use crate::submit::{self, Submit, SubmitFault, Timing, WorkflowChoice};
 use crate::{Executor, SnapshotFault};
 use futures_util::StreamExt as _;
 use heddle_core::id::{RunId, Tenant};
@@ -254,11 +254,12 @@ pub(super) async fn ask(shared: &Arc<Shared>, loaded: &Loaded, tick: &Tick) -> A
         by: Some(by),
         idempotency: Some(tick.key(&schedule.id).into()),
         traceparent: None,
+        timing: Timing::default(),
     };
     match submit::submit(shared, wish).await {
         Ok(submitted) => Asking::Run(submitted.run),
         // The schedule has been changed since it was asked for first: the tick has its run.
-        Err(SubmitFault::IdempotencyMismatch { run }) => Asking::Run(run),
+        Err(SubmitFault::IdempotencyMismatch { run } | SubmitFault::DuplicateRun { run }) => Asking::Run(run),
         Err(
             fault @ (SubmitFault::QueueFull { .. }
             | SubmitFault::Draining

@@ -170,6 +170,7 @@ pub(crate) fn wish(steps: &str, input: &str) -> Submit {
         idempotency: None,
         by: None,
         traceparent: None,
+        timing: heddle_executor::Timing::default(),
     }
 }
 

@@ -35,6 +35,15 @@ pub(super) struct RunArgs {
     /// A label for finding the run.
     #[arg(long, value_name = "KEY=VALUE")]
     label: Vec<String>,
+    /// When it begins: a time such as `2026-12-01T06:00:00Z`, or a duration from now such as `30s`.
+    #[arg(long, value_name = "TIME")]
+    start: Option<String>,
+    /// The time by which it must have ended.
+    #[arg(long, value_name = "TIME")]
+    deadline: Option<String>,
+    /// 1 (first) to 5, instead of what the workflow says.
+    #[arg(long, value_name = "LEVEL", value_parser = clap::value_parser!(u8).range(1..=5))]
+    priority: Option<u8>,
     /// A part of the output, as a JSON pointer such as `/markdown`; text is printed as it is.
     #[arg(long, value_name = "POINTER", conflicts_with = "detach")]
     pick: Option<String>,
@@ -246,8 +255,21 @@ impl Wish {
         let quoted = |text: &str| serde_json::to_string(text).unwrap_or_default();
         let labels = serde_json::to_string(&labels).unwrap_or_default();
         // The input goes in as its own text, so that its numbers stay as they were given.
-        let body =
-            format!(r#"{{"{}":{},"input":{},"labels":{labels}}}"#, what.0, quoted(&what.1), input.text());
+        let mut body =
+            format!(r#"{{"{}":{},"input":{},"labels":{labels}"#, what.0, quoted(&what.1), input.text());
+        if let Some(start) = &args.start {
+            // What begins with a date is a point in time.
+            let is_time = start.as_bytes().get(4) == Some(&b'-');
+            let member = if is_time { "startAt" } else { "delay" };
+            body.push_str(&format!(r#","{member}":{}"#, quoted(start)));
+        }
+        if let Some(deadline) = &args.deadline {
+            body.push_str(&format!(r#","deadline":{}"#, quoted(deadline)));
+        }
+        if let Some(level) = args.priority {
+            body.push_str(&format!(r#","priority":{level}"#));
+        }
+        body.push('}');
         Ok(Wish { file, text, body })
     }
 

@@ -42,6 +42,7 @@ codes! {
     RunEnded = "run_ended" CONFLICT "The run has ended already.";
     NotAsked = "not_asked" CONFLICT "Nobody is asked for this decision, or not any more.";
     NotAssigned = "not_assigned" FORBIDDEN "Somebody else decides this.";
+    DuplicateRun = "duplicate_run" CONFLICT "The workflow allows one run with this key, and there is one.";
     VersionConflict = "version_conflict" CONFLICT "The version is taken by something else.";
     BodyTooLarge = "body_too_large" PAYLOAD_TOO_LARGE "The body is larger than allowed.";
     UriTooLong = "uri_too_long" URI_TOO_LONG "The request target is longer than allowed.";
@@ -49,11 +50,14 @@ codes! {
     WorkflowInvalid = "workflow_invalid" UNPROCESSABLE_ENTITY "The workflow has faults.";
     InputInvalid = "input_invalid" UNPROCESSABLE_ENTITY "The input does not match the workflow's schema.";
     InputTooLarge = "input_too_large" UNPROCESSABLE_ENTITY "A part of the request is larger than a limit allows.";
+    AdmissionInvalid = "admission_invalid" UNPROCESSABLE_ENTITY "The workflow's rules about who may begin say nothing about this run.";
+    DeadlinePassed = "deadline_passed" UNPROCESSABLE_ENTITY "The deadline leaves the run no time.";
     BackfillInvalid = "backfill_invalid" UNPROCESSABLE_ENTITY "The backfill cannot be made as it is asked.";
     PluginMissing = "plugin_missing" UNPROCESSABLE_ENTITY "The workflow calls a plugin that is not loaded.";
     IdempotencyMismatch = "idempotency_mismatch" UNPROCESSABLE_ENTITY "The idempotency key came with another request before.";
     ComponentInvalid = "component_invalid" UNPROCESSABLE_ENTITY "The bytes are not a component that is accepted here.";
     CompileLimit = "compile_limit" UNPROCESSABLE_ENTITY "Compiling the component takes more than allowed.";
+    ConcurrencyLimit = "concurrency_limit" TOO_MANY_REQUESTS "As many runs with this key are under way as may be.";
     QuotaExceeded = "quota_exceeded" TOO_MANY_REQUESTS "You have as many of these as you may have.";
     HeadersTooLarge = "headers_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE "The headers are larger than allowed.";
     Internal = "internal" INTERNAL_SERVER_ERROR "A fault of ours.";
@@ -73,9 +77,9 @@ macro_rules! pages {
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
     "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "plugin_not_found",
-    "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "version_conflict", "body_too_large",
+    "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "duplicate_run", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "input_too_large",
-    "backfill_invalid", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "quota_exceeded",
+    "admission_invalid", "deadline_passed", "backfill_invalid", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",
     // How an attempt can end, where the word is not one of the above.
     "fuel_exhausted", "cpu_deadline", "deadline_exceeded", "memory_limit", "table_limit", "stack_overflow", "trap",

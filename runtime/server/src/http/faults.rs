@@ -6,6 +6,7 @@ use super::problem::{Place, Problem};
 use crate::app::loader::AcceptFault;
 use heddle_core::document::{Fault, FaultClass};
 use heddle_core::outcome::FailureKind;
+use heddle_core::run::queue::AdmissionFault;
 use heddle_core::schema::Mismatch;
 use heddle_executor::{PublishFault, ReadFault, SnapshotFault, SubmitFault};
 use heddle_host::ComponentFault;
@@ -45,6 +46,11 @@ impl From<ReadFault> for Problem {
     }
 }
 
+/// A rule of the workflow, with its place.
+fn admission(fault: &AdmissionFault) -> Problem {
+    Problem::new(Code::AdmissionInvalid, fault.to_string())
+}
+
 impl From<SubmitFault> for Problem {
     fn from(fault: SubmitFault) -> Problem {
         let detail = fault.to_string();
@@ -56,6 +62,10 @@ impl From<SubmitFault> for Problem {
             SubmitFault::Snapshot(SnapshotFault::Store(fault)) => fault.into(),
             SubmitFault::TooLarge { .. } => Problem::new(Code::InputTooLarge, detail),
             SubmitFault::IdempotencyMismatch { .. } => Problem::new(Code::IdempotencyMismatch, detail),
+            SubmitFault::Admission(fault) => admission(&fault),
+            SubmitFault::SlotsTaken { .. } => Problem::new(Code::ConcurrencyLimit, detail),
+            SubmitFault::DuplicateRun { .. } => Problem::new(Code::DuplicateRun, detail),
+            SubmitFault::NoTime { .. } => Problem::new(Code::DeadlinePassed, detail),
             SubmitFault::QueueFull { .. } => Problem::new(Code::QueueFull, detail).after(BUSY_MS),
             SubmitFault::Draining => Problem::new(Code::Draining, detail).after(RESTART_MS),
             SubmitFault::Store(fault) => fault.into(),

@@ -129,6 +129,7 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
         tenant: Tenant::default(),
         status: statuses.unwrap_or_default(),
         workflow,
+        slot: None,
         label,
         before,
         limit: limit + 1,

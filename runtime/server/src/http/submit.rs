@@ -21,8 +21,9 @@ use heddle_core::document::Doc;
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::WorkflowRef;
+use heddle_core::time::{Span, Timestamp};
 use heddle_core::value::Value;
-use heddle_executor::{Repeated, Submit, WorkflowChoice};
+use heddle_executor::{Clock as _, Repeated, Submit, SystemClock, Timing, WorkflowChoice};
 use hyper::StatusCode;
 use hyper::header::{HeaderMap, HeaderValue, LOCATION};
 use std::collections::BTreeMap;
@@ -38,7 +39,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 
 /// A wish for a run: either `workflow` or `definition`.
 #[derive(Debug, ToSchema)]
-#[schema(as = RunRequest)]
+#[schema(as = RunRequest, rename_all = "camelCase")]
 #[allow(
     dead_code,
     reason = "read by name, so that every fault can be told at once; here for the API's description"
@@ -54,6 +55,15 @@ struct RunRequest {
     input: Option<serde_json::Value>,
     /// Labels for finding it.
     labels: Option<BTreeMap<String, String>>,
+    /// The run begins no earlier: a point in time.
+    start_at: Option<String>,
+    /// The same, as a duration from now such as `30s`.
+    delay: Option<String>,
+    /// The run fails where it has not ended by then: a point in time.
+    deadline: Option<String>,
+    /// 1 to 5 instead of what the workflow says; 1 goes first.
+    #[schema(minimum = 1, maximum = 5)]
+    priority: Option<u8>,
 }
 
 /// Accept a run.
@@ -90,7 +100,7 @@ async fn submit(
     prefer.wait = prefer.wait.map(|wait| wait.min(Duration::from_millis(limits.prefer_wait_ms)));
     let bytes = body::read(&headers, content, Bound::small(limits)).await?;
     let wish = body::json(&bytes, limits.json_depth)?;
-    let (workflow, input, labels) = read(&api, &wish)?;
+    let Asked { workflow, input, labels, timing } = read(&api, &wish)?;
     let tenant = Tenant::default();
     let wish = Submit {
         tenant: tenant.clone(),
@@ -100,6 +110,7 @@ async fn submit(
         by: Some(caller(&headers)?.name().into()),
         idempotency,
         traceparent: trace.parent,
+        timing,
     };
     let submitted = api.app.executor.submit(wish).await?;
     match prefer.wait {
@@ -113,8 +124,13 @@ async fn submit(
     }
 }
 
-/// What is to be run, its input and its labels.
-type Asked = (WorkflowChoice, Json, Vec<(String, String)>);
+/// What is to be run, on what, and when.
+struct Asked {
+    workflow: WorkflowChoice,
+    input: Json,
+    labels: Vec<(String, String)>,
+    timing: Timing,
+}
 
 fn read(api: &Api, wish: &Json) -> Result<Asked, Problem> {
     let mut members = Members::of(wish);
@@ -122,6 +138,7 @@ fn read(api: &Api, wish: &Json) -> Result<Asked, Problem> {
     let definition = members.get("definition").cloned();
     let input = members.get("input").cloned();
     let labels = members.texts("labels");
+    let timing = timing(&mut members);
     match (&named, &definition) {
         (None, None) => members.fault("", "wants `workflow` (a name) or `definition` (the workflow itself)"),
         (Some(_), Some(_)) => {
@@ -153,7 +170,33 @@ fn read(api: &Api, wish: &Json) -> Result<Asked, Problem> {
         (None, definition) => WorkflowChoice::Inline(Doc::of_value(&definition.unwrap_or_default())),
     };
     let input = Json::from_value(input.unwrap_or_else(|| Value::map::<Arc<str>>([])));
-    Ok((workflow, input, labels))
+    Ok(Asked { workflow, input, labels, timing })
+}
+
+fn timing(members: &mut Members<'_>) -> Timing {
+    let mut time = |name: &'static str| {
+        let text = members.text(name)?;
+        let read = text.parse::<Timestamp>();
+        read.map_err(|fault| members.fault(name, fault.to_string())).ok()
+    };
+    let (start_at, deadline) = (time("startAt"), time("deadline"));
+    let delay = members.text("delay").and_then(|text| {
+        let read = Span::parse(text);
+        read.map_err(|fault| members.fault("delay", fault.to_string())).ok()
+    });
+    if start_at.is_some() && delay.is_some() {
+        members.fault("delay", "`startAt` and `delay` both say when the run begins; leave one out");
+    }
+    let priority = match members.get("priority") {
+        None => None,
+        Some(Value::Int(level @ 1..=5)) => Some(*level as u8),
+        Some(_) => {
+            members.fault("priority", "wants a whole number from 1 (first) to 5");
+            None
+        }
+    };
+    let start_at = start_at.or(delay.map(|delay| SystemClock.now().plus_ms(delay.0)));
+    Timing { start_at, deadline, priority }
 }
 
 fn accepted(run: RunId, status: &str) -> Response {

@@ -2,6 +2,7 @@
 
 use super::wire::catalog::{Why, WhyStep};
 use heddle_core::plan::Part;
+use heddle_core::run::slot::Queueing;
 use heddle_core::run::view::{AskView, RunView, StepView};
 use heddle_core::time::{Span, Timestamp};
 use heddle_executor::RunDetail;
@@ -20,7 +21,7 @@ pub(crate) fn why(detail: &RunDetail, now: Timestamp) -> Why {
         view.steps.iter().partition(|step| step.waits.is_some() || step.work.retry_at.is_some());
     let steps: Vec<WhyStep> =
         first.into_iter().chain(others).filter_map(|step| why_step(detail, step, now)).take(STEPS).collect();
-    let mut why = whole(view, &steps);
+    let mut why = whole(detail, &steps, now);
     let queued: u32 = detail.queued_steps.values().sum();
     if queued > 0 && !view.current.is_empty() && view.paused.is_none() {
         why.push_str(&format!("; in line for a sandbox (`workers.at_once`): {queued} of its attempts"));
@@ -28,7 +29,8 @@ pub(crate) fn why(detail: &RunDetail, now: Timestamp) -> Why {
     Why { status: view.status.to_owned(), why, steps }
 }
 
-fn whole(view: &RunView, steps: &[WhyStep]) -> String {
+fn whole(detail: &RunDetail, steps: &[WhyStep], now: Timestamp) -> String {
+    let view = &detail.view;
     if let Some(error) = &view.error {
         let place = error.step.as_ref().map(|step| format!(" in `{step}`")).unwrap_or_default();
         return format!("it failed{place} with {}: {}", error.failure.kind.word(), error.failure.message);
@@ -40,7 +42,12 @@ fn whole(view: &RunView, steps: &[WhyStep]) -> String {
             None => "it has ended well".to_owned(),
         };
     }
-    if view.started_at.is_none() {
+    if let Some(queue) = &view.held_back
+        && view.paused.is_none()
+    {
+        return held_back(detail, queue, now);
+    }
+    if view.started_at.is_none() && view.paused.is_none() {
         return "it waits for a node to take it".to_owned();
     }
     if let Some(pause) = &view.paused {
@@ -63,6 +70,25 @@ fn whole(view: &RunView, steps: &[WhyStep]) -> String {
         (current, _) => {
             format!("{} under way, with at most {} attempts at once", current.join(", "), view.max_parallel.0)
         }
+    }
+}
+
+/// What a run waits for that has not begun.
+fn held_back(detail: &RunDetail, queue: &Queueing, now: Timestamp) -> String {
+    if let Some(at) = queue.start_at.filter(|at| *at > now) {
+        return format!("it begins at {}, in {}", at.rfc3339(), Span(at.since_ms(now)));
+    }
+    let full =
+        queue.slots.iter().find(|wish| detail.holders(&wish.key).len() >= (wish.limit as usize).min(16));
+    let Some(wish) = full.or(queue.slots.first()) else {
+        return "it waits for a node to take it".to_owned();
+    };
+    match detail.holders(&wish.key).last() {
+        Some(holder) => format!(
+            "it waits for one of the {} slots of the concurrency key `{}`; run {holder} has one: `heddle runs why {holder}`",
+            wish.limit, wish.key
+        ),
+        None => format!("it is about to have its slot of the concurrency key `{}`", wish.key),
     }
 }
 

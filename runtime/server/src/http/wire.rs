@@ -3,6 +3,8 @@
 
 pub(crate) mod catalog;
 pub(crate) mod parent;
+pub(crate) mod parts;
+pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod schedule;
 

@@ -132,7 +132,7 @@ pub async fn a_run_is_taken_over(backend: impl Backend) {
 
 fn with_key(mut append: Append, request: &[u8], expires: Timestamp) -> Append {
     append.idempotency =
-        Some(IdempotencyClaim { key: "order-1".into(), request: Digest::of(request), expires });
+        vec![IdempotencyClaim { key: "order-1".into(), request: Digest::of(request), expires }];
     append
 }
 
@@ -142,7 +142,8 @@ pub async fn an_idempotency_key_is_one_run(backend: impl Backend) {
     let end = node.now().plus_ms(60_000);
     let accept = |node: &Setup<_>, number| node.acceptance(run(number), RunStatus::Running);
     node.store().append(with_key(accept(&node, 1), b"a", end)).await.unwrap();
-    let duplicate = |same_request| Err(AppendFault::Duplicate { run: run(1), same_request });
+    let duplicate =
+        |same_request| Err(AppendFault::Duplicate { key: "order-1".into(), run: run(1), same_request });
     let again = with_key(accept(&node, 2), b"a", end);
     assert_eq!(node.store().append(again).await, duplicate(SameRequest::Yes));
     node.store().append(node.end(run(1), 1)).await.unwrap();
@@ -170,13 +171,15 @@ pub async fn an_idempotency_key_ends(backend: impl Backend) {
     node.store().append(with_key(accept(2), b"a", end)).await.unwrap();
     node.pass(499);
     let early = with_key(node.acceptance(run(3), RunStatus::Running), b"a", end);
-    let duplicate = AppendFault::Duplicate { run: run(2), same_request: SameRequest::Yes };
+    let duplicate =
+        AppendFault::Duplicate { key: "order-1".into(), run: run(2), same_request: SameRequest::Yes };
     assert_eq!(node.store().append(early).await, Err(duplicate));
     node.pass(1);
     let after = with_key(node.acceptance(run(3), RunStatus::Running), b"b", end.plus_ms(500));
     assert_eq!(node.store().append(after).await, Ok(1));
     let held = with_key(node.acceptance(run(4), RunStatus::Running), b"b", end);
-    let duplicate = AppendFault::Duplicate { run: run(3), same_request: SameRequest::Yes };
+    let duplicate =
+        AppendFault::Duplicate { key: "order-1".into(), run: run(3), same_request: SameRequest::Yes };
     assert_eq!(node.store().append(held).await, Err(duplicate));
 }
 

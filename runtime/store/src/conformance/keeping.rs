@@ -138,7 +138,7 @@ pub async fn keys_and_entries_end(backend: impl Backend) {
     for number in 1..=3u8 {
         let mut append = node.acceptance(run(number.into()), RunStatus::Running);
         let (key, request) = (number.to_string().into(), Digest::of(b"r"));
-        append.idempotency = Some(IdempotencyClaim { key, request, expires: end });
+        append.idempotency = vec![IdempotencyClaim { key, request, expires: end }];
         append.cache = vec![entry(number, inline(5), (number < 3).then_some(end))];
         node.store().append(append).await.unwrap();
     }

@@ -5,7 +5,7 @@ use crate::clock::StoreClock;
 use crate::leases::Leases;
 use crate::model::*;
 use crate::row::{self, Coded};
-use crate::rules::{in_turn, wake};
+use crate::rules::{in_turn, is_driven, wake};
 use crate::run_store::ReportDepth;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::journal::{Refusal, admit};
@@ -19,6 +19,8 @@ pub(super) struct Entry {
     pub(super) row: RunRow,
     pub(super) owner: Option<u64>,
     pub(super) wake: Option<Timestamp>,
+    /// Level and place of a run that no node has taken yet.
+    pub(super) line: Option<(u8, i64)>,
 }
 
 /// A value, and when somebody last let go of it.
@@ -53,6 +55,7 @@ pub(super) struct State {
     pub(super) cache: BTreeMap<(Tenant, Digest), Cached>,
     pub(super) shelf: BTreeMap<(String, String), Record>,
     pub(super) schedules: super::timetable::Rows,
+    pub(super) slots: super::slots::Slots,
 }
 
 impl State {
@@ -73,6 +76,7 @@ impl State {
             cache: BTreeMap::new(),
             shelf: BTreeMap::new(),
             schedules: super::timetable::Rows::default(),
+            slots: super::slots::Slots::default(),
         }
     }
 
@@ -84,13 +88,10 @@ impl State {
             Err(Refusal::Fenced) => return Err(AppendFault::Fenced { epoch: append.epoch }),
             Err(Refusal::Conflict) => return Err(AppendFault::Conflict { run, expected, found }),
         }
-        if let (Some(claim), IndexChange::Create(row)) = (&append.idempotency, &append.index)
-            && let Some((owner, held)) = self.keys.get(&(row.tenant.clone(), claim.key.clone()))
-            && held.expires > append.batch.at
-            && self.runs.contains_key(owner)
+        if let IndexChange::Create(row) = &append.index
+            && let Some(refusal) = self.refusal(row, &append)
         {
-            let same_request = if held.request == claim.request { SameRequest::Yes } else { SameRequest::No };
-            return Err(AppendFault::Duplicate { run: *owner, same_request });
+            return Err(refusal);
         }
         let seq = expected + 1;
         let coded = row::encode(run, seq, &append.batch)
@@ -118,24 +119,55 @@ impl State {
             let names = append.listens.into_iter().map(|event| (row.tenant.clone(), event, run));
             self.listeners.extend(names);
         }
-        self.change_index(run, append.epoch, append.index, append.idempotency);
+        self.change_index((run, append.epoch), append.index, append.idempotency, append.queue.as_deref());
         for mail in append.mail {
             self.send(mail);
+        }
+        if let Some(queue) = append.queue.filter(|queue| !queue.slots.is_empty())
+            && let Some(entry) = self.runs.get(&run)
+        {
+            let tenant = entry.row.tenant.clone();
+            self.ask(run, &tenant, &queue);
         }
         self.appends += 1;
         Ok(seq)
     }
 
-    fn change_index(&mut self, run: RunId, epoch: u64, change: IndexChange, claim: Option<IdempotencyClaim>) {
+    /// Why the run is not accepted.
+    fn refusal(&self, row: &RunRow, append: &Append) -> Option<AppendFault> {
+        for claim in &append.idempotency {
+            let key = claim.key.clone();
+            if let Some((owner, held)) = self.keys.get(&(row.tenant.clone(), key.clone()))
+                && held.expires > append.batch.at
+                && self.runs.contains_key(owner)
+            {
+                let same = held.request == claim.request;
+                let same_request = if same { SameRequest::Yes } else { SameRequest::No };
+                return Some(AppendFault::Duplicate { key, run: *owner, same_request });
+            }
+        }
+        self.slots.refusal(&row.tenant, append.queue.as_deref()?)
+    }
+
+    fn change_index(
+        &mut self,
+        (run, epoch): (RunId, u64),
+        change: IndexChange,
+        claims: Vec<IdempotencyClaim>,
+        queue: Option<&Queue>,
+    ) {
         match change {
             IndexChange::None => {}
             IndexChange::Create(row) => {
-                if let Some(claim) = claim {
+                for claim in claims {
                     self.keys.insert((row.tenant.clone(), claim.key.clone()), (run, claim));
                 }
-                let driven = row.status != RunStatus::Queued && !row.status.is_terminal();
+                let is_new = row.status == RunStatus::Queued;
+                let driven = is_driven(row.status);
                 let wake = wake(row.status, row.due, row.created);
-                self.runs.insert(run, Entry { row: *row, owner: driven.then_some(epoch), wake });
+                let queue = queue.filter(|_| is_new);
+                let line = queue.map(|queue| (queue.level, self.slots.place(&row.tenant, queue)));
+                self.runs.insert(run, Entry { row: *row, owner: driven.then_some(epoch), wake, line });
             }
             IndexChange::Update { status, due, finished } => {
                 let Some(entry) = self.runs.get_mut(&run) else { return };
@@ -145,6 +177,7 @@ impl State {
                     (entry.row.finished, entry.owner) = (finished, None);
                     self.inbox.retain(|_, message| message.run != run);
                     self.listeners.retain(|(_, _, listener)| *listener != run);
+                    self.give_back(run);
                 }
             }
         }
@@ -163,6 +196,7 @@ impl State {
                 && (query.status.is_empty() || query.status.contains(&row.status))
                 && query.workflow.as_deref().is_none_or(|workflow| *workflow == *row.workflow)
                 && query.label.as_ref().is_none_or(|label| row.labels.contains(label))
+                && query.slot.as_ref().is_none_or(|key| self.slots.has(&query.tenant, key, row.run))
         };
         let newest_first = self.runs.range(..before).rev().map(|(_, entry)| &entry.row);
         newest_first.filter(fits).take(query.limit as usize).cloned().collect()
@@ -173,21 +207,27 @@ impl State {
         if !self.leases.lives(epoch, steady) {
             return Vec::new();
         }
-        let (mut left_behind, mut ready) = (Vec::new(), Vec::new());
+        let (mut left_behind, mut ready, mut in_line) = (Vec::new(), Vec::new(), Vec::new());
         for entry in self.runs.values() {
             match entry.owner {
                 Some(owner) if !self.leases.lives(owner, steady) => left_behind.push(entry),
+                None if entry.line.is_some() => in_line.push(entry),
                 None if entry.wake.is_some_and(|wake| wake <= wall) => ready.push(entry),
                 _ => {}
             }
         }
         left_behind.sort_by_key(|entry| (entry.owner, entry.row.run));
         ready.sort_by_key(|entry| (entry.wake, entry.row.run));
+        in_line.sort_by_key(|entry| entry.line);
         let rows = |entries: Vec<&Entry>| entries.into_iter().map(|entry| entry.row.clone()).collect();
-        let chosen = in_turn(rows(left_behind), rows(ready), limit);
+        let ready = in_turn(rows(ready), rows(in_line), limit);
+        let chosen = in_turn(rows(left_behind), ready, limit);
         for row in &chosen {
             if let Some(entry) = self.runs.get_mut(&row.run) {
                 entry.owner = Some(epoch);
+                if let Some((_, place)) = entry.line.take() {
+                    self.slots.has_turn(place);
+                }
             }
         }
         chosen

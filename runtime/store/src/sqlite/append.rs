@@ -1,13 +1,15 @@
 //! One append inside a transaction: every check first, then every row.
 
+use super::slots;
 use super::status::status_code;
 use super::values::FILE_BYTES;
 use super::writer::Writer;
 use crate::model::*;
 use crate::row::{self, Coded};
-use crate::rules::{is_active, wake};
-use heddle_core::id::{Digest, RunId};
+use crate::rules::{is_active, is_driven, wake};
+use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::journal::{Refusal, admit};
+use heddle_core::plan::admission::LEVEL;
 use heddle_core::time::Timestamp;
 use rusqlite::OptionalExtension;
 use std::sync::Arc;
@@ -26,7 +28,8 @@ pub(super) struct Prepared {
     consumed: Vec<u64>,
     mail: Vec<Mail>,
     listens: Vec<Arc<str>>,
-    idempotency: Option<IdempotencyClaim>,
+    idempotency: Vec<IdempotencyClaim>,
+    queue: Option<Box<Queue>>,
 }
 
 /// A value's row.
@@ -67,6 +70,7 @@ impl Prepared {
             mail,
             listens,
             idempotency,
+            queue,
             urgency: _,
         } = append;
         let coded = row::encode(run, expected + 1, &batch)?;
@@ -90,6 +94,7 @@ impl Prepared {
             mail,
             listens,
             idempotency,
+            queue,
         };
         Ok((prepared, files))
     }
@@ -124,6 +129,12 @@ pub(super) fn append(writer: &mut Writer, append: Prepared) -> rusqlite::Result<
     for mail in &append.mail {
         super::drive::send(writer, mail)?;
     }
+    if let Some(queue) = append.queue.as_deref().filter(|queue| !queue.slots.is_empty()) {
+        let tenant = writer
+            .statement("SELECT tenant FROM runs WHERE run = ?1")?
+            .query_row([&run], |row| row.get::<_, String>(0))?;
+        slots::ask(writer, (append.run, &Tenant(tenant.into())), queue)?;
+    }
     Ok(Ok(seq))
 }
 
@@ -136,9 +147,15 @@ fn refusal(writer: &Writer, append: &Prepared) -> rusqlite::Result<Option<Append
         Err(Refusal::Fenced) => return Ok(Some(AppendFault::Fenced { epoch: append.epoch })),
         Err(Refusal::Conflict) => return Ok(Some(conflict(append, found))),
     }
-    match (&append.idempotency, &append.index) {
-        (Some(claim), IndexChange::Create(row)) => duplicate(writer, row, claim, append.at),
-        _ => Ok(None),
+    let IndexChange::Create(row) = &append.index else { return Ok(None) };
+    for claim in &append.idempotency {
+        if let Some(duplicate) = duplicate(writer, row, claim, append.at)? {
+            return Ok(Some(duplicate));
+        }
+    }
+    match &append.queue {
+        Some(queue) => slots::refusal(writer, &row.tenant, queue),
+        None => Ok(None),
     }
 }
 
@@ -161,6 +178,7 @@ fn duplicate(
         .query_row((&*row.tenant.0, &*claim.key, now.0 as i64), |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()?;
     Ok(found.map(|(run, request): ([u8; 16], [u8; 32])| AppendFault::Duplicate {
+        key: claim.key.clone(),
         run: RunId(u128::from_be_bytes(run)),
         same_request: if request == claim.request.0 { SameRequest::Yes } else { SameRequest::No },
     }))
@@ -179,7 +197,7 @@ fn change_index(writer: &mut Writer, append: &Prepared) -> rusqlite::Result<()> 
             writer.execute("DELETE FROM inbox WHERE run = ?1", [&run])?;
             writer.execute("DELETE FROM listeners WHERE run = ?1", [&run])?;
             writer.forget(append.run);
-            Ok(())
+            slots::give_back(writer, append.run)
         }
         // Only the columns that change: an index is rewritten for each column that is named.
         IndexChange::Update { status, due, .. } => {
@@ -194,11 +212,13 @@ fn change_index(writer: &mut Writer, append: &Prepared) -> rusqlite::Result<()> 
 
 fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<()> {
     let run = append.run.0.to_be_bytes();
-    let owner = (row.status != RunStatus::Queued && !row.status.is_terminal()).then_some(append.epoch as i64);
+    let owner = is_driven(row.status).then_some(append.epoch as i64);
     let labels = serde_json::to_string(&row.labels).unwrap_or_default();
+    let in_line = append.queue.as_deref().filter(|_| row.status == RunStatus::Queued);
+    let place = in_line.map(|queue| slots::place(writer, &row.tenant, queue)).transpose()?;
     writer.execute(
-        "INSERT INTO runs (run, tenant, workflow, version, snapshot, labels, created, status, due, finished, owner, wake, seq) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+        "INSERT INTO runs (run, tenant, workflow, version, snapshot, labels, created, status, due, finished, owner, wake, seq, level, place) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
         (
             &run,
             &*row.tenant.0,
@@ -213,6 +233,8 @@ fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<
             owner,
             at(wake(row.status, row.due, row.created)),
             append.expected as i64 + 1,
+            in_line.map_or(LEVEL, |queue| queue.level),
+            place,
         ),
     )?;
     for (name, value) in &row.labels {
@@ -227,7 +249,7 @@ fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<
             (&*row.tenant.0, &**event, &run),
         )?;
     }
-    if let Some(claim) = &append.idempotency {
+    for claim in &append.idempotency {
         writer.execute(
             "INSERT OR REPLACE INTO idempotency (tenant, key, run, request, expires) VALUES (?1, ?2, ?3, ?4, ?5)",
             (&*row.tenant.0, &*claim.key, &run, &claim.request.0, claim.expires.0 as i64),

@@ -4,6 +4,7 @@
 //! alone: an `owner` from before is an epoch that no living lease has, so its runs can be claimed at once.
 
 use super::read::{RUN_COLUMNS, listed};
+use super::slots;
 use super::writer::Writer;
 use crate::model::{Lease, Listed, Mail, Recipient, RunRow};
 use crate::rules::in_turn;
@@ -30,10 +31,21 @@ pub(super) fn claim(writer: &mut Writer, lease: &Lease, limit: u32) -> rusqlite:
         writer,
         lease,
         &format!(
-            "SELECT {RUN_COLUMNS} FROM runs WHERE owner IS NULL AND wake <= ?1 ORDER BY wake, run LIMIT ?2"
+            "SELECT {RUN_COLUMNS} FROM runs WHERE owner IS NULL AND place IS NULL AND wake <= ?1 \
+             ORDER BY wake, run LIMIT ?2"
         ),
         (writer.clock.wall().0 as i64, limit),
     )?;
+    let in_line = select(
+        writer,
+        lease,
+        &format!(
+            "SELECT {RUN_COLUMNS} FROM runs WHERE owner IS NULL AND place IS NOT NULL \
+             ORDER BY level, place LIMIT ?1"
+        ),
+        [limit],
+    )?;
+    let ready = in_turn(ready, in_line, limit as usize);
     let chosen = in_turn(left_behind, ready, limit as usize);
     for row in &chosen {
         take(writer, lease, row.run)?;
@@ -42,8 +54,17 @@ pub(super) fn claim(writer: &mut Writer, lease: &Lease, limit: u32) -> rusqlite:
 }
 
 fn take(writer: &Writer, lease: &Lease, run: RunId) -> rusqlite::Result<()> {
-    let owner = (&run.0.to_be_bytes(), lease.epoch as i64);
-    writer.execute("UPDATE runs SET owner = ?2 WHERE run = ?1", owner).map(drop)
+    let id = run.0.to_be_bytes();
+    writer.execute("UPDATE runs SET owner = ?2 WHERE run = ?1", (&id, lease.epoch as i64))?;
+    let place = writer
+        .statement("SELECT place FROM runs WHERE run = ?1 AND place IS NOT NULL")?
+        .query_row([&id], |row| row.get(0))
+        .optional()?;
+    if let Some(place) = place {
+        writer.execute("UPDATE runs SET place = NULL WHERE run = ?1", [&id])?;
+        slots::has_turn(writer, place)?;
+    }
+    Ok(())
 }
 
 /// Runs whose owner's lease has ended, by going from one owner to the next in the index.

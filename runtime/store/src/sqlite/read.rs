@@ -98,6 +98,13 @@ pub(super) fn runs(db: &Connection, query: &RunQuery) -> Result<Vec<Listed>, Sto
     .to_be_bytes();
     let tenant = &*query.tenant.0;
     let page = "ORDER BY runs.run DESC LIMIT ?3";
+    if let Some(slot) = &query.slot {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM runs WHERE run <= ?2 AND run IN \
+             (SELECT run FROM slots WHERE tenant = ?1 AND key = ?4 AND held = 1) {page}"
+        );
+        return select(db, &sql, (tenant, &newest, query.limit, &**slot));
+    }
     if let Some((name, value)) = &query.label {
         let wanted = query.status.iter().fold(0i64, |bits, status| bits | 1 << status_code(*status));
         let sql = format!(

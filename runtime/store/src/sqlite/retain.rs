@@ -49,6 +49,12 @@ pub(super) fn retain(
          (SELECT tenant, key FROM idempotency WHERE expires <= ?1 ORDER BY expires LIMIT ?2)",
         (now.0 as i64, room(&removed)),
     )?);
+    // Whoever comes next with such a key stands where everybody does who is new.
+    removed.rows += count(writer.execute(
+        "DELETE FROM shares WHERE (tenant, key) IN (SELECT tenant, key FROM shares \
+         WHERE place <= (SELECT value FROM meta WHERE name = 'place') LIMIT ?1)",
+        [room(&removed)],
+    )?);
     removed.rows += ended_entries(writer, now, room(&removed))?;
     removed.rows += least_used(writer, cache_bytes, room(&removed))?;
     values(writer, now, room(&removed), &mut removed)?;

@@ -1,6 +1,8 @@
 //! A run and its parts as clients see them.
 
 use super::parent::ParentDoc;
+pub(crate) use super::parts::{CancelDoc, EstimateDoc, MaxParallelDoc, ProgressDoc, WorkflowName};
+use super::queue::QueueDoc;
 use super::{FailureDoc, ValueRef, value};
 use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
@@ -55,6 +57,13 @@ pub(crate) struct RunDoc {
     /// Who asked for it, as far as that is known.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// What it waits for, while it has not begun.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue: Option<QueueDoc>,
+    /// When it must have ended, where somebody has said so.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(format = "date-time")]
+    pub deadline: Option<String>,
     /// The step of another run that asked for it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent: Option<ParentDoc>,
@@ -91,18 +100,6 @@ pub(crate) struct RunDoc {
     pub steps: Option<Vec<StepDoc>>,
 }
 
-/// A workflow, frozen.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct WorkflowName {
-    /// `namespace/name`.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Digest of its canonical source.
-    pub digest: String,
-}
-
 /// Why a run failed, and where.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -119,47 +116,6 @@ pub(crate) struct RunErrorDoc {
     /// The attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub attempt: Option<u32>,
-}
-
-/// Who cancelled a run.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct CancelDoc {
-    /// Who.
-    pub by: String,
-    /// Why, in their words.
-    pub reason: String,
-}
-
-/// How far along a run is.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct ProgressDoc {
-    /// Steps and items that have ended.
-    pub done: u64,
-    /// Steps and items that are known.
-    pub total: u64,
-    /// 0 to 100, rounded down.
-    #[schema(maximum = 100)]
-    pub percent: u8,
-}
-
-/// How long a run will take.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct EstimateDoc {
-    /// What earlier runs of the workflow took, in milliseconds.
-    pub duration_ms: u64,
-    /// What is left of that; absent when the run has ended.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub remaining_ms: Option<u64>,
-}
-
-/// The most attempts of a run at once.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct MaxParallelDoc {
-    /// How many.
-    pub value: u32,
-    /// Which setting says so: `definition`, `tenant` or `node`.
-    pub source: String,
 }
 
 /// A step of a run.
@@ -438,6 +394,8 @@ pub(crate) fn run_alone(around: Around<'_>) -> RunDoc {
         cancelled: view.cancelled.as_ref().map(|(by, reason)| who(by, reason)),
         paused: view.paused.as_ref().map(|pause| who(&pause.by, &pause.reason)),
         by: view.by.as_ref().map(ToString::to_string),
+        queue: QueueDoc::of(around.detail),
+        deadline: view.deadline.map(Timestamp::rfc3339),
         parent: view.parent.as_deref().map(ParentDoc::from),
         traceparent: view.traceparent.clone(),
         labels: view.labels.iter().cloned().collect(),
