@@ -106,6 +106,7 @@ async fn one_run(executor: &Executor) -> anyhow::Result<Duration> {
         idempotency: None,
         traceparent: None,
         timing: heddle_executor::Timing::default(),
+        rerun: None,
     };
     let began = Instant::now();
     let submitted = executor.submit(wish).await?;

@@ -74,6 +74,7 @@ impl Teller<'_> {
             deadline: None,
             defaults: None,
             queue: None,
+            rerun: None,
         };
         let admission = queue::admission(&plan, (RunId(7), &accepted), &input, &limits);
         let queue::Admission { slots, place, .. } = admission.map_err(|fault| vec![fault.to_string()])?;

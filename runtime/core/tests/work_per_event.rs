@@ -62,6 +62,7 @@ fn allocations_per_event(items: u64) -> f64 {
         deadline: None,
         defaults: None,
         queue: None,
+        rerun: None,
     };
     let (now, values) = (Timestamp(1_000), Values::default());
     run.apply(&Event::RunAccepted(Arc::new(accepted)), now).unwrap();

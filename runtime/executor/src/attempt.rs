@@ -11,9 +11,10 @@ use heddle_core::id::{Digest, RunId, Tenant, idempotency_key};
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind, Usage};
-use heddle_core::plan::{CacheMode, CachePolicy, OnCrash, Step};
+use heddle_core::plan::{CacheMode, CachePolicy, CacheScope, OnCrash, Step};
 use heddle_core::plugin::Pinned;
 use heddle_core::run::event::{CacheVerdict, Node};
+use heddle_core::run::rerun::{Imported, Imports};
 use heddle_core::share::Share;
 use heddle_core::time::{Span, Timestamp};
 use sha2::{Digest as _, Sha256};
@@ -82,25 +83,20 @@ impl AttemptCall {
         hash.finalize().into()
     }
     fn fingerprint(&self, pin: &Pinned, policy: CachePolicy) -> Digest {
-        let grants: Vec<String> = self
-            .snapshot
-            .tools
-            .get(self.node.step as usize)
-            .into_iter()
-            .flatten()
-            .map(|g| g.pin.digest.to_string())
-            .collect();
-        FingerprintParts {
-            tenant: &self.tenant,
-            scope: policy.scope,
-            workflow: &self.snapshot.workflow,
-            step: &self.step().id,
-            kind: pin.kind,
-            component: pin.digest,
-            grants: &grants,
-            input: &self.input,
-        }
-        .fingerprint()
+        fingerprint(&self.tenant, &self.snapshot, self.node.step, pin, policy.scope, &self.input)
+    }
+    /// The key under which a run that is this one again finds the outcome.
+    fn key_of_a_rerun(&self, pin: &Pinned) -> Digest {
+        fingerprint(&self.tenant, &self.snapshot, self.node.step, pin, CacheScope::Step, &self.input)
+    }
+    /// What was taken over from the run that this one is again.
+    pub(crate) fn taken_over(&self, imports: &Imports) -> Option<(Digest, Imported)> {
+        let key = self.key_of_a_rerun(self.pin()?);
+        imports.get(&key).map(|imported| (key, imported.clone()))
+    }
+    /// The end of an attempt whose outcome was taken over.
+    pub(crate) fn imported(&self, key: Digest, output: Json, at: Timestamp, from: RunId) -> AttemptResult {
+        self.hit(key, Found { output, stored_at: at, source_run: from, hits: 1 })
     }
     fn ended(&self, outcome: Result<Json, Failure>, usage: Usage, cache: CacheVerdict) -> AttemptResult {
         AttemptResult { node: self.node, attempt: self.attempt, outcome, usage, cache, keep: None }
@@ -114,6 +110,22 @@ impl AttemptCall {
         };
         self.ended(Ok(found.output), Usage::default(), verdict)
     }
+}
+
+/// The key of what a step computes.
+pub(crate) fn fingerprint(
+    tenant: &Tenant,
+    snapshot: &Snapshot,
+    step: u32,
+    pin: &Pinned,
+    scope: CacheScope,
+    input: &Json,
+) -> Digest {
+    let granted = snapshot.tools.get(step as usize).into_iter().flatten();
+    let grants: Vec<String> = granted.map(|granted| granted.pin.digest.to_string()).collect();
+    let (workflow, step) = (&*snapshot.workflow, &*snapshot.plan.steps[step as usize].id);
+    let (kind, component, grants) = (pin.kind, pin.digest, &*grants);
+    FingerprintParts { tenant, scope, workflow, step, kind, component, grants, input }.fingerprint()
 }
 
 /// Answers from memory, where that is possible without waiting.

@@ -69,6 +69,7 @@ async fn ask(shared: &Arc<Shared>, wanted: &Wanted, heritage: &Heritage) -> Resu
         idempotency: None,
         traceparent: heritage.traceparent.clone(),
         timing: Timing::default(),
+        rerun: None,
     };
     let asked =
         submit::AsChild { run: wanted.run, parent: heritage.parent.clone(), deadline: wanted.deadline };

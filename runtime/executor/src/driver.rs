@@ -24,10 +24,12 @@ use crate::snapshot::Snapshot;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::stream::{FuturesOrdered, FuturesUnordered};
 use futures_util::{FutureExt, StreamExt};
+use heddle_core::id::Digest;
 use heddle_core::id::RunId;
 use heddle_core::journal::Gate;
 use heddle_core::json::Json;
 use heddle_core::run::event::{Batch, Event, Node};
+use heddle_core::run::rerun::Imports;
 use heddle_core::run::scope::Values;
 use heddle_core::run::{Action, Entered, IllegalEvent, Input, Run, Settled, Timer};
 use heddle_core::time::Timestamp;
@@ -115,11 +117,14 @@ pub(crate) struct Driver {
     spans: HashMap<u32, Span>,
     // What the next append carries besides its events.
     blobs: Vec<Blob>,
+    holds: Vec<Digest>,
     cache: Vec<CacheRow>,
     consumed: Vec<u64>,
     listens: Vec<Arc<str>>,
     /// The last message that was taken from the inbox.
     last_message: u64,
+    /// What another run has already, once it was looked at.
+    imports: Option<Arc<Imports>>,
 }
 
 /// A row that is not committed yet.
@@ -145,6 +150,8 @@ pub(crate) struct Standing {
 pub(crate) struct Opening {
     pub(crate) index: IndexChange,
     pub(crate) blobs: Vec<Blob>,
+    /// Values of another run that this one holds as well.
+    pub(crate) holds: Vec<Digest>,
     /// Events that the run is told of, by name.
     pub(crate) listens: Vec<Arc<str>>,
 }
@@ -183,6 +190,8 @@ impl Driver {
             index: at.status,
             spans: HashMap::new(),
             blobs: Vec::new(),
+            holds: Vec::new(),
+            imports: None,
             cache: Vec::new(),
             consumed: Vec::new(),
             listens: Vec::new(),
@@ -241,7 +250,13 @@ impl Driver {
                         self.values.insert(blob.digest, Json::trusted(text));
                     }
                 }
+                // They are not on disk yet.
+                let of = self.run.accepted().and_then(|accepted| accepted.rerun.as_ref());
+                let imports = of.and_then(|of| opening.blobs.iter().find(|blob| blob.digest == of.imports));
+                self.imports =
+                    imports.and_then(|blob| serde_json::from_slice(&blob.bytes).ok()).map(Arc::new);
                 self.blobs = opening.blobs;
+                self.holds = opening.holds;
                 self.listens = opening.listens;
                 (events, Some(opening.index))
             }

@@ -15,6 +15,7 @@ mod parts;
 mod reach;
 mod read;
 mod registry;
+mod rerun;
 mod schedules;
 mod shared;
 mod slots;
@@ -29,9 +30,10 @@ pub use parts::{
 };
 pub use read::{DecideFault, EventId, Followed, ReadFault, RunDetail, StreamItem};
 pub use registry::{PluginEntry, PluginFault};
+pub use rerun::{Rerun, RerunFault};
 pub use schedules::{ScheduleView, Triggered, WishFault};
 pub use snapshot::{SnapshotFault, Unresolved};
-pub use submit::{Repeated, Submit, SubmitFault, Submitted, Timing, WorkflowChoice};
+pub use submit::{Repeated, Submit, SubmitFault, Submitted, TakenOver, Timing, WorkflowChoice};
 pub use workflows::{Novelty, PublishFault, Published, WorkflowEntry};
 
 use futures_util::Stream;
@@ -198,6 +200,13 @@ impl Executor {
     /// Accepts a run. What is answered is on disk.
     pub async fn submit(&self, wish: Submit) -> Result<Submitted, SubmitFault> {
         submit::submit(&self.shared, wish).await
+    }
+    /// Accepts a run that is another one once more, and takes over what that has already.
+    ///
+    /// # Errors
+    /// Where there is no such run or step, and where the new run is not accepted.
+    pub async fn rerun(&self, wish: Rerun) -> Result<Submitted, RerunFault> {
+        rerun::rerun(&self.shared, wish).await
     }
     /// A run, as far as it is committed. `None` where the tenant has no such run.
     pub async fn run(&self, tenant: &Tenant, run: RunId) -> Result<Option<RunDetail>, ReadFault> {

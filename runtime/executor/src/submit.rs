@@ -14,6 +14,7 @@ use heddle_core::plan::{OnDuplicate, Plan, WorkflowRef};
 use heddle_core::run::Run;
 use heddle_core::run::event::{Accepted, Batch, Event, Parent, Payload, Place, Queueing, SlotWish};
 use heddle_core::run::queue::{self, AdmissionFault};
+use heddle_core::run::rerun::RerunOf;
 use heddle_core::schema::Mismatch;
 use heddle_core::time::{Span, Timestamp};
 use heddle_store::{
@@ -44,6 +45,17 @@ pub struct Submit {
     pub traceparent: Option<String>,
     /// When it is to begin and to be over, and how much it matters.
     pub timing: Timing,
+    /// The run that it is again, with what it takes over.
+    pub rerun: Option<Arc<TakenOver>>,
+}
+
+/// What a run takes over from another one.
+#[derive(Clone, Debug)]
+pub struct TakenOver {
+    pub(crate) of: RerunOf,
+    pub(crate) imports: Blob,
+    /// Values that its outcomes name.
+    pub(crate) holds: Vec<Digest>,
 }
 
 /// When a run is to begin and to be over, and how much it matters.
@@ -327,7 +339,10 @@ fn open(
         parent: child.map(|child| Box::new(child.parent)),
         defaults: shared.settings.defaults,
         queue: None,
+        rerun: wish.rerun.as_ref().map(|taken| Box::new(taken.of.clone())),
     };
+    blobs.extend(wish.rerun.as_ref().map(|taken| taken.imports.clone()));
+    let holds = wish.rerun.as_ref().map(|taken| taken.holds.clone()).unwrap_or_default();
     let mut admission = queue::admission(plan, (run, &accepted), &input, &shared.limits)?;
     admission.place.level = wish.timing.priority.unwrap_or(admission.place.level);
     let claims = claims(shared, (run, now), wish, admission.idempotency);
@@ -352,7 +367,7 @@ fn open(
     };
     Ok(Opened {
         event: Event::RunAccepted(Arc::new(accepted)),
-        opening: Opening { index: IndexChange::Create(Box::new(row)), blobs, listens: plan.listens() },
+        opening: Opening { index: IndexChange::Create(Box::new(row)), blobs, holds, listens: plan.listens() },
         now,
         queue: Box::new(line(place, asked)),
         claims,
@@ -438,6 +453,7 @@ fn recorded(shared: &Shared, id: RunId, opened: Opened) -> Append {
         batch: Batch { at: now, events: vec![event] },
         index: opening.index,
         blobs: opening.blobs,
+        holds: opening.holds,
         cache: Vec::new(),
         consumed: Vec::new(),
         mail: Vec::new(),
@@ -490,6 +506,9 @@ fn request_digest(wish: &Submit) -> Digest {
         WorkflowChoice::Checked(plan) => format!("inline {}\n", plan.source.text()),
     };
     text.push_str(wish.input.text());
+    if let Some(taken) = &wish.rerun {
+        text.push_str(&format!("\nagain {} {:?}", taken.of.run, taken.of.from));
+    }
     for (key, value) in &wish.labels {
         text.push_str(&format!("\n{} {key}={value}", key.len()));
     }

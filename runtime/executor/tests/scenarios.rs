@@ -158,6 +158,7 @@ async fn tell(scenario: &Scenario) -> Vec<String> {
         idempotency: None,
         traceparent: None,
         timing: heddle_executor::Timing::default(),
+        rerun: None,
     };
     let began_at = tokio::time::Instant::now();
     let run = match executor.submit(wish).await {

@@ -306,6 +306,7 @@ async fn a_run_that_has_no_room_now_has_it_later() {
             idempotency: None,
             traceparent: None,
             timing: heddle_executor::Timing::default(),
+            rerun: None,
         }
     };
     publish(&node, "1.0.0", "[{id: s, every: 1h, catchup: 1m}, {id: x, at: 2100-01-01T00:00:00Z}]", QUICK)

@@ -22,6 +22,7 @@ mod pages;
 mod plugins;
 mod prefer;
 pub mod problem;
+mod rerun;
 mod runs;
 mod schedules;
 pub mod server;
@@ -60,6 +61,7 @@ impl std::fmt::Debug for Api {
 fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::head())
         .merge(submit::routes())
+        .merge(rerun::routes())
         .merge(runs::routes())
         .merge(signal::routes())
         .merge(control::routes())

@@ -50,6 +50,7 @@ fn append(run: RunId, epoch: u64, expected: u64, last: u64, output: &Json) -> Ap
         batch,
         index,
         blobs: vec![],
+        holds: vec![],
         cache: vec![],
         consumed: vec![],
         mail: vec![],

@@ -93,6 +93,7 @@ impl<B: Backend> Setup<B> {
             deadline: None,
             defaults: None,
             queue: None,
+            rerun: None,
         };
         let events = vec![Event::RunAccepted(Arc::new(accepted))];
         Append { index: IndexChange::Create(Box::new(row)), ..self.facts(run, 0, events) }
@@ -106,6 +107,7 @@ impl<B: Backend> Setup<B> {
             batch: Batch { at: self.now(), events },
             index: IndexChange::None,
             blobs: vec![],
+            holds: vec![],
             cache: vec![],
             consumed: vec![],
             mail: vec![],

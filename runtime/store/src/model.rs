@@ -130,6 +130,8 @@ pub struct Append {
     pub index: IndexChange,
     /// Values to keep.
     pub blobs: Vec<Blob>,
+    /// Values that are there already and that the run holds as well.
+    pub holds: Vec<Digest>,
     /// Cache entries to keep.
     pub cache: Vec<CacheRow>,
     /// Inbox messages that this decision consumed.

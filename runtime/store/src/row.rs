@@ -82,6 +82,7 @@ pub(crate) fn references(batch: &Batch) -> Vec<Digest> {
             Event::RunAccepted(accepted) => {
                 digests.push(accepted.snapshot);
                 digests.extend(stored(&accepted.input));
+                digests.extend(accepted.rerun.as_ref().map(|rerun| rerun.imports));
             }
             Event::StepSucceeded { output, .. } => digests.extend(stored(output)),
             Event::RunFinished { output, .. } => digests.extend(output.as_ref().and_then(stored)),

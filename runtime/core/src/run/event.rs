@@ -4,6 +4,8 @@
 //! [`ENCODING`] and pinned by golden tests: a changed encoding is a new version, never a silent one.
 
 use super::approval::Decision;
+pub use super::pause::Pause;
+use super::rerun::RerunOf;
 pub use super::slot::{Place, Queueing, SlotWish};
 use crate::id::{Digest, RunId, Tenant};
 use crate::json::Json;
@@ -213,6 +215,9 @@ pub struct Accepted {
     /// What it waits for before it begins; `None` where it may begin at once.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub queue: Option<Box<Queueing>>,
+    /// The run that it is again.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub rerun: Option<Box<RerunOf>>,
 }
 
 /// The attempt that a run is run for.
@@ -260,19 +265,6 @@ pub struct Defaults {
     /// How long one attempt may take.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub attempt_timeout: Option<Span>,
-}
-
-/// Why a run stands still.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct Pause {
-    /// Who wants it so.
-    pub by: Arc<str>,
-    /// Why.
-    pub reason: Arc<str>,
-    /// The step whose breakpoint it is.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub step: Option<u32>,
 }
 
 /// One fact of a run.

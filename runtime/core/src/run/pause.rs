@@ -2,8 +2,23 @@
 //! is due is noted; nothing new begins. A run that fails or is cancelled ends all the same.
 
 use super::Run;
-use super::event::{Event, Pause};
+use super::event::Event;
 use super::state::Phase;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+
+/// Why a run stands still.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Pause {
+    /// Who wants it so.
+    pub by: Arc<str>,
+    /// Why.
+    pub reason: Arc<str>,
+    /// The step whose breakpoint it is.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub step: Option<u32>,
+}
 
 impl Run {
     /// Who paused the run and why, where it is paused.
@@ -22,7 +37,7 @@ impl Run {
     pub(super) fn is_left_alone(&self) -> bool {
         self.interventions >= self.limits.interventions
     }
-    pub(super) fn decide_resume(&self, by: &std::sync::Arc<str>) -> Vec<Event> {
+    pub(super) fn decide_resume(&self, by: &Arc<str>) -> Vec<Event> {
         match self.paused {
             Some(_) => vec![Event::RunResumed { by: by.clone() }],
             None => Vec::new(),

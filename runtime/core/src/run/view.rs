@@ -4,6 +4,7 @@ use super::approval::Decision;
 use super::event::{
     CacheVerdict, CancelReason, Defaults, Node, Parent, Pause, Payload, Queueing, SkipReason,
 };
+use super::rerun::RerunOf;
 use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
 use super::{Action, Run, Timer};
 use crate::id::{Digest, RunId};
@@ -42,6 +43,8 @@ pub struct RunView {
     pub by: Option<Arc<str>>,
     /// What it waits for, while it has not begun.
     pub held_back: Option<Queueing>,
+    /// The run that it is again.
+    pub rerun: Option<Box<RerunOf>>,
     /// When it must have ended, where somebody has said so.
     pub deadline: Option<Timestamp>,
     /// The attempt that it is run for, where that belongs to another run.
@@ -261,6 +264,7 @@ impl Run {
             paused: self.paused().cloned(),
             by: accepted.and_then(|a| a.by.clone()),
             held_back: self.held_back().cloned(),
+            rerun: accepted.and_then(|a| a.rerun.clone()),
             deadline: accepted.and_then(|a| a.deadline),
             parent: accepted.and_then(|a| a.parent.clone()),
             done,

@@ -161,6 +161,7 @@ impl<'a> World<'a> {
             parent: None,
             deadline,
             queue,
+            rerun: None,
             defaults: None,
         };
         let first = Batch { at: Timestamp(1_000), events: vec![Event::RunAccepted(Arc::new(accepted))] };

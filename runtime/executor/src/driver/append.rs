@@ -69,6 +69,7 @@ impl Driver {
             batch,
             index,
             blobs: std::mem::take(&mut self.blobs),
+            holds: std::mem::take(&mut self.holds),
             cache: std::mem::take(&mut self.cache),
             consumed: std::mem::take(&mut self.consumed),
             mail,

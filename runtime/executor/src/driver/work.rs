@@ -7,12 +7,13 @@ use crate::parts::{Begin, Held};
 use crate::telemetry as t;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::{FutureExt, StreamExt};
-use heddle_core::id::Digest;
+use heddle_core::id::{Digest, RunId};
 use heddle_core::json::Json;
 use heddle_core::outcome::Failure;
-use heddle_core::run::event::{CacheVerdict, Node, Parent};
+use heddle_core::run::event::{CacheVerdict, Node, Parent, Payload};
+use heddle_core::run::rerun::Imports;
 use heddle_core::run::{Action, Change, Ended, Input};
-use heddle_store::{Blob, StoreFault};
+use heddle_store::{Blob, RunStore, StoreFault};
 use metrics::counter;
 use std::sync::Arc;
 use tracing::{Instrument as _, Span};
@@ -90,7 +91,11 @@ impl Driver {
                     begin: if self.attempts.is_empty() { Begin::Here } else { Begin::Apart },
                     held: held.clone(),
                 };
-                match attempt::from_memory(&self.shared, &call) {
+                let known = match self.taken_over(&call).await? {
+                    None => attempt::from_memory(&self.shared, &call),
+                    taken => taken,
+                };
+                match known {
                     Some(result) => std::future::ready(result).boxed(),
                     None => attempt::run(self.shared.clone(), Arc::new(call)).boxed(),
                 }
@@ -105,6 +110,33 @@ impl Driver {
             counter!(t::RETRIES).increment(1);
         }
         Ok(())
+    }
+
+    /// What the run that this one is again has already, and which run that is.
+    async fn imports(&mut self) -> Result<Option<(RunId, Arc<Imports>)>, Exit> {
+        let Some(of) = self.run.accepted().and_then(|accepted| accepted.rerun.clone()) else {
+            return Ok(None);
+        };
+        if let Some(imports) = &self.imports {
+            return Ok(Some((of.run, imports.clone())));
+        }
+        let value = kept(self.shared.store.clone(), of.imports).await?;
+        let read = serde_json::from_str::<Imports>(value.text());
+        let imports = Arc::new(read.map_err(|fault| damaged(of.imports, &fault.to_string()))?);
+        self.imports = Some(imports.clone());
+        Ok(Some((of.run, imports)))
+    }
+
+    /// The end of an attempt whose outcome the run that this one is again has already.
+    async fn taken_over(&mut self, call: &AttemptCall) -> Result<Option<AttemptResult>, Exit> {
+        let Some((of, imports)) = self.imports().await? else { return Ok(None) };
+        let Some((key, imported)) = call.taken_over(&imports) else { return Ok(None) };
+        let output = match imported.output {
+            Payload::Inline(json) => json,
+            Payload::Stored { digest, .. } => kept(self.shared.store.clone(), digest).await?,
+            Payload::Derived => return Ok(None),
+        };
+        Ok(Some(call.imported(key, output, imported.at, of)))
     }
 
     /// Sees to it that the run exists that this attempt asks for.
@@ -182,18 +214,8 @@ impl Driver {
             if self.values.contains(digest) {
                 continue;
             }
-            let damaged = |why: &str| {
-                Exit::Unreadable(StoreFault::Damaged { what: format!("value {digest}"), why: why.to_owned() })
-            };
-            let bytes = self
-                .shared
-                .store
-                .blob(*digest)
-                .await
-                .map_err(Exit::Unreadable)?
-                .ok_or_else(|| damaged("it is missing"))?;
-            let text = std::str::from_utf8(&bytes).map_err(|_| damaged("it is not text"))?;
-            self.values.insert(*digest, Json::trusted(text));
+            let value = kept(self.shared.store.clone(), *digest).await?;
+            self.values.insert(*digest, value);
         }
         Ok(())
     }
@@ -216,4 +238,16 @@ impl Driver {
 fn failed((node, attempt): (Node, u32), failure: Failure) -> AttemptResult {
     let (usage, cache) = (Default::default(), CacheVerdict::Off);
     AttemptResult { node, attempt, outcome: Err(failure), usage, cache, keep: None }
+}
+
+/// A value of the store that must be there.
+async fn kept(store: Arc<dyn RunStore>, digest: Digest) -> Result<Json, Exit> {
+    let bytes = store.blob(digest).await.map_err(Exit::Unreadable)?;
+    let bytes = bytes.ok_or_else(|| damaged(digest, "it is missing"))?;
+    let text = std::str::from_utf8(&bytes).map_err(|_| damaged(digest, "it is not text"))?;
+    Ok(Json::trusted(text))
+}
+
+fn damaged(digest: Digest, why: &str) -> Exit {
+    Exit::Unreadable(StoreFault::Damaged { what: format!("value {digest}"), why: why.to_owned() })
 }

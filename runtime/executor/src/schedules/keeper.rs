@@ -255,6 +255,7 @@ pub(super) async fn ask(shared: &Arc<Shared>, loaded: &Loaded, tick: &Tick) -> A
         idempotency: Some(tick.key(&schedule.id).into()),
         traceparent: None,
         timing: Timing::default(),
+        rerun: None,
     };
     match submit::submit(shared, wish).await {
         Ok(submitted) => Asking::Run(submitted.run),

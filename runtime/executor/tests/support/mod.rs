@@ -171,6 +171,7 @@ pub(crate) fn wish(steps: &str, input: &str) -> Submit {
         by: None,
         traceparent: None,
         timing: heddle_executor::Timing::default(),
+        rerun: None,
     }
 }
 

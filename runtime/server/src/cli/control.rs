@@ -3,7 +3,8 @@
 use super::client::{Ask, Client};
 use super::exact::Exact;
 use super::exit::{Exit, Fault};
-use super::runs::{DecideArgs, path, text};
+use super::input;
+use super::runs::{DecideArgs, RerunArgs, path, text};
 use super::{Context, out};
 use crate::cli::runs::encode;
 use serde::Serialize;
@@ -24,6 +25,41 @@ pub(super) async fn tell(
     match context.json {
         true => out::json(&answer),
         false => out::note(&format!("run {id} {said}; `heddle runs watch {id}` follows it")),
+    }
+    Ok(Exit::Ok)
+}
+
+/// What is to be different, as the API takes it.
+#[derive(Serialize)]
+struct Again<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    from: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    input: Option<Exact>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    workflow: Option<&'a str>,
+}
+
+/// Asks for a run once more.
+pub(super) async fn rerun(client: &Client, context: &Context, asked: &RerunArgs) -> Result<Exit, Fault> {
+    let input = match (&asked.input, asked.arg.is_empty()) {
+        (None, true) => None,
+        (whole, _) => {
+            let input = input::input(whole.as_deref(), &asked.arg)?;
+            Exact::parse(input.text()).ok()
+        }
+    };
+    let again = Again { from: asked.from.as_deref(), input, workflow: asked.workflow.as_deref() };
+    let body = serde_json::to_string(&again).unwrap_or_default();
+    let target = path(&asked.id, "/rerun");
+    let ask = Ask::post(&target, "application/json", body).with("heddle-user", user());
+    let answer = client.json(ask).await?;
+    match (context.json, answer["id"].as_str()) {
+        (false, Some(run)) => {
+            out::line(run);
+            out::note(&format!("it is run {} once more; `heddle runs watch {run}` follows it", asked.id));
+        }
+        _ => out::json(&answer),
     }
     Ok(Exit::Ok)
 }

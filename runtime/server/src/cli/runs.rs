@@ -102,12 +102,32 @@ pub(super) enum RunsCommand {
         /// The run.
         id: String,
     },
+    /// Run it once more: a new run that takes over what this one has already.
+    Rerun(RerunArgs),
     /// List what runs ask people.
     Approvals,
     /// Approve what a run asks.
     Approve(DecideArgs),
     /// Reject what a run asks.
     Reject(DecideArgs),
+}
+
+#[derive(clap::Args, Debug)]
+pub(super) struct RerunArgs {
+    /// The run.
+    pub(super) id: String,
+    /// The step from which on everything is computed again.
+    #[arg(long, value_name = "STEP")]
+    pub(super) from: Option<String>,
+    /// Another input: JSON, `@file` or `-` for stdin.
+    #[arg(long, value_name = "INPUT")]
+    pub(super) input: Option<String>,
+    /// A member of another input: `key=value`, or `key=@file` for a file's text.
+    #[arg(long, value_name = "KEY=VALUE")]
+    pub(super) arg: Vec<String>,
+    /// Another version: a published workflow, `namespace/name@range`.
+    #[arg(long, value_name = "WORKFLOW")]
+    pub(super) workflow: Option<String>,
 }
 
 #[derive(clap::Args, Debug)]
@@ -143,6 +163,7 @@ impl RunsCommand {
             | RunsCommand::Signal { id, .. }
             | RunsCommand::Pause { id, .. }
             | RunsCommand::Resume { id }
+            | RunsCommand::Rerun(RerunArgs { id, .. })
             | RunsCommand::Approve(DecideArgs { id, .. })
             | RunsCommand::Reject(DecideArgs { id, .. })
             | RunsCommand::Cancel { id, .. } => id.trim().is_empty(),
@@ -208,6 +229,7 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
             control::tell(&client, context, (id, "resume"), serde_json::json!({}), will).await
         }
         RunsCommand::Emit { name, data } => emit(&client, context, (name, data)).await,
+        RunsCommand::Rerun(asked) => control::rerun(&client, context, asked).await,
         RunsCommand::Approvals => control::approvals(&client, context).await,
         RunsCommand::Approve(asked) => control::decide(&client, context, asked, "approve").await,
         RunsCommand::Reject(asked) => control::decide(&client, context, asked, "reject").await,

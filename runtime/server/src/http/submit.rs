@@ -111,6 +111,7 @@ async fn submit(
         idempotency,
         traceparent: trace.parent,
         timing,
+        rerun: None,
     };
     let submitted = api.app.executor.submit(wish).await?;
     match prefer.wait {
@@ -173,7 +174,7 @@ fn read(api: &Api, wish: &Json) -> Result<Asked, Problem> {
     Ok(Asked { workflow, input, labels, timing })
 }
 
-fn timing(members: &mut Members<'_>) -> Timing {
+pub(super) fn timing(members: &mut Members<'_>) -> Timing {
     let mut time = |name: &'static str| {
         let text = members.text(name)?;
         let read = text.parse::<Timestamp>();
@@ -199,7 +200,7 @@ fn timing(members: &mut Members<'_>) -> Timing {
     Timing { start_at, deadline, priority }
 }
 
-fn accepted(run: RunId, status: &str) -> Response {
+pub(super) fn accepted(run: RunId, status: &str) -> Response {
     let body = Accepted { id: run.to_string(), status: status.to_owned(), changed: None };
     let mut response = (StatusCode::ACCEPTED, Answer(body)).into_response();
     locate(&mut response, &format!("/v1/runs/{run}"));
@@ -232,7 +233,7 @@ async fn wait_for(
     Ok(response)
 }
 
-fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
+pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, Problem> {
     let mut values = headers.get_all("idempotency-key").iter();
     let Some(value) = values.next() else { return Ok(None) };
     if values.next().is_some() {

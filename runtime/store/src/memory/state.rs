@@ -98,6 +98,7 @@ impl State {
             .map_err(|error| AppendFault::Unavailable(format!("the facts have no encoding: {error}")))?;
         self.journals.entry(run).or_default().push(coded);
         let mut references = row::references(&append.batch);
+        references.extend(append.holds);
         references.extend(append.blobs.iter().map(|blob| blob.digest));
         self.holders.extend(references.into_iter().map(|digest| (Some(run), digest)));
         for blob in append.blobs {

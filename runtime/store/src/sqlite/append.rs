@@ -65,6 +65,7 @@ impl Prepared {
             batch,
             index,
             blobs,
+            holds,
             cache,
             consumed,
             mail,
@@ -75,7 +76,7 @@ impl Prepared {
         } = append;
         let coded = row::encode(run, expected + 1, &batch)?;
         let mut references = row::references(&batch);
-        references.extend(blobs.iter().map(|blob| blob.digest));
+        references.extend(holds.into_iter().chain(blobs.iter().map(|blob| blob.digest)));
         references.sort_unstable();
         references.dedup();
         let (values, files) = split(blobs);

@@ -1,5 +1,6 @@
 //! Small parts of the document of a run.
 
+use heddle_core::run::rerun::RerunOf;
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -54,4 +55,28 @@ pub(crate) struct CancelDoc {
     pub by: String,
     /// Why, in their words.
     pub reason: String,
+}
+
+/// The run that a run is again.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct RerunDoc {
+    /// That run.
+    #[schema(format = "uuid")]
+    pub run: String,
+    /// The step from which on everything is computed again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// How many outcomes of that run there are to be taken over.
+    pub outcomes: u32,
+}
+
+impl From<&RerunOf> for RerunDoc {
+    fn from(of: &RerunOf) -> RerunDoc {
+        RerunDoc {
+            run: of.run.to_string(),
+            from: of.from.as_ref().map(ToString::to_string),
+            outcomes: of.outcomes,
+        }
+    }
 }

@@ -1,7 +1,7 @@
 //! A run and its parts as clients see them.
 
 use super::parent::ParentDoc;
-pub(crate) use super::parts::{CancelDoc, EstimateDoc, MaxParallelDoc, ProgressDoc, WorkflowName};
+pub(crate) use super::parts::{CancelDoc, EstimateDoc, MaxParallelDoc, ProgressDoc, RerunDoc, WorkflowName};
 use super::queue::QueueDoc;
 use super::{FailureDoc, ValueRef, value};
 use heddle_core::json::Json;
@@ -60,6 +60,9 @@ pub(crate) struct RunDoc {
     /// What it waits for, while it has not begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueDoc>,
+    /// The run that it is again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rerun_of: Option<RerunDoc>,
     /// When it must have ended, where somebody has said so.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time")]
@@ -395,6 +398,7 @@ pub(crate) fn run_alone(around: Around<'_>) -> RunDoc {
         paused: view.paused.as_ref().map(|pause| who(&pause.by, &pause.reason)),
         by: view.by.as_ref().map(ToString::to_string),
         queue: QueueDoc::of(around.detail),
+        rerun_of: view.rerun.as_deref().map(RerunDoc::from),
         deadline: view.deadline.map(Timestamp::rfc3339),
         parent: view.parent.as_deref().map(ParentDoc::from),
         traceparent: view.traceparent.clone(),

@@ -1,0 +1,74 @@
+//! What a run has already: the outcomes that another run may take over instead of having the work done again.
+
+use super::Run;
+use super::event::{Node, Payload};
+use super::state::{Phase, Stage, StepState};
+use crate::plan::{Part, Plan, Verb};
+use crate::time::Timestamp;
+use std::collections::BTreeSet;
+
+/// An outcome of a step or an item.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Past {
+    /// Of what.
+    pub node: Node,
+    /// Which of the step's alternatives gave it: 0 for its own call.
+    pub alternative: u32,
+    /// The output.
+    pub output: Payload,
+    /// When it was there.
+    pub at: Timestamp,
+}
+
+impl Plan {
+    /// This step, and every step that waits for it, directly or not.
+    pub fn from_step_on(&self, step: u32) -> BTreeSet<u32> {
+        let (mut found, mut open) = (BTreeSet::new(), vec![step]);
+        while let Some(step) = open.pop() {
+            if found.insert(step) {
+                open.extend(self.dependents[step as usize].iter().copied());
+                if let Verb::Group(members) = &self.steps[step as usize].verb {
+                    open.extend(members.iter().map(|(_, member)| *member));
+                }
+            }
+        }
+        found
+    }
+}
+
+impl Run {
+    /// What plugins have given this run, step by step, without these steps and without what it has undone since.
+    pub fn past(&self, without: &BTreeSet<u32>) -> Vec<Past> {
+        let mut past = Vec::new();
+        for step in self.plan.of_part(Part::Main).filter(|step| !without.contains(step)) {
+            let state = &self.steps[step as usize];
+            if !matches!(self.plan.steps[step as usize].verb, Verb::Call { .. }) || self.is_undone(step) {
+                continue;
+            }
+            match &state.map {
+                None => past.extend(self.past_of(Node::step(step))),
+                Some(map) => past.extend(
+                    (0..map.items.len() as u32).filter_map(|item| self.past_of(Node::item(step, item))),
+                ),
+            }
+        }
+        past
+    }
+    fn past_of(&self, node: Node) -> Option<Past> {
+        let work = self.steps[node.step as usize].node(node.item)?;
+        let Stage::Succeeded(output) = &work.stage else { return None };
+        let at = work.attempts.last().and_then(|attempt| attempt.ended)?;
+        (*output != Payload::Derived).then(|| Past {
+            node,
+            alternative: work.alternative,
+            output: output.clone(),
+            at,
+        })
+    }
+    /// Whether what undoes the step has begun.
+    fn is_undone(&self, step: u32) -> bool {
+        let undoing = self.plan.steps[step as usize].compensation;
+        let begun = |state: &StepState| !matches!(state.phase, Phase::Blocked | Phase::Skipped(_));
+        undoing.is_some_and(|undoing| begun(&self.steps[undoing as usize]))
+    }
+}
