@@ -52,6 +52,14 @@ fn what_has_the_same_fingerprint_is_taken_over_tools_included() {
     let from = rerun(&server, mended["id"].as_str().unwrap(), &json!({"from": "b"}));
     assert_eq!(from["status"], "succeeded");
     assert_eq!(sources(&from), expected(&[("a", mended["id"].clone()), ("b", Value::Null)]));
+    let diff = server.get(&format!("/v1/runs/{id}/diff/{}", other["id"].as_str().unwrap())).body;
+    assert_eq!(diff["differs"], json!(["input", "status", "error", "output"]), "{diff}");
+    assert_eq!((&diff["same"], &diff["steps"][0]["differs"]), (&json!(1), &json!(["output"])), "{diff}");
+    assert_eq!(diff["steps"][1]["differs"], json!(["status", "output", "error"]), "{diff}");
+    let shown =
+        bash(&server, folder.path(), &format!("heddle runs diff {id} {}", other["id"].as_str().unwrap()));
+    let shown = String::from_utf8_lossy(&shown.stdout).into_owned();
+    assert!(shown.contains("the runs differ in: input, status") && shown.contains("c     failed"), "{shown}");
     // It is all on disk.
     server.kill();
     server = Server::start_at(folder.path(), &server.url, &[]);
@@ -96,7 +104,7 @@ fn what_was_undone_is_done_again_and_a_live_run_can_be_forked() {
     );
     let live = server.submit(&waits, json!({"list": [1, 2, 3]}));
     server.until(|| (server.get(&format!("/v1/runs/{live}")).body["status"] == "waiting").then_some(()));
-    let fork = server.post(&format!("/v1/runs/{live}/rerun"), &json!({"input": {"list": [4, 3, 1]}}));
+    let fork = server.post(&format!("/v1/runs/{live}/rerun"), &json!({"input": {"list": [1, 3, 3]}}));
     let fork = fork.body["id"].as_str().unwrap().to_owned();
     for run in [&live, &fork] {
         server.until(|| (server.get(&format!("/v1/runs/{run}")).body["status"] == "waiting").then_some(()));
@@ -107,5 +115,50 @@ fn what_was_undone_is_done_again_and_a_live_run_can_be_forked() {
     let items = server.get(&format!("/v1/runs/{fork}/steps/each/items")).body;
     let source = |item: &Value| item["cache"]["sourceRun"].clone();
     let sources: Vec<Value> = items["items"].as_array().unwrap().iter().map(source).collect();
-    assert_eq!(sources, [Value::Null, json!(live), json!(live)], "{items}");
+    assert_eq!(sources, [json!(live), Value::Null, json!(live)], "{items}");
+}
+
+#[test]
+fn what_is_taken_over_is_what_was_done() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["echo"]);
+    // One of two equal items was done.
+    let twice = workflow(
+        "twice",
+        "steps: {each: {forEach: {in: \"${ [1, 1] }\", as: n, maxParallel: 1}, call: \"tool:echo\", with: {value: \"${ n }\", delayMs: 300}}}",
+    );
+    let half = server.submit(&twice, json!({}));
+    server.until(|| {
+        let items = server.get(&format!("/v1/runs/{half}")).body["steps"][0]["items"]["succeeded"].as_u64();
+        (items == Some(1)).then_some(())
+    });
+    server.post(&format!("/v1/runs/{half}/cancel"), &json!({}));
+    assert_eq!(server.ended(&half)["status"], "cancelled");
+    let again = rerun(&server, &half, &json!({}));
+    assert_eq!(
+        (&again["status"], &again["steps"][0]["items"]["cached"]),
+        (&json!("succeeded"), &json!(1)),
+        "{again}"
+    );
+
+    // A key of the workflow is no obstacle, and what a step asked for is run again by its run.
+    let keyed = workflow("keyed", "idempotency: {key: \"${ input.k }\"}\nsteps: {a: {set: 1}}");
+    assert_eq!(server.post_bytes("/v1/workflows", "application/yaml", keyed).status, 201);
+    let keyed =
+        server.post("/v1/runs", &json!({"workflow": "test/keyed", "input": {"k": 1}})).body["id"].clone();
+    server.ended(keyed.as_str().unwrap());
+    assert_eq!(rerun(&server, keyed.as_str().unwrap(), &json!({}))["status"], "succeeded");
+    let asks = "steps: {w: {workflow: test/keyed@^1, with: {k: \"${ input.k }\"}}}";
+    let parent = server.run(&workflow("asks", asks), json!({"k": 2}));
+    assert_eq!(parent["status"], "succeeded", "{parent}");
+    let child = parent["steps"][0]["attempts"][0]["run"].as_str().unwrap();
+    let refused = server.post(&format!("/v1/runs/{child}/rerun"), &json!({}));
+    assert_eq!((refused.status, &refused.body["code"]), (422, &json!("rerun_invalid")), "{refused:?}");
+    // Its key is another run's: the step says so instead of waiting.
+    let taken = server.run(&workflow("asks", asks), json!({"k": 1}));
+    assert_eq!(taken["status"], "failed", "{taken}");
+    assert!(
+        taken["error"]["message"].as_str().unwrap().contains("has the same `idempotency.key`"),
+        "{taken}"
+    );
 }

@@ -85,13 +85,9 @@ impl AttemptCall {
     fn fingerprint(&self, pin: &Pinned, policy: CachePolicy) -> Digest {
         fingerprint(&self.tenant, &self.snapshot, self.node.step, pin, policy.scope, &self.input)
     }
-    /// The key under which a run that is this one again finds the outcome.
-    fn key_of_a_rerun(&self, pin: &Pinned) -> Digest {
-        fingerprint(&self.tenant, &self.snapshot, self.node.step, pin, CacheScope::Step, &self.input)
-    }
     /// What was taken over from the run that this one is again.
     pub(crate) fn taken_over(&self, imports: &Imports) -> Option<(Digest, Imported)> {
-        let key = self.key_of_a_rerun(self.pin()?);
+        let key = key_of_a_rerun(&self.tenant, &self.snapshot, self.node, self.pin()?, &self.input);
         imports.get(&key).map(|imported| (key, imported.clone()))
     }
     /// The end of an attempt whose outcome was taken over.
@@ -126,6 +122,23 @@ pub(crate) fn fingerprint(
     let (workflow, step) = (&*snapshot.workflow, &*snapshot.plan.steps[step as usize].id);
     let (kind, component, grants) = (pin.kind, pin.digest, &*grants);
     FingerprintParts { tenant, scope, workflow, step, kind, component, grants, input }.fingerprint()
+}
+
+/// The key under which a run that is another one again finds an outcome of that: that of the cache, for this step and
+/// this item alone. What has been done once for two equal items was not done for both.
+pub(crate) fn key_of_a_rerun(
+    tenant: &Tenant,
+    snapshot: &Snapshot,
+    node: Node,
+    pin: &Pinned,
+    input: &Json,
+) -> Digest {
+    let key = fingerprint(tenant, snapshot, node.step, pin, CacheScope::Step, input);
+    let Some(item) = node.item else { return key };
+    let mut hash = Sha256::new();
+    hash.update(key.0);
+    hash.update(item.to_le_bytes());
+    Digest(hash.finalize().into())
 }
 
 /// Answers from memory, where that is possible without waiting.

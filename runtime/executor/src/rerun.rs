@@ -2,14 +2,15 @@
 //! found by fingerprint, as in the cache, but it is the outcome of that very run, tools and agents included, whatever
 //! the cache kept: nothing that is taken over happens again.
 
-use crate::attempt::fingerprint;
+use crate::attempt::key_of_a_rerun;
 use crate::read::{self, ReadFault, Replayed};
 use crate::shared::Shared;
 use crate::submit::{self, Submit, SubmitFault, Submitted, TakenOver, Timing, WorkflowChoice};
+use crate::workflows;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
-use heddle_core::plan::{CacheScope, WorkflowRef};
-use heddle_core::run::event::Payload;
+use heddle_core::plan::{Part, Plan, WorkflowRef};
+use heddle_core::run::event::{Accepted, Payload, SCHEDULED_AT_LABEL};
 use heddle_core::run::past::Past;
 use heddle_core::run::rerun::{Imported, Imports, RerunOf};
 use heddle_core::run::scope::Values;
@@ -58,6 +59,16 @@ pub enum RerunFault {
         /// What may have been meant.
         hint: String,
     },
+    /// The run was asked for by another one, which bounds what it may call.
+    #[error(
+        "run {run} is what a step of run {parent} asked for; run that one again: `heddle runs rerun {parent}`"
+    )]
+    OfAnother {
+        /// The run.
+        run: RunId,
+        /// The run that asked for it.
+        parent: RunId,
+    },
     /// The run cannot be read.
     #[error(transparent)]
     Read(#[from] ReadFault),
@@ -69,7 +80,17 @@ pub enum RerunFault {
 pub(crate) async fn rerun(shared: &Arc<Shared>, wish: Rerun) -> Result<Submitted, RerunFault> {
     let row = read::row(shared, &wish.tenant, wish.run).await?.ok_or(RerunFault::NoSuchRun(wish.run))?;
     let replayed = read::replay(shared, &row).await?;
-    let without = redone(&replayed, &wish)?;
+    let accepted = replayed.run.accepted().cloned();
+    if let Some(parent) = accepted.as_ref().and_then(|accepted| accepted.parent.as_ref()) {
+        return Err(RerunFault::OfAnother { run: wish.run, parent: parent.run });
+    }
+    let other = match &wish.workflow {
+        Some(reference) => {
+            workflows::find(shared, &wish.tenant, reference).await.map_err(SubmitFault::from)?
+        }
+        None => None,
+    };
+    let without = redone(&replayed.snapshot.plan, other.as_deref(), &wish)?;
     let mut values = Values::default();
     let input = match wish.input {
         Some(input) => input,
@@ -88,7 +109,7 @@ pub(crate) async fn rerun(shared: &Arc<Shared>, wish: Rerun) -> Result<Submitted
         tenant: wish.tenant,
         workflow,
         input,
-        labels: wish.labels,
+        labels: labels(wish.labels, accepted.as_deref()),
         by: wish.by,
         idempotency: wish.idempotency,
         traceparent: wish.traceparent,
@@ -98,18 +119,31 @@ pub(crate) async fn rerun(shared: &Arc<Shared>, wish: Rerun) -> Result<Submitted
     Ok(submit::submit(shared, wish).await?)
 }
 
-/// The steps that are computed again whatever they are.
-fn redone(replayed: &Replayed, wish: &Rerun) -> Result<BTreeSet<u32>, RerunFault> {
+/// The labels of the new run. The time that the old one was for is what its expressions read.
+fn labels(given: Vec<(String, String)>, old: Option<&Accepted>) -> Vec<(String, String)> {
+    let time = old.and_then(|old| old.labels.iter().find(|(name, _)| name == SCHEDULED_AT_LABEL));
+    let time = time.filter(|_| given.iter().all(|(name, _)| name != SCHEDULED_AT_LABEL));
+    time.cloned().into_iter().chain(given).collect()
+}
+
+/// The steps of the old run that are computed again whatever they are: what waits for the step there, or in the other
+/// version.
+fn redone(old: &Plan, other: Option<&Plan>, wish: &Rerun) -> Result<BTreeSet<u32>, RerunFault> {
     let Some(from) = &wish.from else { return Ok(BTreeSet::new()) };
-    let plan = &replayed.snapshot.plan;
-    match plan.step(from) {
-        Some(step) => Ok(plan.from_step_on(step)),
-        None => {
-            let known: Vec<String> = plan.steps.iter().map(|step| step.id.to_string()).collect();
-            let hint = crate::registry::hint(from, &known);
-            Err(RerunFault::NoSuchStep { run: wish.run, step: from.clone(), hint })
-        }
+    let named = |plan: &Plan| plan.step(from).filter(|step| plan.steps[*step as usize].part == Part::Main);
+    let (here, there) = (named(old), other.and_then(|plan| Some((plan, named(plan)?))));
+    if here.is_none() && there.is_none() {
+        let known: Vec<String> =
+            old.of_part(Part::Main).map(|step| old.steps[step as usize].id.to_string()).collect();
+        let hint = crate::registry::hint(from, &known);
+        return Err(RerunFault::NoSuchStep { run: wish.run, step: from.clone(), hint });
     }
+    let mut redone = here.map(|step| old.from_step_on(step)).unwrap_or_default();
+    if let Some((plan, step)) = there {
+        let ids = plan.from_step_on(step).into_iter().map(|step| &plan.steps[step as usize].id);
+        redone.extend(ids.filter_map(|id| old.step(id)));
+    }
+    Ok(redone)
 }
 
 async fn own_input(shared: &Shared, replayed: &Replayed) -> Result<Json, ReadFault> {
@@ -141,7 +175,7 @@ async fn imports(
         let Ok(input) = replayed.run.input_of(node, values) else { continue };
         let called = replayed.snapshot.plan.call_at(node.step, alternative);
         let Some(pin) = called.and_then(|(call, _)| replayed.snapshot.pins.get(call)) else { continue };
-        let key = fingerprint(&accepted.tenant, &replayed.snapshot, node.step, pin, CacheScope::Step, &input);
+        let key = key_of_a_rerun(&accepted.tenant, &replayed.snapshot, node, pin, &input);
         if let Payload::Stored { digest, .. } = output {
             holds.push(digest);
         }

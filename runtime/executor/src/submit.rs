@@ -152,7 +152,7 @@ pub enum SubmitFault {
         holder: RunId,
     },
     /// The workflow's own key belongs to a run, and it says that this is an error.
-    #[error("run {run} has the same `idempotency.key`, and the workflow says `onDuplicate: reject`")]
+    #[error("run {run} has the same `idempotency.key`, and only one may have it")]
     DuplicateRun {
         /// That run.
         run: RunId,
@@ -197,7 +197,8 @@ pub(crate) async fn submit(shared: &Arc<Shared>, wish: Submit) -> Result<Submitt
     let run = RunId(uuid::Uuid::now_v7().as_u128());
     let opened = open(shared, run, &wish, &snapshot, input, None)?;
     // Another run may have the key or the slot, so nothing begins before the claim is committed.
-    let answer = match free && opened.claims.is_empty() && opened.begins_at_once() {
+    // Whoever waits was here before.
+    let answer = match free && queued == 0 && opened.claims.is_empty() && opened.begins_at_once() {
         true => drive_at_once(shared, run, snapshot, opened).await,
         false => record_first(shared, run, opened).await,
     };
@@ -247,6 +248,7 @@ pub(crate) async fn submit_child(
             Ok(())
         }
         Err(AppendFault::Conflict { found, .. }) if found > 0 => Ok(()),
+        Err(AppendFault::Duplicate { run, .. }) => Err(SubmitFault::DuplicateRun { run }),
         Err(fault) => Err(refused(fault)),
     }
 }
@@ -404,7 +406,8 @@ fn claims(
         request: request_digest(wish),
         expires: now.plus_ms(key_life_ms(shared, key)),
     });
-    let own = own.map(|(key, life, on_duplicate)| IdempotencyClaim {
+    // That a run is another one again is said, and no accident.
+    let own = own.filter(|_| wish.rerun.is_none()).map(|(key, life, on_duplicate)| IdempotencyClaim {
         key: format!("{OF_A_WORKFLOW}{key}").into(),
         // The same for all where the run that there is will do, and for none where it will not.
         request: match on_duplicate {

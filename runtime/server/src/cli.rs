@@ -6,6 +6,7 @@
 mod asks;
 mod client;
 mod control;
+mod diff;
 mod doctor;
 mod exact;
 mod exit;

@@ -11,6 +11,7 @@ pub mod body;
 mod caller;
 pub mod codes;
 mod control;
+mod diff;
 mod events;
 pub(crate) mod faults;
 pub mod graph;
@@ -62,6 +63,7 @@ fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::with_openapi(openapi::head())
         .merge(submit::routes())
         .merge(rerun::routes())
+        .merge(diff::routes())
         .merge(runs::routes())
         .merge(signal::routes())
         .merge(control::routes())

@@ -207,7 +207,7 @@ macro_rules! conformance_tests {
             a_schedule_is_written_at_its_version schedules_are_in_order a_schedule_of_an_ended_lease_is_fenced
             a_schedule_has_one_keeper);
         $crate::conformance_tests!(@ $open, slots:
-            a_slot_goes_from_one_run_to_the_next what_becomes_of_one_too_many several_slots_come_together
+            a_slot_goes_from_one_run_to_the_next what_becomes_of_one_too_many only_who_stays_takes_a_place several_slots_come_together
             levels_and_turns slots_are_neither_lost_nor_given_twice);
     };
     (@ $open:expr, $file:ident: $($case:ident)*) => {

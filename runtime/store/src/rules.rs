@@ -3,6 +3,7 @@
 
 use crate::model::{RunRow, RunStatus};
 use heddle_core::json::Json;
+use heddle_core::plan::OnLimit;
 use heddle_core::time::Timestamp;
 
 /// How long a value outlives its last holder: somebody who has just read its digest may still refer to it.
@@ -19,6 +20,12 @@ pub(crate) fn admitted() -> Json {
 pub(crate) fn evicted(key: &str) -> Json {
     let key = serde_json::Value::from(key);
     Json::trusted(format!(r#"{{"evicted":{{"key":{key}}}}}"#))
+}
+
+/// Whether a run that is one too many does not stay. (Its acceptance would have been refused already, if it had asked
+/// then.)
+pub(crate) fn leaves(on_limit: OnLimit) -> bool {
+    matches!(on_limit, OnLimit::CancelNewest | OnLimit::Reject)
 }
 
 /// Whether a run in this state has something to do now.

@@ -1,7 +1,7 @@
 //! What was seen from outside the store: each attempt of `tool:witness` writes a line to the node's log before it does
 //! anything else. The node hands the line to the system at once, so it outlives the process.
 
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -57,19 +57,46 @@ fn now() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64
 }
 
+/// What each process has written of a line: a kill can cut one off where a page of the file ends, and the next process
+/// goes on right behind it.
+fn records(line: &str) -> Vec<&str> {
+    let begins = line.match_indices(BEGIN).map(|(at, _)| at).filter(|at| *at > 0);
+    let bounds: Vec<usize> = [0].into_iter().chain(begins).chain([line.len()]).collect();
+    bounds.windows(2).map(|pair| &line[pair[0]..pair[1]]).collect()
+}
+
+/// How every record begins.
+const BEGIN: &str = "{\"timestamp\":\"";
+
+/// What a record says that a kill has cut off behind its message.
+fn cut_off(record: &str) -> Value {
+    let between = |before: &str| {
+        let rest = &record[record.find(before)? + before.len()..];
+        rest.split_once('"').map(|(text, _)| text)
+    };
+    let (Some(timestamp), Some(message)) = (between(BEGIN), between("\"message\":\"")) else {
+        return Value::Null;
+    };
+    let words: Vec<&str> = message.split(' ').collect();
+    let ["witness", run, step, _, attempt, _] = words[..] else { return Value::Null };
+    let attempt: Option<u64> = attempt.parse().ok();
+    json!({"timestamp": timestamp, "message": message, "run": run, "step": step, "attempt": attempt})
+}
+
 /// Everything that was seen, by run.
 pub(crate) fn read(log: &Path, lives: &Lives) -> BTreeMap<String, Vec<Seen>> {
     let text = std::fs::read_to_string(log).unwrap();
     let mut seen: BTreeMap<String, Vec<Seen>> = BTreeMap::new();
     let mut place = 0;
-    for line in text.split_inclusive('\n') {
+    for line in text.split_inclusive('\n').flat_map(records) {
         let life = lives.wrote(place);
         place += line.len() as u64;
-        if !line.contains("heddle::guest") {
+        if !line.contains("\"message\":\"witness ") {
             continue;
         }
-        let entry: Value = serde_json::from_str(line).unwrap_or_else(|e| panic!("half a line: {line}: {e}"));
-        let message = entry["message"].as_str().unwrap();
+        let entry: Value = serde_json::from_str(line).unwrap_or_else(|_| cut_off(line));
+        // Cut off before it said anything.
+        let Some(message) = entry["message"].as_str() else { continue };
         let words: Vec<&str> = message.split(' ').collect();
         let ["witness", run, step, item, attempt, key] = words[..] else { continue };
         // The line says who it is; the node says of whom it is.
@@ -105,4 +132,15 @@ pub(crate) fn millis(time: &str) -> u64 {
 fn times_are_read() {
     assert_eq!(millis("1970-01-01T00:00:00.000Z"), 0);
     assert_eq!(millis("2026-11-21T02:34:00.886123Z"), 1_795_228_440_886);
+}
+
+#[test]
+fn what_a_kill_cuts_off_is_read_as_far_as_it_goes() {
+    let whole = r#"{"timestamp":"2026-11-21T22:29:59.802043Z","level":"DEBUG","message":"witness r2 a - 1 k","run":"r2"}"#;
+    let cut = r#"{"timestamp":"2026-11-21T22:29:59.765360Z","level":"DEBUG","message":"witness r1 b - 2 k","run":"r"#;
+    let line = format!("{cut}{whole}");
+    assert_eq!(records(&line), [cut, whole]);
+    let said = cut_off(cut);
+    assert_eq!((&said["run"], &said["step"], &said["attempt"]), (&json!("r1"), &json!("b"), &json!(2)));
+    assert_eq!(cut_off(&cut[..80]), Value::Null);
 }

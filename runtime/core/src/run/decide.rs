@@ -16,7 +16,7 @@ impl Run {
             return Vec::new();
         }
         match input {
-            Input::Taken(entered) => self.decide_taken(entered),
+            Input::Taken(entered) => self.decide_taken(entered, now),
             Input::AttemptEnded { node, attempt, end, cache, usage } => {
                 self.decide_ended(*node, *attempt, (end, cache), *usage, now, values)
             }
@@ -41,15 +41,15 @@ impl Run {
                 true => self.decide_signal(name, data, by),
                 false => Vec::new(),
             },
-            Input::Admitted => self.decide_admitted(),
+            Input::Admitted => self.decide_admitted(now),
             Input::Advance => self.decide_advance(now, values),
         }
     }
 
     /// Open attempts of a run that is taken are lost: whoever ran them is gone.
-    fn decide_taken(&self, entered: &Entered) -> Vec<Event> {
+    fn decide_taken(&self, entered: &Entered, now: Timestamp) -> Vec<Event> {
         if self.started.is_none() {
-            return self.decide_begin();
+            return self.decide_begin(now);
         }
         let open = self.pending.iter().map_while(|action| match *action {
             super::Action::Invoke { node, attempt } => {

@@ -1,9 +1,9 @@
 //! What a run has already: the outcomes that another run may take over instead of having the work done again.
 
 use super::Run;
-use super::event::{Node, Payload};
+use super::event::{Finish, Node, Payload};
 use super::state::{Phase, Stage, StepState};
-use crate::plan::{Part, Plan, Verb};
+use crate::plan::{Compensation, Part, Plan, Verb};
 use crate::time::Timestamp;
 use std::collections::BTreeSet;
 
@@ -65,9 +65,17 @@ impl Run {
             at,
         })
     }
-    /// Whether what undoes the step has begun.
+    /// Whether what undoes the step has begun, or will.
     fn is_undone(&self, step: u32) -> bool {
         let undoing = self.plan.steps[step as usize].compensation;
+        let fails = self.ending.as_ref().is_some_and(|ending| ending.finish != Finish::Succeeded);
+        if fails
+            && self.finished.is_none()
+            && self.plan.compensation != Compensation::None
+            && undoing.is_some()
+        {
+            return true;
+        }
         let begun = |state: &StepState| !matches!(state.phase, Phase::Blocked | Phase::Skipped(_));
         undoing.is_some_and(|undoing| begun(&self.steps[undoing as usize]))
     }

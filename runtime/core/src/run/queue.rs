@@ -183,24 +183,31 @@ impl Run {
         self.due || queue.start_at.is_none()
     }
     /// A node takes the run for the first time.
-    pub(super) fn decide_begin(&self) -> Vec<Event> {
+    pub(super) fn decide_begin(&self, now: Timestamp) -> Vec<Event> {
         match self.held_back() {
             Some(_) if !planted::is(Bug::SlotIgnored) => Vec::new(),
+            _ => self.begins(now),
+        }
+    }
+    /// It begins, unless it should have ended by now.
+    fn begins(&self, now: Timestamp) -> Vec<Event> {
+        match self.accepted.as_ref().and_then(|accepted| accepted.deadline) {
+            Some(deadline) if deadline <= now => self.decide_deadline(),
             _ => vec![Event::RunStarted {}],
         }
     }
     /// The store has given it every slot that it asked for.
-    pub(super) fn decide_admitted(&self) -> Vec<Event> {
+    pub(super) fn decide_admitted(&self, now: Timestamp) -> Vec<Event> {
         match self.wants_slots() {
             [] => Vec::new(),
-            _ => vec![Event::RunStarted {}],
+            _ => self.begins(now),
         }
     }
     pub(super) fn decide_start_due(&self, now: Timestamp) -> Vec<Event> {
         let queue = self.held_back().filter(|_| !self.due);
         match queue.map(|queue| (queue.start_at, queue.slots.is_empty())) {
             Some((Some(at), _)) if now < at => Vec::new(),
-            Some((Some(_), true)) => vec![Event::RunStarted {}],
+            Some((Some(_), true)) => self.begins(now),
             Some((Some(_), false)) => vec![Event::RunDue {}],
             _ => Vec::new(),
         }

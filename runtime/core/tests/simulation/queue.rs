@@ -22,6 +22,7 @@ pub(crate) fn any(rng: &mut Rng, now: Timestamp) -> (Option<Box<Queueing>>, Opti
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Before {
     queue: Option<Queueing>,
+    deadline: Option<Timestamp>,
     due: bool,
     began: bool,
     /// Whether the slots have been given, which outlives the process.
@@ -33,7 +34,10 @@ impl Before {
         let start_at = self.queue.as_ref().and_then(|queue| queue.start_at);
         let has_slots = self.queue.as_ref().is_some_and(|queue| !queue.slots.is_empty());
         match event {
-            Event::RunAccepted(accepted) => self.queue = accepted.queue.as_deref().cloned(),
+            Event::RunAccepted(accepted) => {
+                self.queue = accepted.queue.as_deref().cloned();
+                self.deadline = accepted.deadline;
+            }
             Event::RunDue {} => {
                 if self.due || self.began || !has_slots || start_at.is_none_or(|at| now < at) {
                     return Err("it asks for its slots when it is not to".into());
@@ -41,8 +45,8 @@ impl Before {
                 self.due = true;
             }
             Event::RunStarted {} => {
-                if start_at.is_some_and(|at| now < at) {
-                    return Err("it begins before its time".into());
+                if start_at.is_some_and(|at| now < at) || self.deadline.is_some_and(|at| at <= now) {
+                    return Err("it begins before its time, or after it".into());
                 }
                 if has_slots && !(self.admitted && (self.due || start_at.is_none())) {
                     return Err("it begins without its slots".into());

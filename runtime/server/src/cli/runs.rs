@@ -104,6 +104,13 @@ pub(super) enum RunsCommand {
     },
     /// Run it once more: a new run that takes over what this one has already.
     Rerun(RerunArgs),
+    /// Say what is different between two runs.
+    Diff {
+        /// The first run.
+        id: String,
+        /// The second run.
+        other: String,
+    },
     /// List what runs ask people.
     Approvals,
     /// Approve what a run asks.
@@ -163,6 +170,7 @@ impl RunsCommand {
             | RunsCommand::Signal { id, .. }
             | RunsCommand::Pause { id, .. }
             | RunsCommand::Resume { id }
+            | RunsCommand::Diff { id, .. }
             | RunsCommand::Rerun(RerunArgs { id, .. })
             | RunsCommand::Approve(DecideArgs { id, .. })
             | RunsCommand::Reject(DecideArgs { id, .. })
@@ -229,6 +237,7 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
             control::tell(&client, context, (id, "resume"), serde_json::json!({}), will).await
         }
         RunsCommand::Emit { name, data } => emit(&client, context, (name, data)).await,
+        RunsCommand::Diff { id, other } => super::diff::diff(&client, context, id, other).await,
         RunsCommand::Rerun(asked) => control::rerun(&client, context, asked).await,
         RunsCommand::Approvals => control::approvals(&client, context).await,
         RunsCommand::Approve(asked) => control::decide(&client, context, asked, "approve").await,

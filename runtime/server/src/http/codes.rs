@@ -51,6 +51,7 @@ codes! {
     InputInvalid = "input_invalid" UNPROCESSABLE_ENTITY "The input does not match the workflow's schema.";
     InputTooLarge = "input_too_large" UNPROCESSABLE_ENTITY "A part of the request is larger than a limit allows.";
     AdmissionInvalid = "admission_invalid" UNPROCESSABLE_ENTITY "The workflow's rules about who may begin say nothing about this run.";
+    RerunInvalid = "rerun_invalid" UNPROCESSABLE_ENTITY "The run cannot be run again by itself.";
     DeadlinePassed = "deadline_passed" UNPROCESSABLE_ENTITY "The deadline leaves the run no time.";
     BackfillInvalid = "backfill_invalid" UNPROCESSABLE_ENTITY "The backfill cannot be made as it is asked.";
     PluginMissing = "plugin_missing" UNPROCESSABLE_ENTITY "The workflow calls a plugin that is not loaded.";
@@ -79,7 +80,7 @@ pages! {
     "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "plugin_not_found",
     "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "duplicate_run", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "input_too_large",
-    "admission_invalid", "deadline_passed", "backfill_invalid", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
+    "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",
     // How an attempt can end, where the word is not one of the above.
     "fuel_exhausted", "cpu_deadline", "deadline_exceeded", "memory_limit", "table_limit", "stack_overflow", "trap",

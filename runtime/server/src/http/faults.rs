@@ -48,7 +48,8 @@ impl From<ReadFault> for Problem {
 
 /// A rule of the workflow, with its place.
 fn admission(fault: &AdmissionFault) -> Problem {
-    Problem::new(Code::AdmissionInvalid, fault.to_string())
+    let place = Place { pointer: fault.path.clone(), message: fault.why.clone(), ..Place::default() };
+    Problem::new(Code::AdmissionInvalid, fault.to_string()).at([place])
 }
 
 impl From<SubmitFault> for Problem {
@@ -63,7 +64,7 @@ impl From<SubmitFault> for Problem {
             SubmitFault::TooLarge { .. } => Problem::new(Code::InputTooLarge, detail),
             SubmitFault::IdempotencyMismatch { .. } => Problem::new(Code::IdempotencyMismatch, detail),
             SubmitFault::Admission(fault) => admission(&fault),
-            SubmitFault::SlotsTaken { .. } => Problem::new(Code::ConcurrencyLimit, detail),
+            SubmitFault::SlotsTaken { .. } => Problem::new(Code::ConcurrencyLimit, detail).after(BUSY_MS),
             SubmitFault::DuplicateRun { .. } => Problem::new(Code::DuplicateRun, detail),
             SubmitFault::NoTime { .. } => Problem::new(Code::DeadlinePassed, detail),
             SubmitFault::QueueFull { .. } => Problem::new(Code::QueueFull, detail).after(BUSY_MS),

@@ -123,6 +123,7 @@ impl From<RerunFault> for Problem {
         match fault {
             RerunFault::NoSuchRun(run) => no_run(&run.to_string()),
             RerunFault::NoSuchStep { .. } => Problem::new(Code::StepNotFound, detail),
+            RerunFault::OfAnother { .. } => Problem::new(Code::RerunInvalid, detail),
             RerunFault::Read(fault) => fault.into(),
             RerunFault::Submit(fault) => fault.into(),
         }

@@ -59,7 +59,8 @@ pub(super) fn run_id(id: &str) -> Result<RunId, Problem> {
     id.parse().map_err(|_| no_run(id))
 }
 
-async fn detail(api: &Api, id: &str) -> Result<RunDetail, Problem> {
+/// A run by its id.
+pub(super) async fn detail(api: &Api, id: &str) -> Result<RunDetail, Problem> {
     api.app.executor.run(&Tenant::default(), run_id(id)?).await?.ok_or_else(|| no_run(id))
 }
 

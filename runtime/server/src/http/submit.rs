@@ -243,8 +243,8 @@ pub(super) fn idempotency_key(headers: &HeaderMap) -> Result<Option<Arc<str>>, P
     let fault =
         || Problem::new(Code::ParameterInvalid, "`Idempotency-Key` is 1 to 255 visible ASCII characters");
     let text = value.to_str().map_err(|_| fault())?;
-    match text.is_empty() || text.len() > 255 {
-        true => Err(fault()),
-        false => Ok(Some(text.into())),
+    match (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic()) {
+        true => Ok(Some(text.into())),
+        false => Err(fault()),
     }
 }

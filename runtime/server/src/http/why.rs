@@ -19,8 +19,9 @@ pub(crate) fn why(detail: &RunDetail, now: Timestamp) -> Why {
     // What waits for nothing but the outside says most, so it comes first.
     let (first, others): (Vec<&StepView>, Vec<&StepView>) =
         view.steps.iter().partition(|step| step.waits.is_some() || step.work.retry_at.is_some());
-    let steps: Vec<WhyStep> =
-        first.into_iter().chain(others).filter_map(|step| why_step(detail, step, now)).take(STEPS).collect();
+    // A step of a run that has not begun waits for nothing but that.
+    let steps = first.into_iter().chain(others).filter(|_| view.started_at.is_some());
+    let steps: Vec<WhyStep> = steps.filter_map(|step| why_step(detail, step, now)).take(STEPS).collect();
     let mut why = whole(detail, &steps, now);
     let queued: u32 = detail.queued_steps.values().sum();
     if queued > 0 && !view.current.is_empty() && view.paused.is_none() {

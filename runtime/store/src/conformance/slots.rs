@@ -84,6 +84,32 @@ pub async fn what_becomes_of_one_too_many<B: Backend>(backend: B) {
     assert_eq!(node.told(run(6)).await, ["evicted"]);
 }
 
+/// Who does not stay takes nobody's place; and the oldest is who asked first, not who was accepted first.
+pub async fn only_who_stays_takes_a_place<B: Backend>(backend: B) {
+    let node = Setup::new(backend).await;
+    let both = |old: &str, new: &str| {
+        queue(vec![wish(old, 1, OnLimit::CancelOldest), wish(new, 1, OnLimit::CancelNewest)])
+    };
+    node.ask(run(1), both("a1", "b1")).await.unwrap();
+    node.ask(run(2), both("a2", "b2")).await.unwrap();
+    node.ask(run(3), both("a1", "b2")).await.unwrap();
+    assert_eq!(
+        (node.told(run(1)).await, node.told(run(3)).await),
+        (vec!["admitted".to_owned()], vec!["evicted".to_owned()])
+    );
+
+    // Accepted first, and asks when its time has come.
+    let late = node.acceptance(run(4), RunStatus::Waiting);
+    node.store().append(late).await.unwrap();
+    let oldest = || queue(vec![wish("late", 1, OnLimit::CancelOldest)]);
+    node.ask(run(5), oldest()).await.unwrap();
+    node.pass(1_000);
+    let asks = Append { queue: Some(Box::new(oldest())), ..node.facts(run(4), 1, vec![Event::RunDue {}]) };
+    node.store().append(asks).await.unwrap();
+    assert_eq!(node.told(run(5)).await, ["admitted", "evicted"]);
+    assert_eq!(node.told(run(4)).await, Vec::<String>::new());
+}
+
 /// With several keys a run has all of its slots or none, and holds up nobody meanwhile.
 pub async fn several_slots_come_together<B: Backend>(backend: B) {
     let node = Setup::new(backend).await;

@@ -2,10 +2,11 @@
 
 use super::state::State;
 use crate::model::{AppendFault, Mail, Queue};
-use crate::rules::{SHARE, admitted, evicted};
+use crate::rules::{SHARE, admitted, evicted, leaves};
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::plan::OnLimit;
 use heddle_core::run::event::SlotWish;
+use heddle_core::time::Timestamp;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ struct Seat {
     most: u32,
     level: u8,
     place: i64,
+    asked: Timestamp,
     held: bool,
     told: bool,
 }
@@ -67,9 +69,9 @@ impl Slots {
 impl State {
     pub(super) fn ask(&mut self, run: RunId, tenant: &Tenant, queue: &Queue) {
         let room = queue.slots.iter().all(|wish| !self.slots.is_full(tenant, &wish.key, wish.limit));
-        let place = self.slots.place(tenant, queue);
+        let (place, asked) = (self.slots.place(tenant, queue), self.clock.wall());
         for wish in &queue.slots {
-            let seat = Seat { most: wish.limit, level: queue.level, place, held: room, told: false };
+            let seat = Seat { most: wish.limit, level: queue.level, place, asked, held: room, told: false };
             let seats = self.slots.keys.entry((tenant.clone(), wish.key.clone())).or_default();
             seats.entry(run).or_insert(seat);
         }
@@ -78,19 +80,17 @@ impl State {
             self.send(Mail::to(run, "admitted", admitted()));
             return;
         }
-        for wish in &queue.slots {
-            let full = self.slots.is_full(tenant, &wish.key, wish.limit);
-            match wish.on_limit {
-                OnLimit::Queue => {}
-                OnLimit::CancelNewest | OnLimit::Reject if full => self.evict(wish, run),
-                OnLimit::CancelNewest | OnLimit::Reject => {}
-                OnLimit::CancelOldest => {
-                    let seats = self.slots.keys.get(&(tenant.clone(), wish.key.clone()));
-                    let untold = seats.into_iter().flatten().rev().filter(|(_, seat)| !seat.told);
-                    let older: Vec<RunId> = untold.skip(wish.limit as usize).map(|(run, _)| *run).collect();
-                    older.into_iter().for_each(|run| self.evict(wish, run));
-                }
-            }
+        let goes = queue.slots.iter().filter(|wish| leaves(wish.on_limit));
+        let full = |wish: &&&SlotWish| self.slots.is_full(tenant, &wish.key, wish.limit);
+        if let Some(wish) = goes.into_iter().find(|wish| full(&wish)) {
+            return self.evict(wish, run);
+        }
+        for wish in queue.slots.iter().filter(|wish| wish.on_limit == OnLimit::CancelOldest) {
+            let seats = self.slots.keys.get(&(tenant.clone(), wish.key.clone()));
+            let untold = seats.into_iter().flatten().filter(|(_, seat)| !seat.told);
+            let mut newest: Vec<(Timestamp, RunId)> = untold.map(|(run, seat)| (seat.asked, *run)).collect();
+            newest.sort_unstable_by(|a, b| b.cmp(a));
+            newest.into_iter().skip(wish.limit as usize).for_each(|(_, run)| self.evict(wish, run));
         }
     }
     fn evict(&mut self, wish: &SlotWish, run: RunId) {

@@ -8,7 +8,7 @@
 use super::drive;
 use super::writer::Writer;
 use crate::model::{AppendFault, Mail, Queue};
-use crate::rules::{SHARE, admitted, evicted};
+use crate::rules::{SHARE, admitted, evicted, leaves};
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::plan::OnLimit;
 use heddle_core::run::event::SlotWish;
@@ -69,11 +69,12 @@ pub(super) fn ask(
         room &= held(writer, tenant, wish)?.0 < wish.limit;
     }
     let place = place(writer, tenant, queue)?;
+    let now = writer.clock.wall().0 as i64;
     for wish in &queue.slots {
         writer.execute(
-            "INSERT OR IGNORE INTO slots (tenant, key, run, most, level, place, held, told) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, 0)",
-            (&*tenant.0, &*wish.key, &id, wish.limit, queue.level, place, room),
+            "INSERT OR IGNORE INTO slots (tenant, key, run, most, level, place, asked, held, told) \
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, 0)",
+            (&*tenant.0, &*wish.key, &id, wish.limit, queue.level, place, now, room),
         )?;
     }
     if room {
@@ -81,23 +82,19 @@ pub(super) fn ask(
         drive::send(writer, &Mail::to(run, "admitted", admitted()))?;
         return Ok(());
     }
-    for wish in &queue.slots {
-        let newest = match wish.on_limit {
-            OnLimit::Queue => continue,
-            OnLimit::CancelOldest => wish.limit,
-            // At its acceptance it would have been refused.
-            OnLimit::CancelNewest | OnLimit::Reject if held(writer, tenant, wish)?.0 < wish.limit => continue,
-            OnLimit::CancelNewest | OnLimit::Reject => {
-                evict(writer, wish, run)?;
-                continue;
-            }
-        };
+    // Who does not stay takes nobody's place.
+    for wish in queue.slots.iter().filter(|wish| leaves(wish.on_limit)) {
+        if held(writer, tenant, wish)?.0 >= wish.limit {
+            return evict(writer, wish, run);
+        }
+    }
+    for wish in queue.slots.iter().filter(|wish| wish.on_limit == OnLimit::CancelOldest) {
         let older: Vec<[u8; 16]> = writer
             .statement(
-                "SELECT run FROM slots WHERE tenant = ?1 AND key = ?2 AND told = 0 ORDER BY run DESC \
+                "SELECT run FROM slots WHERE tenant = ?1 AND key = ?2 AND told = 0 ORDER BY asked DESC, run DESC \
                  LIMIT -1 OFFSET ?3",
             )?
-            .query_map((&*tenant.0, &*wish.key, newest), |row| row.get(0))?
+            .query_map((&*tenant.0, &*wish.key, wish.limit), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for run in older {
             evict(writer, wish, RunId(u128::from_be_bytes(run)))?;

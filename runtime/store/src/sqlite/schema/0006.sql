@@ -16,7 +16,7 @@ CREATE TABLE shares (
 INSERT INTO meta (name, value) VALUES ('place', 0);
 
 -- A slot that a run has (`held`) or waits for, as long as it lives. `most` runs may have one with this key; `told` where
--- it is to make room.
+-- it is to make room; `asked` is when it came.
 CREATE TABLE slots (
     tenant TEXT NOT NULL,
     key TEXT NOT NULL,
@@ -24,6 +24,7 @@ CREATE TABLE slots (
     most INTEGER NOT NULL,
     level INTEGER NOT NULL,
     place INTEGER NOT NULL,
+    asked INTEGER NOT NULL,
     held INTEGER NOT NULL,
     told INTEGER NOT NULL,
     PRIMARY KEY (tenant, key, run)
