@@ -530,6 +530,13 @@ fn the_metrics_of_the_docs_are_those_that_a_node_exports() {
     assert_eq!(server.post_bytes("/v1/workflows", "application/yaml", scheduled).status, 201);
     let ticked = server.post("/v1/schedules/test.clock.rare/trigger", &json!({}));
     assert!(ticked.status < 300, "{ticked:?}");
+    // One waits for its turn, and one is refused.
+    for (name, rule) in [("waits", "period: 100ms"), ("refused", "period: 1h, onLimit: reject")] {
+        let body = format!(
+            "steps: {{a: {{forEach: {{in: \"${{ [1, 2] }}\", as: n}}, call: \"transform:identity\", with: {{x: \"${{ n }}\"}}, cache: off, rateLimit: {{key: {name}, limit: 1, {rule}}}}}}}"
+        );
+        server.run(&workflow(name, &body), json!({}));
+    }
     let documented = metrics_in_the_docs();
     assert!(documented.len() > 20, "{documented:?}");
     // What is recorded after an answer may come a moment later than the answer.

@@ -6,6 +6,7 @@
 pub mod document;
 pub mod expr;
 pub mod fingerprint;
+pub mod gate;
 pub mod id;
 pub mod journal;
 pub mod json;

@@ -115,7 +115,7 @@ limits! {
     schedules: Count = 16, max 256, "Schedules of one workflow.";
     concurrency_rules: Count = 4, max 16, "Rules of one workflow about how many runs there may be at once.";
     concurrency_limit: Count = 10_000, max 100_000, "Runs that one such rule may let in at once.";
-    flow_key_bytes: Bytes = 256, max 1024, "A key of `concurrency`, `priority` or `idempotency`.";
+    flow_key_bytes: Bytes = 256, max 1024, "A key of `concurrency`, `priority`, `idempotency`, `rateLimit` or `circuitBreaker`.";
     schedule_interval_ms: Millis = SECOND, max DAY, "The least time between two ticks of a schedule.";
     schedule_buffer: Count = 100, max 10_000, "Ticks of one schedule that wait for a run to end, or whose run is owed.";
     schedule_backfill: Count = 100, max 10_000, "Ticks of one backfill.";
@@ -124,6 +124,7 @@ limits! {
     // One node.
     runs_active: Count = 1_000, max 100_000, "Runs that a node drives at the same time; others wait in the store.";
     runs_queued: Count = 10_000, max 1_000_000, "Runs that wait for a node.";
+    gate_keys: Count = 10_000, max 1_000_000, "Keys of rate limits that a node keeps, and as many of circuit breakers; idle ones are forgotten for new ones.";
     attempts_at_once: Count = 64, max 1_000, "Sandboxes that a node runs at the same time.";
     attempts_kept: Count = 4, max 1_000, "Of the sandboxes of a node, those that only workflows without one may take, a quarter at most; and as many besides for plugins known to be quick.";
     guest_memory_bytes: Bytes = 4_096 * MIB, max 1_048_576 * MIB, "Guest memory of a node, counted as it is used.";

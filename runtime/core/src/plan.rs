@@ -13,6 +13,7 @@ mod child;
 mod emit;
 mod fallback;
 mod fit;
+mod gates;
 mod graph;
 mod group;
 mod map;
@@ -41,6 +42,7 @@ pub use approval::{Approval, OnTimeout};
 pub use child::{Child, ChildWorkflow, OnParentCancel};
 pub use emit::Emit;
 pub use fallback::Alternative;
+pub use gates::{GateRules, Keyed};
 pub use parts::Compensation;
 pub use policy::{Backoff, CacheMode, CachePolicy, CacheScope, Jitter, Retry, Timeouts, Tolerance};
 pub use reference::{WorkflowRef, WorkflowRefFault};
@@ -180,6 +182,8 @@ pub struct Step {
     pub fallback: Vec<Alternative>,
     /// Whether the run is paused before it begins.
     pub breakpoint: bool,
+    /// What its attempts must pass.
+    pub gates: Option<Box<GateRules>>,
 }
 
 impl Step {

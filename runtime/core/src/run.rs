@@ -26,6 +26,7 @@ pub mod emit;
 pub mod event;
 mod fallback;
 mod finish;
+mod gate;
 mod lists;
 pub mod past;
 mod pause;

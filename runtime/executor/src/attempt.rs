@@ -1,12 +1,14 @@
 //! One attempt: the cache is asked, then a slot is taken, then the sandbox runs, and every end is a value.
 
 use crate::cache::{Found, Lookup};
+use crate::gates::Passed;
 use crate::parts::{Begin, Held, Invocation};
 use crate::reach::AttemptReach;
 use crate::shared::Shared;
 use crate::slots::Depth;
 use crate::snapshot::Snapshot;
 use heddle_core::fingerprint::Parts as FingerprintParts;
+use heddle_core::gate::Gates;
 use heddle_core::id::{Digest, RunId, Tenant, idempotency_key};
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
@@ -20,6 +22,7 @@ use heddle_core::time::{Span, Timestamp};
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// What an attempt is about.
 #[derive(Clone, Debug)]
@@ -40,6 +43,8 @@ pub(crate) struct AttemptCall {
     pub(crate) suspect: bool,
     /// What is held until the attempt's end is on disk.
     pub(crate) held: Held,
+    /// What it must pass before it has a sandbox.
+    pub(crate) gates: Option<Box<Gates>>,
 }
 
 /// How it ended.
@@ -223,7 +228,7 @@ pub(crate) async fn sandbox(
     depth: Depth,
 ) -> AttemptEnd {
     let step = call.step();
-    let queue = step.timeouts.queue.map(|s| Duration::from_millis(s.0));
+    let until = step.timeouts.queue.map(|s| Instant::now() + Duration::from_millis(s.0));
     let depth = match depth {
         Depth::Attempt if call.suspect => Depth::Suspect,
         Depth::Attempt if shared.invoker.is_quick(&pin) => Depth::Quick,
@@ -231,7 +236,11 @@ pub(crate) async fn sandbox(
     };
     let share = Share { tenant: call.tenant.clone(), workflow: call.snapshot.workflow.clone() };
     let in_line_since = shared.now();
-    let Ok(_slot) = shared.slots.take((call.run, call.node), &share, depth, queue).await else {
+    let passed = match pass(shared, call, until).await {
+        Ok(passed) => passed,
+        Err(failure) => return AttemptEnd { outcome: Outcome::Failed(failure), usage: Usage::default() },
+    };
+    let Ok(_slot) = shared.slots.take((call.run, call.node), &share, depth, until).await else {
         return AttemptEnd::failed(
             FailureKind::DeadlineExceeded,
             "no sandbox was free within `timeout.queue`",
@@ -243,7 +252,7 @@ pub(crate) async fn sandbox(
     let queued_us = opened.since_ms(in_line_since) * 1_000;
     let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone()));
     let kind = pin.kind;
-    let mut next = Some(Invocation {
+    let invocation = Invocation {
         plugin: pin,
         input: call.input.clone(),
         state: None,
@@ -263,8 +272,31 @@ pub(crate) async fn sandbox(
         begin: call.begin,
         reach,
         held: call.held.clone(),
-    });
-    let mut usage = Usage { queued_us, ..Usage::default() };
+    };
+    let end = segments(shared, invocation, Usage { queued_us, ..Usage::default() }).await;
+    shared.meters.attempt_ended(kind, &end.outcome, end.usage.wall_us);
+    if let Some(passed) = passed {
+        passed.ended(&end.outcome);
+    }
+    end
+}
+
+/// Passes what stands before the sandbox of a step; the calls of an agent have nothing there.
+async fn pass<'a>(
+    shared: &'a Shared,
+    call: &AttemptCall,
+    until: Option<Instant>,
+) -> Result<Option<Passed<'a>>, Failure> {
+    match call.gates.as_deref() {
+        None => Ok(None),
+        Some(gates) => shared.gates.pass((call.run, call.node), &call.tenant, gates, until).await.map(Some),
+    }
+}
+
+/// Runs the plugin, and again from its checkpoint where an agent gives one.
+async fn segments(shared: &Shared, first: Invocation, mut usage: Usage) -> AttemptEnd {
+    let kind = first.plugin.kind;
+    let mut next = Some(first);
     for _ in 0..shared.limits.agent_segments {
         let Some(invocation) = next.take() else { break };
         // Only an agent may have to go on.
@@ -275,14 +307,11 @@ pub(crate) async fn sandbox(
             next = Some(Invocation { state: Some(state.clone()), ..again });
             continue;
         }
-        shared.meters.attempt_ended(kind, &end.outcome, usage.wall_us);
         return AttemptEnd { outcome: end.outcome, usage };
     }
-    AttemptEnd::failed(
-        FailureKind::BudgetExhausted,
-        format!(
-            "the agent returned `continue` {} times (limit agent_segments)",
-            shared.limits.agent_segments
-        ),
-    )
+    let message = format!(
+        "the agent returned `continue` {} times (limit agent_segments)",
+        shared.limits.agent_segments
+    );
+    AttemptEnd { usage, ..AttemptEnd::failed(FailureKind::BudgetExhausted, message) }
 }

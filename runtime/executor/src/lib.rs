@@ -9,6 +9,7 @@ mod bus;
 mod cache;
 mod children;
 mod driver;
+mod gates;
 mod inbox;
 mod meters;
 mod parts;
@@ -25,6 +26,7 @@ pub mod telemetry;
 mod upkeep;
 mod workflows;
 
+pub use gates::{CircuitReport, Hold, HoldAt};
 pub use parts::{
     Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
 };
@@ -479,6 +481,15 @@ impl Executor {
         reference: &WorkflowRef,
     ) -> Result<Option<WorkflowEntry>, StoreFault> {
         workflows::entry(&self.shared, tenant, reference).await
+    }
+
+    /// The circuit breakers of this node that calls of the tenant have asked, in the order of their keys.
+    pub fn circuits(&self, tenant: &Tenant) -> Vec<CircuitReport> {
+        self.shared.gates.circuits(tenant)
+    }
+    /// Closes a circuit of this node. `None` where no call has asked it.
+    pub fn close_circuit(&self, tenant: &Tenant, key: &str) -> Option<CircuitReport> {
+        self.shared.gates.close(tenant, key)
     }
 
     /// A page of schedules in the order of their ids, after this one.

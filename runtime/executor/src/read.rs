@@ -1,6 +1,7 @@
 //! Looking at runs. What is shown is what is committed: a run's document is its journal, replayed.
 
 use crate::bus::{Told, TooManySubscribers};
+use crate::gates::Hold;
 use crate::shared::Shared;
 use crate::snapshot::Snapshot;
 use futures_util::Stream;
@@ -30,6 +31,8 @@ pub struct RunDetail {
     snapshot: Arc<Snapshot>,
     /// Steps of which attempts wait for a sandbox of this node, and how many of each.
     pub queued_steps: BTreeMap<u32, u32>,
+    /// Steps of which attempts wait at a rate limit or an open circuit: where one of them does, and how many there are.
+    pub held_steps: BTreeMap<u32, (Hold, u32)>,
     /// Who has the slots that the run waits for, by key: the newest first, at most sixteen of each.
     holders: Vec<(Arc<str>, Vec<RunId>)>,
     /// How long such a run is likely to take in all, from past ones.
@@ -44,7 +47,14 @@ impl fmt::Debug for RunDetail {
 
 impl RunDetail {
     pub(crate) fn new(view: RunView, snapshot: Arc<Snapshot>, estimate_ms: Option<u64>) -> RunDetail {
-        RunDetail { view, snapshot, queued_steps: BTreeMap::new(), holders: Vec::new(), estimate_ms }
+        RunDetail {
+            view,
+            snapshot,
+            queued_steps: BTreeMap::new(),
+            held_steps: BTreeMap::new(),
+            holders: Vec::new(),
+            estimate_ms,
+        }
     }
     /// Who has the slots of this key that the run waits for.
     pub fn holders(&self, key: &str) -> &[RunId] {
@@ -154,7 +164,8 @@ pub(crate) async fn detail(
     let estimate = shared.pace(replayed.snapshot.plan.digest);
     let holders = holders(shared, tenant, replayed.run.wants_slots()).await?;
     let detail = RunDetail::new(replayed.run.view(), replayed.snapshot, estimate);
-    Ok(Some(RunDetail { queued_steps: shared.slots.queued_steps(run), holders, ..detail }))
+    let (queued_steps, held_steps) = (shared.slots.queued_steps(run), shared.gates.held_steps(run));
+    Ok(Some(RunDetail { queued_steps, held_steps, holders, ..detail }))
 }
 
 /// Who has the slots that are wanted.

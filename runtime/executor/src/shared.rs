@@ -3,6 +3,7 @@
 use crate::bus::Bus;
 use crate::cache::OutputCache;
 use crate::driver::Nudge;
+use crate::gates::Gates;
 use crate::meters::Meters;
 use crate::parts::{Clock, Held, Invoker, Parts, Settings};
 use crate::read::RunDetail;
@@ -43,6 +44,7 @@ pub(crate) struct Shared {
     pub(crate) limits: Arc<Limits>,
     pub(crate) settings: Settings,
     pub(crate) cache: OutputCache,
+    pub(crate) gates: Gates,
     pub(crate) slots: Slots,
     pub(crate) bus: Bus,
     pub(crate) registry: Registry,
@@ -91,6 +93,7 @@ impl Shared {
         let (limits, meters) = (parts.limits, Meters::new());
         Shared {
             cache: OutputCache::new(parts.store.clone(), limits.output_cache_bytes, meters.clone()),
+            gates: Gates::new(limits.gate_keys, parts.clock.clone()),
             slots: Slots::new(
                 parts.settings.workers.max(1),
                 &limits,

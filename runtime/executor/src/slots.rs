@@ -95,19 +95,18 @@ impl Slots {
         }
     }
 
-    /// Waits for a slot, at most so long.
+    /// Waits for a slot, until then at most.
     pub(crate) async fn take(
         &self,
         who: (RunId, Node),
         share: &Share,
         depth: Depth,
-        at_most: Option<Duration>,
+        until: Option<tokio::time::Instant>,
     ) -> Result<Slot, QueueTimeout> {
         let from = match depth {
             Depth::Attempt | Depth::Suspect | Depth::Quick => &self.ordinary,
             Depth::Nested => &self.nested,
         };
-        let until = at_most.map(|most| Instant::now() + most);
         let alone = match depth {
             Depth::Suspect => Some(self.permit((who, share), &self.suspects, until).await?),
             Depth::Attempt | Depth::Nested | Depth::Quick => None,
@@ -130,7 +129,7 @@ impl Slots {
         &self,
         (who, share): ((RunId, Node), &Share),
         from: &Arc<Pool>,
-        until: Option<Instant>,
+        until: Option<tokio::time::Instant>,
     ) -> Result<Permit, QueueTimeout> {
         if let Some(permit) = from.take_now(share) {
             self.meters.queue_seconds.record(0.0);
@@ -140,9 +139,7 @@ impl Slots {
         let _waiting = Waiting::new(self, who);
         let got = match until {
             None => Ok(from.take(share).await),
-            Some(until) => {
-                tokio::time::timeout_at(until.into(), from.take(share)).await.map_err(|_| QueueTimeout)
-            }
+            Some(until) => tokio::time::timeout_at(until, from.take(share)).await.map_err(|_| QueueTimeout),
         };
         self.meters.queue_seconds.record(since.elapsed());
         got

@@ -54,6 +54,9 @@ metrics_table! {
     APPENDS_WAITING = "heddle_journal_appends_waiting" Gauge "Rows handed to the store that are not on disk yet.";
     EVENTS_PUBLISHED = "heddle_events_published_total" Counter "Public events handed to subscribers.";
     SUBSCRIBERS_DROPPED = "heddle_subscribers_dropped_total" Counter "Subscribers that were too slow.";
+    CIRCUITS_OPENED = "heddle_circuits_opened_total" Counter "Times that a circuit breaker opened.";
+    GATE_WAITS = "heddle_gate_waits_total" Counter "Attempts that had to wait at a rate limit or an open circuit, by `gate`: rate or circuit.";
+    GATE_REFUSALS = "heddle_gate_refusals_total" Counter "Attempts that failed at a rate limit or an open circuit, by `gate`: rate or circuit.";
     TICKS = "heddle_schedule_ticks_total" Counter "Ticks of schedules, by `outcome`: started, refused, or why there is no run.";
     LOG_LINES_DROPPED = "heddle_guest_log_lines_dropped_total" Counter "Log lines of plugins that were dropped for want of room.";
     OUTPUT_BYTES_DROPPED = "heddle_guest_output_bytes_dropped_total" Counter "Bytes on stdout and stderr of plugins that were dropped for want of room.";

@@ -4,6 +4,7 @@
 //! server, to the same routes in this process. So there is one way to do each thing.
 
 mod asks;
+mod circuits;
 mod client;
 mod control;
 mod diff;
@@ -86,6 +87,9 @@ enum Command {
     /// Look at schedules, pause, trigger and fill them in.
     #[command(subcommand)]
     Schedules(schedules::SchedulesCommand),
+    /// Look at circuit breakers, and close one by hand.
+    #[command(subcommand)]
+    Circuits(circuits::CircuitsCommand),
     /// Load plugins and look at them.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -321,6 +325,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
             WorkflowCommand::Publish { file } => workflow::publish(&file, context).await,
             WorkflowCommand::Ls => workflow::ls(context).await,
         },
+        Command::Circuits(command) => Box::pin(circuits::circuits(&command, context)).await,
         Command::Schedules(command) => Box::pin(schedules::schedules(&command, context)).await,
         Command::Plugin(command) => Box::pin(plugin::plugin(&command, context)).await,
         Command::Limits(LimitsCommand::Show { node }) => show::limits(&node, context),

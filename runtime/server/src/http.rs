@@ -9,6 +9,7 @@
 mod approvals;
 pub mod body;
 mod caller;
+mod circuits;
 pub mod codes;
 mod control;
 mod diff;
@@ -71,6 +72,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(events::routes())
         .merge(workflows::routes())
         .merge(schedules::routes())
+        .merge(circuits::routes())
         .merge(plugins::routes())
         .merge(health::routes())
         .merge(pages::routes())

@@ -5,7 +5,7 @@ use super::policy::{self, CachePolicy, Retry, Timeouts};
 use super::walk::{Faults, Fields};
 use super::{
     Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, call, child, emit,
-    fallback, graph, group, map, wait,
+    fallback, gates, graph, group, map, wait,
 };
 use crate::document::Doc;
 use crate::expr::{Names, Template};
@@ -63,6 +63,8 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     nothing_of_calls(&mut fields, &verb, faults);
     let fallback = alternatives(&mut fields, (&verb, kind), &names, shared, faults);
     reads.extend(fallback.iter().flat_map(|alternative| alternative.reads()));
+    let gates = gates::read(&mut fields, !fallback.is_empty(), &names, shared, faults);
+    reads.extend(gates.iter().flat_map(|gates| gates.reads()));
     let retry = match fields.get("retry") {
         Some((doc, path)) => retry(doc, &path, shared, faults),
         None => shared.default_retry.clone(),
@@ -97,6 +99,7 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         on_crash,
         fallback,
         breakpoint,
+        gates,
     }
 }
 
@@ -117,17 +120,19 @@ fn group_time(fields: &mut Fields<'_>, verb: &Verb, faults: &mut Faults) -> Opti
     Some(Timeouts { total: own.and_then(|own| own.total.or(own.run)), ..Timeouts::default() })
 }
 
+/// What only a call has.
+const OF_CALLS: &[&str] = &["cache", "limits", "tools", "onCrash", "rateLimit", "circuitBreaker"];
+
 /// Refuses what only a call can have where nothing is called.
 fn nothing_of_calls(fields: &mut Fields<'_>, verb: &Verb, faults: &mut Faults) {
-    let keys: &[&'static str] = match verb {
-        Verb::Approval(_) | Verb::Wait(_) => &["retry", "cache", "limits", "tools", "onCrash"],
-        Verb::Workflow(_) => &["cache", "limits", "tools", "onCrash"],
-        Verb::Emit(_) | Verb::Group(_) => &["retry", "cache", "limits", "tools", "onCrash"],
-        Verb::Set(_) if fields.get("set").is_some() => &["with", "cache", "limits", "tools", "onCrash"],
+    let more: &[&'static str] = match verb {
+        Verb::Approval(_) | Verb::Wait(_) | Verb::Emit(_) | Verb::Group(_) => &["retry"],
+        Verb::Workflow(_) => &[],
+        Verb::Set(_) if fields.get("set").is_some() => &["with"],
         // A call that could not be read stands here as an empty `set`.
-        Verb::Call { .. } | Verb::Set(_) => &[],
+        Verb::Call { .. } | Verb::Set(_) => return,
     };
-    for key in keys.iter().copied() {
+    for key in OF_CALLS.iter().chain(more).copied() {
         if let Some((doc, path)) = fields.get(key) {
             let message = format!("`{key}` means nothing on a step that calls nothing; leave it out");
             faults.at(doc, &path, message);

@@ -37,19 +37,8 @@ const FOREIGN: &[(&str, &str)] = &[
 ];
 
 /// Words of the language that this version does not run yet. Refused, so that nobody relies on them in vain.
-const NOT_YET: &[&str] = &[
-    "agent",
-    "triggers",
-    "upgrade",
-    "notify",
-    "circuitBreaker",
-    "rateLimit",
-    "secrets",
-    "heartbeat",
-    "onFailure",
-    "skippable",
-    "deadline",
-];
+const NOT_YET: &[&str] =
+    &["agent", "triggers", "upgrade", "notify", "secrets", "heartbeat", "onFailure", "skippable", "deadline"];
 
 /// Collects faults while the document is walked.
 #[derive(Debug, Default)]

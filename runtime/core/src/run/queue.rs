@@ -112,20 +112,29 @@ fn key_of(
         Ok(value) => value,
         Err(why) => return Err(AdmissionFault { path, why: why.to_string() }),
     };
-    let key = match &value {
+    key_text(&value, limits).map_err(|why| AdmissionFault { path, why })
+}
+
+/// A key, where the value is one; otherwise why it is none.
+pub(super) fn key_text(value: &Value, limits: &Limits) -> Result<String, String> {
+    let key = match value {
         Value::String(text) => text.to_string(),
         Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Number(_) => {
-            Json::from_value(value).text().to_owned()
+            Json::from_value(value.clone()).text().to_owned()
         }
         other => {
-            let why = format!("a key is text, a number or a truth value, and this is {}", other.type_name());
-            return Err(AdmissionFault { path, why });
+            return Err(format!(
+                "a key is text, a number or a truth value, and this is {}",
+                other.type_name()
+            ));
         }
     };
     if key.len() as u64 > limits.flow_key_bytes {
-        let why =
-            format!("the key has {} bytes; the limit flow_key_bytes is {}", key.len(), limits.flow_key_bytes);
-        return Err(AdmissionFault { path, why });
+        return Err(format!(
+            "the key has {} bytes; the limit flow_key_bytes is {}",
+            key.len(),
+            limits.flow_key_bytes
+        ));
     }
     Ok(key)
 }

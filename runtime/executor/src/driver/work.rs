@@ -7,6 +7,7 @@ use crate::parts::{Begin, Held};
 use crate::telemetry as t;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::{FutureExt, StreamExt};
+use heddle_core::gate::Gates;
 use heddle_core::id::{Digest, RunId};
 use heddle_core::json::Json;
 use heddle_core::outcome::Failure;
@@ -74,9 +75,9 @@ impl Driver {
         let (tenant, traceparent) =
             accepted.as_ref().map(|a| (a.tenant.clone(), a.traceparent.clone())).unwrap_or_default();
         let held = Held::default();
-        let future: BoxFuture<'static, AttemptResult> = match self.run.input_of(node, &self.values) {
+        let future: BoxFuture<'static, AttemptResult> = match self.wanted(node) {
             Err(failure) => std::future::ready(failed((node, attempt), failure)).boxed(),
-            Ok(input) => {
+            Ok((input, gates)) => {
                 let call = AttemptCall {
                     tenant,
                     run: self.run.id,
@@ -90,6 +91,7 @@ impl Driver {
                     suspect: self.run.interruptions(node) > 0,
                     begin: if self.attempts.is_empty() { Begin::Here } else { Begin::Apart },
                     held: held.clone(),
+                    gates,
                 };
                 let known = match self.taken_over(&call).await? {
                     None => attempt::from_memory(&self.shared, &call),
@@ -110,6 +112,13 @@ impl Driver {
             counter!(t::RETRIES).increment(1);
         }
         Ok(())
+    }
+
+    /// The input of an attempt, and what it must pass.
+    fn wanted(&self, node: Node) -> Result<(Json, Option<Box<Gates>>), Failure> {
+        let input = self.run.input_of(node, &self.values)?;
+        let gates = self.run.gates_of(node, &self.values)?;
+        Ok((input, (!gates.is_open()).then(|| Box::new(gates))))
     }
 
     /// What the run that this one is again has already, and which run that is.

@@ -35,6 +35,7 @@ codes! {
     ValueNotFound = "value_not_found" NOT_FOUND "There is no value with this digest.";
     WorkflowNotFound = "workflow_not_found" NOT_FOUND "There is no such workflow.";
     ScheduleNotFound = "schedule_not_found" NOT_FOUND "There is no such schedule.";
+    CircuitNotFound = "circuit_not_found" NOT_FOUND "There is no such circuit breaker.";
     PluginNotFound = "plugin_not_found" NOT_FOUND "There is no such plugin.";
     ComponentNotFound = "component_not_found" NOT_FOUND "No component with this digest was uploaded.";
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The path has no such method.";
@@ -77,7 +78,7 @@ macro_rules! pages {
 
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
-    "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "plugin_not_found",
+    "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "circuit_not_found", "plugin_not_found",
     "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "duplicate_run", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "input_too_large",
     "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",

@@ -3,9 +3,9 @@
 use super::wire::catalog::{Why, WhyStep};
 use heddle_core::plan::Part;
 use heddle_core::run::slot::Queueing;
-use heddle_core::run::view::{AskView, RunView, StepView};
+use heddle_core::run::view::{AskView, ItemCounts, RunView, StepView};
 use heddle_core::time::{Span, Timestamp};
-use heddle_executor::RunDetail;
+use heddle_executor::{Hold, HoldAt, RunDetail};
 
 /// Steps of which the reasons are told.
 const STEPS: usize = 50;
@@ -26,6 +26,12 @@ pub(crate) fn why(detail: &RunDetail, now: Timestamp) -> Why {
     let queued: u32 = detail.queued_steps.values().sum();
     if queued > 0 && !view.current.is_empty() && view.paused.is_none() {
         why.push_str(&format!("; in line for a sandbox (`workers.at_once`): {queued} of its attempts"));
+    }
+    if let Some((step, (hold, _))) = detail.held_steps.iter().next()
+        && view.paused.is_none()
+    {
+        let id = view.steps.iter().find(|known| known.index == *step).map_or("?", |step| &step.id);
+        why.push_str(&format!("; `{id}` waits: {}", held_at(hold, now)));
     }
     Why { status: view.status.to_owned(), why, steps }
 }
@@ -134,6 +140,33 @@ fn by_hand(step: &StepView) -> Option<WhyStep> {
     Some(WhyStep { step, status, why: why.to_owned(), hint: Some(hint) })
 }
 
+/// How far a list is, and what its items wait for.
+fn of_items(items: ItemCounts, queued: u32, held: Option<&(Hold, u32)>, now: Timestamp) -> String {
+    let (ended, total) = (items.succeeded + items.failed, items.total);
+    let in_line = match queued {
+        0 => String::new(),
+        some => format!(", {some} of them in line for a sandbox"),
+    };
+    let held = match held {
+        Some((hold, count)) => format!(", {count} of them wait: {}", held_at(hold, now)),
+        None => String::new(),
+    };
+    format!("{ended} of {total} items have ended, {} are under way{in_line}{held}", items.running)
+}
+
+/// What a rate or a circuit makes an attempt wait for.
+fn held_at(hold: &Hold, now: Timestamp) -> String {
+    let key = &hold.key;
+    match hold.at {
+        HoldAt::Rate(limit, period) => format!("`{key}` may have {limit} in {period} (`rateLimit`)"),
+        HoldAt::Open(until) => format!(
+            "the circuit `{key}` is open for {} more; `heddle circuits close {key}` closes it",
+            Span(until.since_ms(now))
+        ),
+        HoldAt::Probed => format!("the circuit `{key}` is open, and a probe is under way"),
+    }
+}
+
 /// When a step is tried again, and why it must be.
 fn due_again(step: &StepView, now: Timestamp) -> Option<String> {
     let at = step.work.retry_at?;
@@ -176,17 +209,16 @@ fn why_step(detail: &RunDetail, step: &StepView, now: Timestamp) -> Option<WhySt
             (None, left) => format!("it waits {}{}", left.unwrap_or_default(), ends_with_all(step)),
         });
     }
+    let held = detail.held_steps.get(&step.index);
+    if let Some((hold, 1)) = held.filter(|_| step.items.is_none()) {
+        return say(format!("its attempt waits: {}", held_at(hold, now)));
+    }
     let queued = detail.queued_steps.get(&step.index).copied().unwrap_or(0);
     if queued > 0 && step.items.is_none() {
         return say(QUEUED.to_owned());
     }
     if let Some(items) = step.items {
-        let (ended, total) = (items.succeeded + items.failed, items.total);
-        let in_line = match queued {
-            0 => String::new(),
-            some => format!(", {some} of them in line for a sandbox"),
-        };
-        return say(format!("{ended} of {total} items have ended, {} are under way{in_line}", items.running));
+        return say(of_items(items, queued, held, now));
     }
     let open: Vec<String> = step
         .depends_on

@@ -1,0 +1,363 @@
+//! What stands before a sandbox: rates and circuits by key, for every tenant of its own, kept in this node's memory.
+//! A node that starts has closed circuits and full bursts.
+//!
+//! Who waits here has no slot. At a rate the line is kept by its lock, first come, first served; at an open circuit
+//! everybody waits for its time, one becomes the probe, and the others wait for what it says.
+
+use crate::parts::Clock;
+use crate::telemetry as t;
+use heddle_core::gate::circuit::{
+    Asked, Circuit, Pass, Rule as CircuitRule, Said, Standing, Turned, WhenOpen,
+};
+use heddle_core::gate::rate::{Account, OnLimit, Rule as RateRule};
+use heddle_core::gate::{self, Gates as Wanted};
+use heddle_core::id::{RunId, Tenant};
+use heddle_core::outcome::{Failure, FailureKind, Outcome};
+use heddle_core::run::event::Node;
+use heddle_core::time::{Span, Timestamp};
+use metrics::counter;
+use std::collections::{BTreeMap, HashMap};
+use std::fmt;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+type Key = (Tenant, Arc<str>);
+
+/// All of a node.
+pub(crate) struct Gates {
+    rates: Mutex<HashMap<Key, Arc<Line>>>,
+    circuits: Mutex<HashMap<Key, Known>>,
+    /// A circuit has turned.
+    turned: Notify,
+    waiting: Mutex<BTreeMap<(RunId, Node), Hold>>,
+    clock: Arc<dyn Clock>,
+    began: Instant,
+    most: usize,
+}
+
+/// Who has the lock is the next to begin.
+#[derive(Default)]
+struct Line {
+    account: tokio::sync::Mutex<Account>,
+}
+
+struct Known {
+    circuit: Circuit,
+    /// As the last call had it.
+    rule: CircuitRule,
+}
+
+/// Where an attempt waits.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Hold {
+    /// The key.
+    pub key: Arc<str>,
+    /// At what.
+    pub at: HoldAt,
+}
+
+/// What an attempt waits at.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum HoldAt {
+    /// A rate: so many in so long.
+    Rate(u32, Span),
+    /// A circuit that is open until then.
+    Open(Timestamp),
+    /// A circuit whose probe is under way.
+    Probed,
+}
+
+/// A circuit, as people are shown it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CircuitReport {
+    /// Its key.
+    pub key: Arc<str>,
+    /// Where it stands.
+    pub standing: Standing,
+    /// Calls that count, of the window.
+    pub calls: u32,
+    /// How many of them failed.
+    pub failures: u32,
+    /// How often it has opened.
+    pub opened: u64,
+    /// Its rule, as the last call had it.
+    pub rule: CircuitRule,
+}
+
+impl fmt::Debug for Gates {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Gates({} wait)", lock(&self.waiting).len())
+    }
+}
+
+/// That an attempt has passed; to be told how it ended. Dropped without, its call said nothing.
+pub(crate) struct Passed<'a> {
+    gates: &'a Gates,
+    circuit: Option<(Key, CircuitRule, Pass)>,
+}
+
+impl Passed<'_> {
+    pub(crate) fn ended(mut self, outcome: &Outcome) {
+        self.tell(gate::said(outcome));
+    }
+    fn tell(&mut self, said: Said) {
+        if let Some((key, rule, pass)) = self.circuit.take() {
+            self.gates.told(&key, &rule, pass, said);
+        }
+    }
+}
+impl Drop for Passed<'_> {
+    fn drop(&mut self) {
+        self.tell(Said::Nothing);
+    }
+}
+
+impl Gates {
+    /// None known yet, and so many at most of each sort.
+    pub(crate) fn new(most: u64, clock: Arc<dyn Clock>) -> Gates {
+        Gates {
+            rates: Mutex::default(),
+            circuits: Mutex::default(),
+            turned: Notify::new(),
+            waiting: Mutex::default(),
+            clock,
+            began: Instant::now(),
+            most: most as usize,
+        }
+    }
+
+    /// Passes what is wanted, one after the other, until this time at most.
+    ///
+    /// # Errors
+    /// `circuit_open` and `quota_exceeded` where the step would rather fail than wait, `deadline_exceeded` where it has
+    /// waited long enough.
+    pub(crate) async fn pass(
+        &self,
+        who: (RunId, Node),
+        tenant: &Tenant,
+        wanted: &Wanted,
+        until: Option<Instant>,
+    ) -> Result<Passed<'_>, Failure> {
+        let mut passed = Passed { gates: self, circuit: None };
+        let all = async {
+            if let Some((key, rule)) = &wanted.circuit {
+                let key = (tenant.clone(), key.clone());
+                let pass = self.pass_circuit(who, &key, *rule).await?;
+                passed.circuit = Some((key, *rule, pass));
+            }
+            if let Some((key, rule)) = &wanted.rate {
+                self.pass_rate(who, &(tenant.clone(), key.clone()), *rule).await?;
+            }
+            Ok(())
+        };
+        match until {
+            None => all.await?,
+            Some(until) => match tokio::time::timeout_at(until, all).await {
+                Ok(passed) => passed?,
+                Err(_) => {
+                    let message = "its turn did not come within `timeout.queue`";
+                    return Err(Failure::new(FailureKind::DeadlineExceeded, message));
+                }
+            },
+        }
+        Ok(passed)
+    }
+
+    async fn pass_rate(&self, who: (RunId, Node), key: &Key, rule: RateRule) -> Result<(), Failure> {
+        let line = self.line(key)?;
+        let mut waiting = None;
+        let mut account = match (line.account.try_lock(), rule.on_limit) {
+            (Ok(account), _) => account,
+            (Err(_), OnLimit::Reject) => return Err(too_many(key, rule, None)),
+            (Err(_), OnLimit::Queue) => {
+                waiting = Some(self.waits(who, "rate", rate_hold(key, rule)));
+                line.account.lock().await
+            }
+        };
+        let wait = account.wait_us(rule, self.now_us());
+        if wait > 0 && rule.on_limit == OnLimit::Reject {
+            return Err(too_many(key, rule, Some(wait)));
+        }
+        if wait > 0 {
+            waiting.get_or_insert_with(|| self.waits(who, "rate", rate_hold(key, rule)));
+            tokio::time::sleep(Duration::from_micros(wait)).await;
+        }
+        account.begin(rule, self.now_us());
+        Ok(())
+    }
+
+    async fn pass_circuit(&self, who: (RunId, Node), key: &Key, rule: CircuitRule) -> Result<Pass, Failure> {
+        let mut waiting: Option<Waiting<'_>> = None;
+        loop {
+            let mut turned = std::pin::pin!(self.turned.notified());
+            // From here on a turn is not missed.
+            turned.as_mut().enable();
+            let now = self.clock.now();
+            let (at, left) = match self.ask(key, rule, now)? {
+                Asked::Through(pass) => return Ok(pass),
+                Asked::Shut(until) => (HoldAt::Open(until), Some(until.since_ms(now))),
+                Asked::Probed => (HoldAt::Probed, None),
+            };
+            if rule.when_open == WhenOpen::Fail {
+                counter!(t::GATE_REFUSALS, "gate" => "circuit").increment(1);
+                let message = match at {
+                    HoldAt::Open(until) => {
+                        format!("the circuit `{}` is open until {}", key.1, until.rfc3339())
+                    }
+                    _ => format!("the circuit `{}` is open, and a probe is under way", key.1),
+                };
+                return Err(Failure {
+                    retry_after_ms: left,
+                    ..Failure::new(FailureKind::CircuitOpen, message)
+                });
+            }
+            let hold = Hold { key: key.1.clone(), at };
+            match &waiting {
+                Some(waiting) => waiting.moves_to(hold),
+                None => waiting = Some(self.waits(who, "circuit", hold)),
+            }
+            match left {
+                Some(ms) => drop(tokio::time::timeout(Duration::from_millis(ms), turned).await),
+                None => turned.await,
+            }
+        }
+    }
+
+    fn ask(&self, key: &Key, rule: CircuitRule, now: Timestamp) -> Result<Asked, Failure> {
+        let mut circuits = lock(&self.circuits);
+        if !circuits.contains_key(key) {
+            if circuits.len() >= self.most {
+                let idle = |known: &Known| {
+                    known.circuit.standing(now) == Standing::Closed
+                        && known.circuit.lately(&known.rule, now) == (0, 0)
+                };
+                circuits.retain(|_, known| !idle(known));
+            }
+            self.room(circuits.len(), "circuits")?;
+        }
+        let known =
+            circuits.entry(key.clone()).or_insert_with(|| Known { circuit: Circuit::default(), rule });
+        known.rule = rule;
+        Ok(known.circuit.ask(now))
+    }
+    fn told(&self, key: &Key, rule: &CircuitRule, pass: Pass, said: Said) {
+        let now = self.clock.now();
+        let turned = match lock(&self.circuits).get_mut(key) {
+            Some(known) => known.circuit.ended(rule, pass, said, now),
+            None => Turned::Not,
+        };
+        match turned {
+            Turned::Not => return,
+            Turned::Opened => {
+                counter!(t::CIRCUITS_OPENED).increment(1);
+                tracing::warn!(key = &*key.1, for_ms = rule.open_for.0, "a circuit has opened");
+            }
+            Turned::Closed => tracing::info!(key = &*key.1, "a circuit is closed again"),
+            Turned::Again => {}
+        }
+        self.turned.notify_waiters();
+    }
+    fn line(&self, key: &Key) -> Result<Arc<Line>, Failure> {
+        let mut rates = lock(&self.rates);
+        if let Some(line) = rates.get(key) {
+            return Ok(line.clone());
+        }
+        if rates.len() >= self.most {
+            let now = self.now_us();
+            // One that nobody holds can be locked.
+            rates.retain(|_, line| !line.account.try_lock().is_ok_and(|account| account.is_level(now)));
+        }
+        self.room(rates.len(), "rate limits")?;
+        Ok(rates.entry(key.clone()).or_default().clone())
+    }
+    fn room(&self, known: usize, what: &str) -> Result<(), Failure> {
+        if known < self.most {
+            return Ok(());
+        }
+        let message = format!("this node keeps {known} {what} already (limit gate_keys); use fewer keys");
+        Err(Failure::new(FailureKind::QuotaExceeded, message))
+    }
+
+    fn now_us(&self) -> u64 {
+        self.began.elapsed().as_micros() as u64
+    }
+    fn waits(&self, who: (RunId, Node), gate: &'static str, hold: Hold) -> Waiting<'_> {
+        counter!(t::GATE_WAITS, "gate" => gate).increment(1);
+        lock(&self.waiting).insert(who, hold);
+        Waiting(self, who)
+    }
+
+    /// The steps of a run of which attempts wait here: where one of them does, and how many there are.
+    pub(crate) fn held_steps(&self, run: RunId) -> BTreeMap<u32, (Hold, u32)> {
+        let (first, last) = ((run, Node::step(0)), (run, Node::item(u32::MAX, u32::MAX)));
+        let mut steps: BTreeMap<u32, (Hold, u32)> = BTreeMap::new();
+        for ((_, node), hold) in lock(&self.waiting).range(first..=last) {
+            steps.entry(node.step).or_insert_with(|| (hold.clone(), 0)).1 += 1;
+        }
+        steps
+    }
+    /// The circuits of a tenant, in the order of their keys.
+    pub(crate) fn circuits(&self, tenant: &Tenant) -> Vec<CircuitReport> {
+        let now = self.clock.now();
+        let known = lock(&self.circuits);
+        let own = known.iter().filter(|((of, _), _)| of == tenant);
+        let mut reports: Vec<CircuitReport> = own.map(|((_, key), known)| report(key, known, now)).collect();
+        reports.sort_by(|a, b| a.key.cmp(&b.key));
+        reports
+    }
+    /// Closes a circuit. `None` where there is none of this key.
+    pub(crate) fn close(&self, tenant: &Tenant, key: &str) -> Option<CircuitReport> {
+        let key: Key = (tenant.clone(), key.into());
+        let mut circuits = lock(&self.circuits);
+        let known = circuits.get_mut(&key)?;
+        known.circuit.close();
+        let report = report(&key.1, known, self.clock.now());
+        drop(circuits);
+        self.turned.notify_waiters();
+        Some(report)
+    }
+}
+
+fn report(key: &Arc<str>, known: &Known, now: Timestamp) -> CircuitReport {
+    let (calls, failures) = known.circuit.lately(&known.rule, now);
+    CircuitReport {
+        key: key.clone(),
+        standing: known.circuit.standing(now),
+        calls,
+        failures,
+        opened: known.circuit.opened(),
+        rule: known.rule,
+    }
+}
+
+fn rate_hold(key: &Key, rule: RateRule) -> Hold {
+    Hold { key: key.1.clone(), at: HoldAt::Rate(rule.limit, rule.period) }
+}
+
+fn too_many(key: &Key, rule: RateRule, wait_us: Option<u64>) -> Failure {
+    counter!(t::GATE_REFUSALS, "gate" => "rate").increment(1);
+    let message =
+        format!("`{}` has had its {} in {} (`rateLimit`, `onLimit: reject`)", key.1, rule.limit, rule.period);
+    let failure = Failure::new(FailureKind::QuotaExceeded, message).with_code("rate_limited");
+    Failure { retryable: true, retry_after_ms: wait_us.map(|us| us.div_ceil(1_000)), ..failure }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Who waits is known, however the waiting ends.
+struct Waiting<'a>(&'a Gates, (RunId, Node));
+
+impl Waiting<'_> {
+    fn moves_to(&self, hold: Hold) {
+        lock(&self.0.waiting).insert(self.1, hold);
+    }
+}
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        lock(&self.0.waiting).remove(&self.1);
+    }
+}

@@ -1,0 +1,72 @@
+//! `heddle circuits`: circuit breakers of a node.
+
+use super::client::{Ask, Client};
+use super::control::{Items, user};
+use super::exact::Exact;
+use super::exit::{Exit, Fault};
+use super::runs::{encode, text};
+use super::{Context, out};
+use clap::Subcommand;
+use serde_json::Value;
+
+#[derive(Subcommand, Debug)]
+pub(super) enum CircuitsCommand {
+    /// List the circuit breakers that steps have asked since the node started.
+    Ls,
+    /// Close one, whatever it has seen; steps that wait for it go on.
+    Close {
+        /// Its key.
+        key: String,
+    },
+}
+
+pub(super) async fn circuits(command: &CircuitsCommand, context: &Context) -> Result<Exit, Fault> {
+    let client = context.client()?;
+    match command {
+        CircuitsCommand::Ls => ls(&client, context).await,
+        CircuitsCommand::Close { key } => {
+            if key.is_empty() {
+                return Err(Fault::usage("the key is missing; `heddle circuits ls` lists them"));
+            }
+            let target = format!("/v1/circuits/{}/close", encode(key));
+            let ask = Ask::post(&target, "application/json", "{}".to_owned()).with("heddle-user", user());
+            let answer = client.json(ask).await?;
+            match context.json {
+                true => out::json(&answer),
+                false => out::note(&format!("circuit `{key}` is closed")),
+            }
+            Ok(Exit::Ok)
+        }
+    }
+}
+
+async fn ls(client: &Client, context: &Context) -> Result<Exit, Fault> {
+    let (mut items, mut cursor) = (Vec::new(), String::new());
+    loop {
+        let page = client.json(Ask::get(&format!("/v1/circuits?limit=200{cursor}"))).await?;
+        items.extend(page.items("items"));
+        match page["cursor"].as_str() {
+            Some(next) => cursor = format!("&cursor={}", encode(next)),
+            None => break,
+        }
+    }
+    if context.json {
+        out::json(&Items { items });
+        return Ok(Exit::Ok);
+    }
+    let row = |item: &Exact| {
+        let failed = format!("{} of {}", item["failures"], item["calls"]);
+        vec![text(&item["key"]), text(&item["state"]), until(item), failed, item["opened"].to_string()]
+    };
+    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+    out::table(&["CIRCUIT", "STATE", "UNTIL", "FAILED", "OPENED"], &rows);
+    Ok(Exit::Ok)
+}
+
+fn until(circuit: &Value) -> String {
+    match (circuit["openUntil"].as_str(), circuit["probing"].as_bool()) {
+        (Some(until), _) => until.to_owned(),
+        (None, Some(true)) => "its probe ends".to_owned(),
+        _ => String::new(),
+    }
+}

@@ -1,0 +1,164 @@
+//! Rates and circuit breakers at the real binary.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
+use heddle_tests::{Server, bash, guide, workflow};
+use serde_json::{Value, json};
+
+/// A workflow whose step fails when its input says so.
+fn failing(name: &str, rules: &str) -> String {
+    let with = "{kind: retryable, untilAttempt: \"${ input.fails ? 9 : 1 }\"}";
+    workflow(name, &format!("steps: {{a: {{call: \"tool:fail\", with: {with}, {rules}}}}}"))
+}
+fn fails(fails: bool) -> Value {
+    json!({"fails": fails})
+}
+fn why(server: &Server, run: &str) -> String {
+    server.get(&format!("/v1/runs/{run}/why")).body["steps"][0]["why"].as_str().unwrap_or_default().to_owned()
+}
+fn circuit(server: &Server, key: &str) -> Value {
+    let items = server.get("/v1/circuits").body["items"].clone();
+    items.as_array().unwrap().iter().find(|item| item["key"] == key).cloned().unwrap_or_default()
+}
+
+#[test]
+fn what_fails_too_often_is_not_called_until_somebody_closes_the_circuit() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["fail"]);
+    let rule = "key: far/off, minCalls: 2, failureRate: 1, window: 1h, openFor: 1h";
+    let waits = failing("waits", &format!("circuitBreaker: {{{rule}}}"));
+    let instead = failing("instead", &format!("circuitBreaker: {{{rule}}}, fallback: [{{value: none}}]"));
+
+    assert_eq!(server.run(&waits, fails(true))["status"], "failed");
+    let seen = circuit(&server, "far/off");
+    assert_eq!((&seen["state"], &seen["calls"], &seen["failures"]), (&json!("closed"), &json!(1), &json!(1)));
+    assert_eq!(server.run(&waits, fails(true))["status"], "failed");
+    let seen = circuit(&server, "far/off");
+    assert_eq!((&seen["state"], &seen["opened"]), (&json!("open"), &json!(1)), "{seen}");
+    assert!(seen["openUntil"].is_string(), "{seen}");
+
+    // A step with something else to do does that at once.
+    let run = server.run(&instead, fails(false));
+    assert_eq!((&run["status"], &run["output"]), (&json!("succeeded"), &json!({"a": "none"})), "{run}");
+    let error = &run["steps"][0]["attempts"][0]["error"];
+    assert_eq!(error["kind"], "circuit_open");
+    assert!(error["retryAfterMs"].as_u64().unwrap() > 3_000_000, "{error}");
+    // One without waits, and says for what.
+    let waiting = server.submit(&waits, fails(false));
+    let said = server.until(|| Some(why(&server, &waiting)).filter(|said| said.contains("circuit")));
+    assert!(
+        said.contains("the circuit `far/off` is open for ") && said.contains("heddle circuits close"),
+        "{said}"
+    );
+    // It can be cancelled there.
+    let cancelled = server.submit(&waits, fails(false));
+    server.until(|| why(&server, &cancelled).contains("circuit").then_some(()));
+    assert_eq!(server.post(&format!("/v1/runs/{cancelled}/cancel"), &json!({})).status, 202);
+    assert_eq!(server.ended(&cancelled)["status"], "cancelled");
+
+    let unknown = server.post("/v1/circuits/far%2Faway/close", &json!({}));
+    assert_eq!((unknown.status, &unknown.body["code"]), (404, &json!("circuit_not_found")), "{unknown:?}");
+    let shown = bash(&server, folder.path(), "heddle circuits ls; heddle circuits close far/off");
+    let text = String::from_utf8_lossy(&shown.stdout).into_owned() + &String::from_utf8_lossy(&shown.stderr);
+    assert!(text.contains("far/off  open") && text.contains("circuit `far/off` is closed"), "{text}");
+    assert_eq!(server.ended(&waiting)["status"], "succeeded");
+    assert_eq!(circuit(&server, "far/off")["state"], "closed");
+}
+
+#[test]
+fn a_probe_closes_the_circuit_or_opens_it_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["fail"]);
+    let rule = "circuitBreaker: {minCalls: 1, failureRate: 1, openFor: 50ms}";
+    let calls = failing("calls", rule);
+    for opened in 1..=3 {
+        // Each is the probe of the one before, and fails.
+        assert_eq!(server.run(&calls, fails(true))["status"], "failed");
+        assert_eq!(circuit(&server, "tool:fail")["opened"], opened);
+    }
+    // Many wait for one probe; it ends well, and all of them go on.
+    let runs: Vec<String> = (0..8).map(|_| server.submit(&calls, fails(false))).collect();
+    for run in &runs {
+        assert_eq!(server.ended(run)["status"], "succeeded");
+    }
+    let seen = circuit(&server, "tool:fail");
+    assert_eq!((&seen["state"], &seen["opened"]), (&json!("closed"), &json!(3)), "{seen}");
+    // What the caller did wrong says nothing of what it calls.
+    let wrong = workflow(
+        "wrong",
+        "steps: {a: {call: \"tool:fail\", with: {kind: permanent}, circuitBreaker: {minCalls: 1, failureRate: 0.1}}}",
+    );
+    assert_eq!(server.run(&wrong, json!({}))["status"], "failed");
+    assert_eq!(circuit(&server, "tool:fail")["opened"], 3);
+}
+
+#[test]
+fn a_rate_is_kept_and_what_is_cached_waits_for_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut server = Server::with_plugins(folder.path(), &["echo", "identity"]);
+    let each = workflow(
+        "each",
+        "steps: {a: {forEach: {in: \"${ [1, 2, 3, 4, 5, 6] }\", as: n}, call: \"tool:echo\", with: {value: \"${ n }\"}, rateLimit: {key: each, limit: 10, period: 1s, burst: 2}}}",
+    );
+    let run = server.run(&each, json!({}));
+    assert_eq!(run["status"], "succeeded");
+    assert!(run["durationMs"].as_u64().unwrap() >= 400, "two at once, then four, 100 ms apart: {run}");
+
+    let refused = workflow(
+        "refused",
+        "steps: {a: {call: \"tool:echo\", with: {value: 1}, rateLimit: {key: \"k/${ input.n }\", limit: 1, period: 1h, onLimit: reject}}}",
+    );
+    assert_eq!(server.run(&refused, json!({"n": 1}))["status"], "succeeded");
+    assert_eq!(server.run(&refused, json!({"n": 2}))["status"], "succeeded", "each key has its own");
+    let error = server.run(&refused, json!({"n": 1}))["error"].clone();
+    assert_eq!(
+        (&error["kind"], &error["code"]),
+        (&json!("quota_exceeded"), &json!("rate_limited")),
+        "{error}"
+    );
+    assert!((3_500_000..=3_600_000).contains(&error["retryAfterMs"].as_u64().unwrap()), "{error}");
+    let no_key = workflow(
+        "nokey",
+        "steps: {a: {call: \"tool:echo\", with: {value: 1}, rateLimit: {key: \"${ input.list }\", limit: 1, period: 1h}}}",
+    );
+    let error = server.run(&no_key, json!({"list": []}))["error"].clone();
+    assert_eq!(error["kind"], "expression_failed");
+    assert!(error["message"].as_str().unwrap().contains("`rateLimit.key` of `a`"), "{error}");
+
+    // One step a hour: the second run waits, unless it is served from the cache.
+    let hourly = workflow(
+        "hourly",
+        "steps: {a: {call: \"transform:identity\", with: {n: \"${ input.n }\"}, onCrash: fail, rateLimit: {limit: 1, period: 1h}}}",
+    );
+    assert_eq!(server.run(&hourly, json!({"n": 1}))["status"], "succeeded");
+    assert_eq!(server.run(&hourly, json!({"n": 1}))["status"], "succeeded");
+    let late = workflow(
+        "late",
+        "steps: {a: {call: \"transform:identity\", with: {n: 9}, timeout: {queue: 1s}, rateLimit: {limit: 1, period: 1h}}}",
+    );
+    assert_eq!(server.run(&late, json!({}))["error"]["kind"], "deadline_exceeded");
+    let waiting = server.submit(&hourly, json!({"n": 2}));
+    let said = server.until(|| Some(why(&server, &waiting)).filter(|said| said.contains("rateLimit")));
+    assert!(said.contains("`transform:identity` may have 1 in 1h"), "{said}");
+    let metrics = server.text("/metrics");
+    assert!(metrics.contains("heddle_gate_waits_total{gate=\"rate\"}"), "{metrics}");
+    assert!(metrics.contains("heddle_gate_refusals_total{gate=\"rate\"} 1"), "{metrics}");
+
+    // Another process knows nothing of what was had; what waited was in no sandbox, so it may begin again.
+    server.kill();
+    let server = Server::start_at(folder.path(), &server.url, &[]);
+    let run = server.ended(&waiting);
+    assert_eq!(run["status"], "succeeded", "{run}");
+}
+
+#[test]
+fn the_page_of_the_guide_does_what_it_says() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["fail"]);
+    let blocks = guide("rates-and-circuits");
+    let [(yaml, document), (sh, script), ..] = blocks.as_slice() else { panic!("{blocks:?}") };
+    assert_eq!((yaml.as_str(), sh.as_str()), ("yaml", "sh"));
+    std::fs::write(folder.path().join("vendor.yaml"), document).unwrap();
+    let done = bash(&server, folder.path(), script);
+    assert!(done.status.success(), "{done:?}");
+}
