@@ -1,4 +1,4 @@
-//! Rates and circuit breakers at the real binary.
+//! Rates, circuit breakers and heartbeats at the real binary.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
@@ -161,4 +161,19 @@ fn the_page_of_the_guide_does_what_it_says() {
     std::fs::write(folder.path().join("vendor.yaml"), document).unwrap();
     let done = bash(&server, folder.path(), script);
     assert!(done.status.success(), "{done:?}");
+}
+
+#[test]
+fn who_reports_no_progress_is_stopped_and_who_does_goes_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["echo"]);
+    let waits = |name: &str, report: &str| {
+        let with = format!("{{value: 1, delayMs: 900{report}}}");
+        let more = "retry: {delay: 1ms, limit: {attempts: 2}}, timeout: {heartbeat: 300ms}";
+        workflow(name, &format!("steps: {{a: {{call: \"tool:echo\", with: {with}, {more}}}}}"))
+    };
+    assert_eq!(server.run(&waits("beats", ", reportMs: 20"), json!({}))["status"], "succeeded");
+    let silent = server.run(&waits("silent", ""), json!({}));
+    assert_eq!(silent["error"]["kind"], "heartbeat_timeout", "{silent}");
+    assert_eq!(silent["steps"][0]["attempts"].as_array().unwrap().len(), 2, "it is tried again: {silent}");
 }

@@ -230,6 +230,7 @@ impl Limits {
             memory_bytes: lower(self.memory_bytes, asked.memory_bytes),
             output_bytes: lower(self.output_bytes, asked.output_bytes),
             wall_ms: lower(self.step_wall_ms, asked.wall_ms),
+            heartbeat_ms: None,
             cpu_ms: self.cpu_ms,
         }
     }
@@ -283,6 +284,9 @@ pub struct AttemptLimits {
     pub wall_ms: u64,
     /// Milliseconds of CPU time.
     pub cpu_ms: u64,
+    /// Milliseconds from one report of progress to the next, where they are wanted.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub heartbeat_ms: Option<u64>,
 }
 
 #[cfg(test)]

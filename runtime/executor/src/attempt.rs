@@ -247,7 +247,9 @@ pub(crate) async fn sandbox(
         );
     };
     let asked = call.asked(&pin);
-    let limits = shared.limits.attempt(pin.kind, &asked);
+    let mut limits = shared.limits.attempt(pin.kind, &asked);
+    let beats = depth != Depth::Nested && !pin.kind.is_pure();
+    limits.heartbeat_ms = step.timeouts.heartbeat.filter(|_| beats).map(|time| time.0);
     let opened = shared.now();
     let queued_us = opened.since_ms(in_line_since) * 1_000;
     let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone()));

@@ -182,7 +182,7 @@ pub(crate) async fn in_sandbox<T>(
         Ok(Err(closed)) => {
             return (Err(Failure::new(FailureKind::Internal, closed.to_string())), Usage::default());
         }
-        Err(Passed) => return (Err(too_slow(&guest.attempt)), measured(0, 0, 0, &cpu, &wall)),
+        Err(passed) => return (Err(too_slow(passed, &guest.attempt)), measured(0, 0, 0, &cpu, &wall)),
     };
     let mark = node.inside.enter(&guest.scope);
     guest.host_calls.entered(&guest.scope, &mark);
@@ -191,6 +191,7 @@ pub(crate) async fn in_sandbox<T>(
         Ok(store) => store,
         Err(fault) => return (Err(Failure::new(FailureKind::Internal, fault.to_string())), Usage::default()),
     };
+    wall.beat();
     let ended = {
         let work = std::pin::pin!(work(&mut store));
         wall.guard(cpu.measure(work)).await
@@ -202,14 +203,23 @@ pub(crate) async fn in_sandbox<T>(
     let result = match ended {
         Ok(Ok(output)) => Ok(output),
         Ok(Err(error)) => Err(classify(&error, guest.memory.refused())),
-        Err(Passed) => Err(too_slow(&guest.attempt)),
+        Err(passed) => Err(too_slow(passed, &guest.attempt)),
     };
     (result, usage)
 }
 
-fn too_slow(limits: &AttemptLimits) -> Failure {
-    let message = format!("the attempt took longer than {} ms (`wall_ms`)", limits.wall_ms);
-    Failure::new(FailureKind::DeadlineExceeded, message)
+fn too_slow(passed: Passed, limits: &AttemptLimits) -> Failure {
+    match passed {
+        Passed::Deadline => {
+            let message = format!("the attempt took longer than {} ms (`wall_ms`)", limits.wall_ms);
+            Failure::new(FailureKind::DeadlineExceeded, message)
+        }
+        Passed::Heartbeat => {
+            let most = limits.heartbeat_ms.unwrap_or_default();
+            let message = format!("the plugin has reported no progress for {most} ms (`timeout.heartbeat`)");
+            Failure::new(FailureKind::HeartbeatTimeout, message)
+        }
+    }
 }
 
 fn measured(fuel: u64, memory_peak_bytes: u64, hostcalls: u64, cpu: &CpuMeter, wall: &WallClock) -> Usage {

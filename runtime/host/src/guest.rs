@@ -63,7 +63,7 @@ impl Guest {
             acts_as,
             memory: MemoryMeter::new(node_memory, &limits, &attempt),
             cpu: Arc::default(),
-            wall: Arc::new(WallClock::start(attempt.wall_ms)),
+            wall: Arc::new(WallClock::start(attempt.wall_ms, attempt.heartbeat_ms)),
             hostcalls: 0,
             log: LogSink::new(&limits),
             clock: Clock::of(acts_as, scope.clock_ms),

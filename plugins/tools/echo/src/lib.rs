@@ -17,6 +17,10 @@ struct Input {
     #[serde(default)]
     #[schemars(range(max = DELAY_MAX_MS))]
     delay_ms: u64,
+    /// Milliseconds from one report of progress to the next while it waits; without it there is none.
+    #[serde(default)]
+    #[schemars(range(min = 1))]
+    report_ms: Option<u64>,
 }
 
 /// What was given.
@@ -33,7 +37,7 @@ struct Output {
 ///
 /// Gives back the value that it gets, after an optional delay in milliseconds.
 #[heddle_sdk::tool]
-fn echo(input: Input) -> Result<Output, Failure> {
+fn echo(input: Input, ctx: &Context) -> Result<Output, Failure> {
     if input.delay_ms > DELAY_MAX_MS {
         let message = format!("a delay of {} ms is over {DELAY_MAX_MS} ms; wait less", input.delay_ms);
         return Err(Failure::permanent("delay_too_long", message));
@@ -41,7 +45,17 @@ fn echo(input: Input) -> Result<Output, Failure> {
     let start = clock::monotonic();
     if input.delay_ms > 0 {
         info!("waiting for {} ms", input.delay_ms);
-        std::thread::sleep(Duration::from_millis(input.delay_ms));
+        let end = start + Duration::from_millis(input.delay_ms);
+        while let Some(left) = end.checked_sub(clock::monotonic()).filter(|left| !left.is_zero()) {
+            let percent = 100 - left.as_millis() * 100 / u128::from(input.delay_ms);
+            match input.report_ms {
+                Some(every) => {
+                    ctx.progress("waiting", u8::try_from(percent).ok(), "");
+                    std::thread::sleep(left.min(Duration::from_millis(every.max(1))));
+                }
+                None => std::thread::sleep(left),
+            }
+        }
     }
     let waited = clock::monotonic().saturating_sub(start);
     Ok(Output { value: input.value, waited_ms: u64::try_from(waited.as_millis()).unwrap_or(u64::MAX) })
@@ -52,12 +66,12 @@ mod tests {
     use super::*;
 
     fn run(input: &str) -> Result<Output, Failure> {
-        echo(heddle_sdk::serde_json::from_str(input).expect("an input"))
+        echo(heddle_sdk::serde_json::from_str(input).expect("an input"), &heddle_sdk::testing::context())
     }
 
     #[test]
     fn the_value_comes_back_after_the_delay() {
-        let output = run(r#"{"value":{"n":1.0},"delayMs":5}"#).expect("an answer");
+        let output = run(r#"{"value":{"n":1.0},"delayMs":5,"reportMs":2}"#).expect("an answer");
         assert_eq!(output.value.text(), r#"{"n":1.0}"#);
         assert!(output.waited_ms >= 5, "waited {} ms", output.waited_ms);
     }

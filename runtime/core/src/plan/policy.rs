@@ -73,6 +73,8 @@ pub struct Timeouts {
     pub run: Option<Span>,
     /// From ready to ended, all attempts and waits.
     pub total: Option<Span>,
+    /// From one report of progress to the next, while an attempt is in its sandbox.
+    pub heartbeat: Option<Span>,
 }
 
 /// Whether a step's output is kept and used again.
@@ -141,11 +143,23 @@ impl Timeouts {
             queue: fields.span("queue", faults).or(base.queue),
             run: fields.span("run", faults).or(base.run),
             total: fields.span("total", faults).or(base.total),
+            heartbeat: fields.span("heartbeat", faults).or(base.heartbeat),
         };
         if let (Some(run), Some(total)) = (read.run, read.total)
             && run > total
         {
             faults.at(doc, path, format!("`run` of {run} can never be reached, because `total` is {total}"));
+        }
+        if let (Some(heartbeat), Some(run)) = (read.heartbeat, read.run.or(read.total))
+            && heartbeat >= run
+        {
+            faults.at(
+                doc,
+                path,
+                format!(
+                    "a `heartbeat` of {heartbeat} says nothing, because an attempt has no longer than {run}"
+                ),
+            );
         }
         fields.finish(faults);
         read

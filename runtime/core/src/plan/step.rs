@@ -7,7 +7,7 @@ use super::{
     Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, call, child, emit,
     fallback, gates, graph, group, map, wait,
 };
-use crate::document::Doc;
+use crate::document::{Doc, pointer};
 use crate::expr::{Names, Template};
 use crate::json::Json;
 use crate::limits::{AskedLimits, Limits};
@@ -166,7 +166,14 @@ fn policies(
     faults: &mut Faults,
 ) -> (Timeouts, CachePolicy, AskedLimits, Vec<Arc<str>>) {
     let timeouts = match fields.get("timeout") {
-        Some((doc, path)) => Timeouts::read(doc, &path, shared.default_timeouts, faults),
+        Some((doc, path)) => {
+            if let (Some(beat), true) = (doc.get("heartbeat"), kind.is_pure() || fields.get("call").is_none())
+            {
+                let message = "only a tool or an agent reports progress, and nothing else has a heartbeat";
+                faults.at(beat, &pointer(&path, "heartbeat"), message);
+            }
+            Timeouts::read(doc, &path, shared.default_timeouts, faults)
+        }
         None => shared.default_timeouts,
     };
     let cache = match fields.get("cache") {

@@ -1,5 +1,5 @@
 //! `heddle:host/progress`: how far along the work is. Transient: never stored, may be dropped, and shares the rate of
-//! the log so that it cannot flood whoever watches.
+//! the log so that it cannot flood whoever watches. Each report is a heartbeat, also one that is dropped.
 
 use super::log::printable;
 use crate::guest::{Cx, Guest, enter, require};
@@ -18,6 +18,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             require(&cx, &[Tool, Agent], INTERFACE)?;
             enter(&mut cx, stage.len() + message.len())?;
             let guest = cx.data_mut();
+            guest.wall.beat();
             if guest.log.within_rate() {
                 let progress = Progress {
                     stage: printable(&stage, STAGE_BYTES),
