@@ -7,6 +7,7 @@
 mod absent;
 pub mod admission;
 mod approval;
+mod ask;
 mod call;
 mod check;
 mod child;
@@ -39,6 +40,7 @@ use std::sync::Arc;
 
 pub use admission::{AdmissionRules, OnDuplicate, OnLimit, SlotScope};
 pub use approval::{Approval, OnTimeout};
+pub use ask::Ask;
 pub use child::{Child, ChildWorkflow, OnParentCancel};
 pub use emit::Emit;
 pub use fallback::Alternative;
@@ -184,6 +186,10 @@ pub struct Step {
     pub breakpoint: bool,
     /// What its attempts must pass.
     pub gates: Option<Box<GateRules>>,
+    /// Who is asked when it has failed for good.
+    pub on_failure: Option<Box<Ask>>,
+    /// Whether people may skip it.
+    pub skippable: bool,
 }
 
 impl Step {

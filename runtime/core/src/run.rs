@@ -28,10 +28,12 @@ mod fallback;
 mod finish;
 mod gate;
 mod lists;
+pub mod orders;
 pub mod past;
 mod pause;
 pub mod public;
 pub mod queue;
+mod reason;
 pub mod rerun;
 mod retry;
 pub mod scope;
@@ -51,7 +53,7 @@ use aftermath::Ending;
 use approval::Decision;
 use child::Orphan;
 use emit::Emitted;
-use event::{Accepted, CacheVerdict, Event, Node, Pause, Payload, RunError};
+use event::{Accepted, CacheVerdict, Event, Node, Order, Pause, Payload, RunError};
 use scope::Values;
 use state::{Signal, StepState};
 use std::collections::BTreeSet;
@@ -92,6 +94,15 @@ pub enum Input {
     Resume {
         /// Who.
         by: Arc<str>,
+    },
+    /// A person wants something of one step.
+    Order {
+        /// The step.
+        step: Arc<str>,
+        /// The person's groups.
+        groups: Vec<Arc<str>>,
+        /// Who, what, and why.
+        order: Order,
     },
     /// A person decides an approval.
     Decide {

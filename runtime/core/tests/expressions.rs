@@ -239,6 +239,12 @@ fn arb_expr() -> impl Strategy<Value = String> {
     })
 }
 
+#[test]
+fn a_whole_number_as_text_has_no_point() {
+    assert_eq!(ours("string(2.5 + 2.5)").as_deref(), Some("\"5\""));
+    assert_eq!(ours("string(2.5)").as_deref(), Some("\"2.5\""));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 2_000, ..ProptestConfig::default() })]
     /// Where both give a value it is the same one. (Ours refuses more: what cannot be right is found before it runs.)

@@ -248,6 +248,7 @@ fn spoken(word: Word) -> Input {
         Word::Cancel { force } => Input::Cancel { by, reason: "".into(), force },
         Word::Pause => Input::Pause(Pause { by, reason: "".into(), step: None }),
         Word::Resume => Input::Resume { by },
+        Word::Order { step, groups, order } => Input::Order { step, groups, order },
         Word::Decide { step, by, groups, approved, form, comment } => {
             Input::Decide { step, groups, decision: Decision { by, approved, comment, form } }
         }

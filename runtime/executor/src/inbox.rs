@@ -5,7 +5,7 @@ use crate::shared::Shared;
 use heddle_core::json::Json;
 use heddle_core::outcome::{Failure, Usage};
 use heddle_core::run::approval::Decision;
-use heddle_core::run::event::{CacheVerdict, Node, Parent, Pause, Payload};
+use heddle_core::run::event::{CacheVerdict, Node, Order, Parent, Pause, Payload};
 use heddle_core::run::{Ended, Input};
 use heddle_store::{RunRow, RunStatus};
 use serde::{Deserialize, Serialize};
@@ -70,6 +70,15 @@ pub(crate) enum Message {
         #[serde(skip_serializing_if = "Option::is_none", default)]
         failure: Option<Failure>,
     },
+    /// What a person wants of one step.
+    Order {
+        /// The step.
+        step: Arc<str>,
+        /// The person's groups.
+        groups: Vec<Arc<str>>,
+        /// Who, what, and why.
+        order: Order,
+    },
     /// What a person has decided.
     Decide {
         /// The step that asks.
@@ -117,6 +126,7 @@ pub(crate) fn input_of(body: &Json) -> Option<Input> {
             let (cache, usage) = (CacheVerdict::Off, Usage::default());
             Input::AttemptEnded { node, attempt, end, cache, usage }
         }
+        Message::Order { step, groups, order } => Input::Order { step, groups, order },
         Message::Decide { step, groups, decision } => Input::Decide { step, groups, decision },
     })
 }
@@ -143,7 +153,7 @@ pub(crate) async fn heard(shared: &Shared, row: &RunRow) -> Result<Heard, ReadFa
         match input {
             Input::Pause(_) => (heard.paused, heard.interventions) = (true, heard.interventions + 1),
             Input::Resume { .. } | Input::Cancel { .. } => heard.paused = false,
-            Input::Decide { .. } => heard.interventions += 1,
+            Input::Decide { .. } | Input::Order { .. } => heard.interventions += 1,
             _ => {}
         }
     }

@@ -44,8 +44,9 @@ use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::plugin::Metadata;
+use heddle_core::run::Run;
 use heddle_core::run::approval::{Decision, Undecidable};
-use heddle_core::run::event::Pause;
+use heddle_core::run::event::{Order, Pause};
 use heddle_core::run::view::WorkView;
 use heddle_core::schedule::machine::Input as ScheduleInput;
 use heddle_store::{
@@ -345,17 +346,42 @@ impl Executor {
         let message = Message::Decide { step: step.into(), groups: groups.to_vec(), decision };
         let delivery = self.send(run, unique.clone(), message.body()).await?;
         if delivery == Delivery::Accepted {
-            self.stood(&row, &unique, step, (&by, approved)).await?;
+            let decided = |run: &Run| {
+                run.decided(step).iter().any(|known| known.by == by && known.approved == approved)
+            };
+            self.judged(&row, &unique, step, decided).await?;
         }
         Ok(delivery)
     }
-    /// Waits, for a while, until the decision has been judged: somebody else may have been quicker.
-    async fn stood(
+    /// Takes what a person wants of one step. What is answered is on disk; of two who want different things at the same
+    /// time, the first one counts.
+    ///
+    /// # Errors
+    /// Why it does not count, or that the run cannot be read.
+    pub async fn order(
+        &self,
+        tenant: &Tenant,
+        run: RunId,
+        (step, groups): (&str, &[Arc<str>]),
+        order: Order,
+    ) -> Result<Delivery, DecideFault> {
+        let Some(row) = read::row(&self.shared, tenant, run).await? else { return Ok(Delivery::Unknown) };
+        read::replay(&self.shared, &row).await?.run.may_order(step, groups, &order)?;
+        let unique: Arc<str> = format!("order/{step}/{}", uuid::Uuid::now_v7()).into();
+        let message = Message::Order { step: step.into(), groups: groups.to_vec(), order: order.clone() };
+        let delivery = self.send(run, unique.clone(), message.body()).await?;
+        if delivery == Delivery::Accepted {
+            self.judged(&row, &unique, step, |run| run.orders(step).contains(&order)).await?;
+        }
+        Ok(delivery)
+    }
+    /// Waits, for a while, until what somebody said has been judged: somebody else may have been quicker.
+    async fn judged(
         &self,
         row: &RunRow,
         unique: &Arc<str>,
         step: &str,
-        (by, approved): (&Arc<str>, bool),
+        counts: impl Fn(&Run) -> bool,
     ) -> Result<(), DecideFault> {
         let end = tokio::time::Instant::now() + JUDGED_WITHIN;
         while tokio::time::Instant::now() < end {
@@ -364,9 +390,7 @@ impl Executor {
                 tokio::time::sleep(JUDGED_LOOK).await;
                 continue;
             }
-            let run = read::replay(&self.shared, row).await?.run;
-            let counts = run.decided(step).iter().any(|known| known.by == *by && known.approved == approved);
-            return match counts {
+            return match counts(&read::replay(&self.shared, row).await?.run) {
                 true => Ok(()),
                 false => Err(Undecidable::TooLate(step.to_owned()).into()),
             };

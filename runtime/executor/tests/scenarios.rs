@@ -232,6 +232,12 @@ async fn say(executor: &Executor, run: RunId, word: Word) {
         Word::Resume => {
             executor.resume(&tenant, run, "ops").await.unwrap();
         }
+        Word::Order { step, groups, order } => {
+            match executor.order(&tenant, run, (&step, &groups), order).await {
+                Ok(_) | Err(DecideFault::Undecidable(_)) => {}
+                Err(fault) => panic!("{fault}"),
+            }
+        }
         Word::Decide { step, by, groups, approved, form, comment } => {
             let decision = Decision { by, approved, comment, form };
             match executor.decide(&tenant, run, (&step, &groups), decision).await {

@@ -24,6 +24,7 @@ mod schedules;
 mod serve;
 mod show;
 mod sse;
+mod step;
 mod tree;
 mod workflow;
 

@@ -20,6 +20,7 @@ mod guard;
 mod health;
 mod index;
 mod openapi;
+mod orders;
 mod pages;
 mod plugins;
 mod prefer;
@@ -68,6 +69,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(runs::routes())
         .merge(signal::routes())
         .merge(control::routes())
+        .merge(orders::routes())
         .merge(approvals::routes())
         .merge(events::routes())
         .merge(workflows::routes())

@@ -41,6 +41,16 @@ functions! {
     Duration "duration" 1;
 }
 
+/// A value as text. As other evaluators of CEL have it, a whole number has no point.
+fn as_text(value: &Value) -> String {
+    let mut text = String::new();
+    match value {
+        Value::Double(number) => text = number.to_string(),
+        other => render(other, &mut text),
+    }
+    text
+}
+
 /// Text longer than this is not a pattern anybody wrote.
 const PATTERN_BYTES: usize = 256;
 
@@ -69,10 +79,9 @@ pub(super) fn call(function: Function, args: &[Value], budget: &mut Budget) -> R
         .map(Value::Double)
         .ok_or_else(|| wrong(function, args))?,
         ToText => {
-            let mut out = String::new();
-            render(&args[0], &mut out);
-            budget.bytes(out.len())?;
-            Value::text(out)
+            let text = as_text(&args[0]);
+            budget.bytes(text.len())?;
+            Value::text(text)
         }
         Lower => grown(text(0)?.to_ascii_lowercase(), budget)?,
         Upper => grown(text(0)?.to_ascii_uppercase(), budget)?,

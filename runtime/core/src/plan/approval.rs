@@ -39,12 +39,17 @@ pub enum OnTimeout {
 impl Approval {
     /// Whether this person may decide.
     pub fn may_decide(&self, person: &str, groups: &[Arc<str>]) -> bool {
-        self.assignees.is_empty()
-            || self.assignees.iter().any(|assignee| match assignee.strip_prefix("group:") {
-                Some(group) => groups.iter().any(|own| &**own == group),
-                None => &**assignee == person,
-            })
+        is_one_of(&self.assignees, person, groups)
     }
+}
+
+/// Whether this person is named, or one of their groups is, or nobody.
+pub(super) fn is_one_of(assignees: &[Arc<str>], person: &str, groups: &[Arc<str>]) -> bool {
+    assignees.is_empty()
+        || assignees.iter().any(|assignee| match assignee.strip_prefix("group:") {
+            Some(group) => groups.iter().any(|own| &**own == group),
+            None => &**assignee == person,
+        })
 }
 
 /// Reads `approval: {assignees: [...], quorum: 1, form: {...}, timeout: 48h, onTimeout: reject}`.
@@ -83,7 +88,7 @@ pub(super) fn read(
     Approval { assignees, quorum, form, timeout, on_timeout: asked.unwrap_or_default() }
 }
 
-fn assignees(doc: &Doc, path: &str, faults: &mut Faults) -> Vec<Arc<str>> {
+pub(super) fn assignees(doc: &Doc, path: &str, faults: &mut Faults) -> Vec<Arc<str>> {
     let Part::List(items) = &doc.part else {
         let message = format!("wants a list such as `[ana, \"group:finance\"]`, and this is {}", doc.kind());
         faults.at(doc, path, message);

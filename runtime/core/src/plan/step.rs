@@ -4,7 +4,7 @@ use super::parts::Entry;
 use super::policy::{self, CachePolicy, Retry, Timeouts};
 use super::walk::{Faults, Fields};
 use super::{
-    Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, call, child, emit,
+    Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, ask, call, child, emit,
     fallback, gates, graph, group, map, wait,
 };
 use crate::document::{Doc, pointer};
@@ -73,6 +73,7 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     let group_time = group_time(&mut fields, &verb, faults);
     let (timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
     let timeouts = group_time.unwrap_or(timeouts);
+    let (on_failure, skippable) = ask::read(&mut fields, &verb, timeouts.total, faults);
     let (on_crash, breakpoint, hint) = care(&mut fields, entry, kind, faults);
     fields.finish(faults);
     shared.names.proven.clear();
@@ -100,6 +101,8 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         fallback,
         breakpoint,
         gates,
+        on_failure,
+        skippable,
     }
 }
 

@@ -48,12 +48,12 @@ impl Run {
         }
         if self.has_room() && !self.leaves {
             if let Some(&node) = self.to_start.first() {
-                return self.start(node);
+                return self.start(node, now);
             }
             if let Some(&step) = self.open_maps.first()
                 && let Some(item) = self.steps[step as usize].map.as_ref().and_then(|m| m.next_item())
             {
-                return self.start(Node::item(step, item));
+                return self.start(Node::item(step, item), now);
             }
         }
         if self.open_steps == 0 {
@@ -63,18 +63,18 @@ impl Run {
     }
 
     /// Begins an attempt, unless the host has gone away under this work too often.
-    fn start(&self, node: Node) -> Vec<Event> {
+    fn start(&self, node: Node, now: Timestamp) -> Vec<Event> {
         let Some(work) = self.steps[node.step as usize].node(node.item) else { return Vec::new() };
         if work.interruptions > 0 && self.plan.steps[node.step as usize].on_crash == OnCrash::Fail {
             let message = "the host went away while this was in its sandbox, and `onCrash: fail` says that it must not run twice";
-            return self.give_up(node, interrupted(message));
+            return self.give_up(node, interrupted(message), now);
         }
         if u64::from(work.interruptions) >= self.limits.interruptions {
             let message = format!(
                 "the host went away {} times in a row while this was in its sandbox (limit interruptions)",
                 work.interruptions
             );
-            return self.give_up(node, interrupted(message));
+            return self.give_up(node, interrupted(message), now);
         }
         let attempt = match work.stage {
             Stage::Queued(attempt) => attempt,
@@ -118,7 +118,7 @@ impl Run {
             },
             Verb::Wait(wait) => self.begin_wait(index, wait, now, values),
             Verb::Approval(approval) => self.begin_approval(index, approval, now),
-            Verb::Call { .. } | Verb::Workflow(_) => self.start(Node::step(index)),
+            Verb::Call { .. } | Verb::Workflow(_) => self.start(Node::step(index), now),
         }
     }
 

@@ -41,13 +41,11 @@ impl Run {
                 Ok(())
             }
             Event::RunEnding { .. } | Event::PartBegan { .. } => self.apply_part(event, at),
-            Event::ApprovalDecided { step, decision } => self.apply_decision(*step, decision),
-            Event::FallbackTaken { node, alternative, .. } => self.fallback_taken(*node, *alternative),
-            Event::ConditionHeld { step } => {
-                self.steps[*step as usize].condition_held = true;
-                self.classify(*step);
-                Ok(())
+            Event::ApprovalDecided { .. } | Event::HelpAsked { .. } | Event::StepOrdered { .. } => {
+                self.apply_word(event, at)
             }
+            Event::FallbackTaken { node, alternative, .. } => self.fallback_taken(*node, *alternative),
+            Event::ConditionHeld { step } => self.condition_held(*step),
             Event::MapStarted { step, count, lens } => self.map_started(*step, (*count, lens), at),
             Event::AttemptStarted { node, attempt } => self.attempt_started(*node, *attempt, at),
             Event::AttemptInterrupted { node, attempt, entered } => {
@@ -84,6 +82,16 @@ impl Run {
             }
         }
         .map_err(|e: IllegalEvent| IllegalEvent { kind: event.kind(), ..e })
+    }
+
+    /// What people are asked about a step, and what they say of it.
+    fn apply_word(&mut self, event: &Event, at: Timestamp) -> Result<(), IllegalEvent> {
+        match event {
+            Event::ApprovalDecided { step, decision } => self.apply_decision(*step, decision),
+            Event::HelpAsked { step, failure, until } => self.help_asked(*step, failure, *until, at),
+            Event::StepOrdered { step, order } => self.step_ordered(*step, order),
+            _ => Ok(()),
+        }
     }
 
     /// What somebody wants of the run as a whole.
@@ -152,6 +160,12 @@ impl Run {
             self.owe(Action::Wake { timer: Timer::StepTotal { step }, at });
         }
         self.classify(step);
+    }
+
+    fn condition_held(&mut self, step: u32) -> Result<(), IllegalEvent> {
+        self.steps[step as usize].condition_held = true;
+        self.classify(step);
+        Ok(())
     }
 
     /// Puts a ready step where it belongs: something is to be decided, or it waits for nothing but room.
@@ -522,6 +536,8 @@ fn step_of(event: &Event) -> Option<u32> {
     match event {
         Event::ConditionHeld { step }
         | Event::ApprovalDecided { step, .. }
+        | Event::HelpAsked { step, .. }
+        | Event::StepOrdered { step, .. }
         | Event::MapStarted { step, .. }
         | Event::StepSkipped { step, .. }
         | Event::StepCancelled { step, .. }

@@ -39,6 +39,21 @@ pub enum Undecidable {
     /// No such step, or none that asks people.
     #[error("the run has no approval `{0}`")]
     NoSuchStep(String),
+    /// No such step.
+    #[error("the run has no step `{0}`")]
+    NoStep(String),
+    /// It is not where this could be done to it.
+    #[error("`{step}` cannot be told to {wish} now ({status}): {why}")]
+    Impossible {
+        /// The step.
+        step: String,
+        /// Where it stands.
+        status: &'static str,
+        /// What was wanted.
+        wish: &'static str,
+        /// Why it cannot be.
+        why: &'static str,
+    },
     /// It has not begun, or has ended.
     #[error("`{step}` does not ask for a decision now: it is {status}")]
     NotAsked {

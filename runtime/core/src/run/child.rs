@@ -139,7 +139,10 @@ impl Run {
                 .eval(&scope, &mut self.budget())
                 .map_err(|fault| self.expression_failure(&fault, node.step, place))
         };
-        let input = Json::from_value(given("with", &child.with)?);
+        let input = match self.ordered_input(node) {
+            Some(input) => input.clone(),
+            None => Json::from_value(given("with", &child.with)?),
+        };
         let bounded = parent.and_then(|parent| parent.may_call.clone());
         let (workflow, may_call) = match &child.workflow {
             ChildWorkflow::Published(reference) => (WantedWorkflow::Published(reference.clone()), bounded),

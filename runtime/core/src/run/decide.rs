@@ -36,6 +36,7 @@ impl Run {
             Input::Pause(pause) => self.decide_pause(pause),
             Input::Resume { by } => self.decide_resume(by),
             Input::Decide { step, groups, decision } => self.decide_decision(step, groups, decision),
+            Input::Order { step, groups, order } => self.decide_order(step, groups, order),
             Input::Signal { name, data, by } => self.decide_signal(name, data, by),
             Input::Event { name, data, by } => match self.wants(name, data, by, values) {
                 true => self.decide_signal(name, data, by),
@@ -104,7 +105,7 @@ impl Run {
                     cache: cache.clone(),
                 }];
                 if !retried {
-                    events.extend(self.give_up(node, failure.clone()));
+                    events.extend(self.give_up(node, failure.clone(), now));
                 }
                 events
             }

@@ -4,7 +4,9 @@
 //! [`ENCODING`] and pinned by golden tests: a changed encoding is a new version, never a silent one.
 
 use super::approval::Decision;
+pub use super::orders::Order;
 pub use super::pause::Pause;
+pub use super::reason::{CancelReason, Finish, NoRetry, RetryVerdict, SkipReason};
 use super::rerun::RerunOf;
 pub use super::slot::{Place, Queueing, SlotWish};
 use crate::id::{Digest, RunId, Tenant};
@@ -102,68 +104,6 @@ pub enum CacheVerdict {
         /// Which hit of the entry this one is, as far as this node knows.
         hits: u64,
     },
-}
-
-/// What became of a failed attempt's retry.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum RetryVerdict {
-    /// The next attempt is due then.
-    At(Timestamp),
-    /// There is none, for this reason.
-    No(NoRetry),
-}
-
-/// Why a failed attempt is not tried again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum NoRetry {
-    /// The step has no retry policy.
-    NoPolicy,
-    /// All attempts of the policy are used.
-    AttemptsUsed,
-    /// The policy's duration would be exceeded.
-    DurationUsed,
-    /// The failure is not retryable.
-    NotRetryable,
-    /// The policy's condition said no.
-    ConditionFalse,
-}
-
-/// Why a step was skipped.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum SkipReason {
-    /// Its `when` was false.
-    Condition,
-    /// This step ended in a state that `dependsOn` does not accept.
-    Dependency(u32),
-    /// The run was ending before the step had begun, because this step failed.
-    RunFailing(u32),
-}
-
-/// Why a step was cancelled.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum CancelReason {
-    /// Somebody cancelled the run.
-    Requested,
-    /// Another step failed.
-    RunFailing,
-    /// The run's time was up.
-    RunDeadline,
-}
-
-/// How a run ended.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum Finish {
-    /// Every step succeeded or was skipped.
-    Succeeded,
-    /// A step failed, or the run's time was up.
-    Failed,
-    /// Somebody cancelled it.
-    Cancelled,
 }
 
 /// The failure of a run, with the step that caused it.
@@ -319,6 +259,23 @@ pub enum Event {
         step: u32,
         /// Who, what, and why.
         decision: Decision,
+    },
+    /// A step has failed for good, and people are asked what becomes of it.
+    HelpAsked {
+        /// Which.
+        step: u32,
+        /// What it failed with.
+        failure: Box<Failure>,
+        /// Until when, at most.
+        #[serde(skip_serializing_if = "Option::is_none", default)]
+        until: Option<Timestamp>,
+    },
+    /// A person wants something of a step.
+    StepOrdered {
+        /// Which.
+        step: u32,
+        /// Who, what, and why.
+        order: Box<Order>,
     },
     /// A step or an item has failed for good, and something else is tried.
     FallbackTaken {
@@ -506,6 +463,8 @@ impl Event {
         "RunPaused",
         "RunResumed",
         "RunDue",
+        "HelpAsked",
+        "StepOrdered",
     ];
     /// The name of this kind.
     pub fn kind(&self) -> &'static str {
@@ -535,6 +494,8 @@ impl Event {
             Event::RunPaused { .. } => 22,
             Event::RunResumed { .. } => 23,
             Event::RunDue {} => 24,
+            Event::HelpAsked { .. } => 25,
+            Event::StepOrdered { .. } => 26,
         }]
     }
 }

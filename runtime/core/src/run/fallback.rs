@@ -6,16 +6,17 @@ use super::scope::{Values, failure_value};
 use super::state::AttemptNote;
 use crate::outcome::Failure;
 use crate::plan::Alternative;
+use crate::time::Timestamp;
 use crate::value::Value;
 
 impl Run {
     /// The last attempt has failed: the next alternative, or the end of the step or the item.
-    pub(super) fn give_up(&self, node: Node, failure: Failure) -> Vec<Event> {
+    pub(super) fn give_up(&self, node: Node, failure: Failure, now: Timestamp) -> Vec<Event> {
         let step = &self.plan.steps[node.step as usize];
         let taken = self.alternative(node);
         match (taken as usize) < step.fallback.len() {
             true => vec![Event::FallbackTaken { node, alternative: taken + 1, failure: Box::new(failure) }],
-            false => self.failed_for_good(node, failure),
+            false => self.fails_or_asks(node, failure, now),
         }
     }
     /// How many of its alternatives this has come to.

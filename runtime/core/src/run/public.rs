@@ -121,6 +121,16 @@ pub const CATALOGUE: &[EventType] = &[
         schema: r##"{"type":"object","required":["step","assignees","quorum"],"properties":{"step":{"type":"string"},"assignees":{"type":"array","items":{"type":"string"}},"quorum":{"type":"integer"},"until":{"type":"string","format":"date-time"}}}"##,
     },
     EventType {
+        name: "help.requested",
+        title: "The step has failed for good, and people are asked what becomes of it.",
+        schema: r##"{"type":"object","required":["step","error"],"properties":{"step":{"type":"string"},"error":{"$ref":"#/components/schemas/Failure"},"assignees":{"type":"array","items":{"type":"string"}},"until":{"type":"string","format":"date-time"}}}"##,
+    },
+    EventType {
+        name: "step.ordered",
+        title: "A person wants something of the step.",
+        schema: r##"{"type":"object","required":["step","by","what"],"properties":{"step":{"type":"string"},"by":{"type":"string"},"what":{"enum":["retry","skip","fail","cancel"]},"comment":{"type":"string"}}}"##,
+    },
+    EventType {
         name: "approval.decided",
         title: "A person has answered.",
         schema: r##"{"type":"object","required":["step","by","approved"],"properties":{"step":{"type":"string"},"by":{"type":"string"},"approved":{"type":"boolean"},"comment":{"type":"string"}}}"##,
@@ -188,7 +198,10 @@ fn translate(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) 
             data.push(("error", failure_value(failure)));
             emit("step.failed", data);
         }
-        Event::ApprovalDecided { .. } | Event::FallbackTaken { .. } => of_what_came(event, told, emit),
+        Event::ApprovalDecided { .. }
+        | Event::FallbackTaken { .. }
+        | Event::HelpAsked { .. }
+        | Event::StepOrdered { .. } => of_what_came(event, told, emit),
         Event::ConditionHeld { step } => condition(plan, *step, "true", emit),
         Event::MapStarted { step, count, .. } => {
             emit("step.running", vec![named(plan, *step), ("items", Value::Int(i64::from(*count)))]);
@@ -212,6 +225,7 @@ fn translate(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) 
                 CancelReason::Requested => "the run was cancelled",
                 CancelReason::RunFailing => "another step failed",
                 CancelReason::RunDeadline => "the run's time was up",
+                CancelReason::Person => "somebody stopped it",
             };
             emit("step.cancelled", vec![named(plan, *step), ("reason", Value::text(why))]);
         }
@@ -229,6 +243,23 @@ fn of_what_came(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
                 data.push(("comment", Value::text(decision.comment.clone())));
             }
             emit("approval.decided", data);
+        }
+        Event::HelpAsked { step, failure, until } => {
+            let mut data = vec![named(plan, *step), ("error", failure_value(failure))];
+            if let Some(ask) = plan.steps.get(*step as usize).and_then(|step| step.on_failure.as_deref()) {
+                let assignees = ask.assignees.iter().map(|who| Value::text(who.clone()));
+                data.push(("assignees", Value::list(assignees.collect())));
+            }
+            data.extend(until.map(|until| ("until", Value::text(until.rfc3339()))));
+            emit("help.requested", data);
+        }
+        Event::StepOrdered { step, order } => {
+            let mut data = vec![named(plan, *step), ("by", Value::text(order.by.clone()))];
+            data.push(("what", Value::text(order.what.word())));
+            if !order.comment.is_empty() {
+                data.push(("comment", Value::text(order.comment.clone())));
+            }
+            emit("step.ordered", data);
         }
         Event::FallbackTaken { node, alternative, failure } => {
             let mut data = decision(place(plan, *node), "fallback", "taken", failure.message.clone());
@@ -517,6 +548,7 @@ fn skip_reason(reason: &SkipReason, plan: &Plan) -> String {
         SkipReason::Condition => "its `when` was false".to_owned(),
         SkipReason::Dependency(step) => format!("`{}` did not end as `dependsOn` wants", id(step)),
         SkipReason::RunFailing(step) => format!("`{}` failed before it began", id(step)),
+        SkipReason::Person => "somebody skipped it".to_owned(),
     }
 }
 fn cache_word(verdict: &CacheVerdict) -> &'static str {

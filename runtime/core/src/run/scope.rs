@@ -147,9 +147,11 @@ impl Run {
     pub fn input_of(&self, node: Node, values: &Values) -> Result<Json, Failure> {
         let step = self.plan.steps.get(node.step as usize);
         let with = match (self.taken(node), step.map(|s| &s.verb)) {
-            (Some(Alternative::Call { with: Some(with), .. }), _) | (_, Some(Verb::Call { with, .. })) => {
-                with
-            }
+            (Some(Alternative::Call { with: Some(with), .. }), _) => with,
+            (_, Some(Verb::Call { with, .. })) => match self.ordered_input(node) {
+                Some(input) => return Ok(input.clone()),
+                None => with,
+            },
             _ => return Err(Failure::new(FailureKind::Internal, "the step calls nothing")),
         };
         let mut scope =
@@ -160,6 +162,11 @@ impl Run {
         with.eval(&scope, &mut self.budget())
             .map(Json::from_value)
             .map_err(|f| self.expression_failure(&f, node.step, "with"))
+    }
+
+    /// What somebody has had the step tried with.
+    pub(super) fn ordered_input(&self, node: Node) -> Option<&Json> {
+        self.steps.get(node.step as usize)?.node(node.item)?.input.as_ref()
     }
 
     /// The scope of a step's own expressions; for an item, with the item bound.
@@ -192,6 +199,9 @@ impl Run {
     pub fn output_of(&self, step: u32, values: &Values) -> Result<Value, EvalFault> {
         let missing = |why| EvalFault::NoOutput { step: self.step_id(step).to_owned(), why };
         let Some(state) = self.steps.get(step as usize) else { return Err(missing("no such step")) };
+        if let Some(value) = state.stand_in() {
+            return Ok(value.value().clone());
+        }
         match &state.phase {
             Phase::Succeeded => {}
             Phase::Failed(_) | Phase::Cancelled(_)

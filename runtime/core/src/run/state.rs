@@ -2,6 +2,8 @@
 
 use super::approval::Decision;
 use super::event::{CacheVerdict, CancelReason, Payload, SkipReason};
+use super::orders::{Asking, Order};
+use crate::json::Json;
 use crate::outcome::{Failure, Usage};
 use crate::plan::Ending;
 use crate::time::Timestamp;
@@ -26,6 +28,10 @@ pub struct StepState {
     pub waiting: Option<Waiting>,
     /// What people have decided, where it asks them.
     pub decisions: Vec<Decision>,
+    /// Why it asks people what becomes of it, where it has failed for good.
+    pub asking: Option<Box<Asking>>,
+    /// What people have wanted of it.
+    pub orders: Vec<Order>,
     /// When the first step of the group could begin, where it is one.
     pub opened_at: Option<Timestamp>,
     /// Whether its breakpoint has paused the run.
@@ -105,6 +111,10 @@ pub struct NodeState {
     pub alternative: u32,
     /// Every attempt so far.
     pub attempts: Vec<Attempt>,
+    /// How many attempts there were when somebody had it tried again.
+    pub told_at: usize,
+    /// What they had it tried with.
+    pub input: Option<Json>,
 }
 
 /// Where a step's or an item's work stands.
@@ -216,6 +226,8 @@ impl StepState {
             map: None,
             waiting: None,
             decisions: Vec::new(),
+            asking: None,
+            orders: Vec::new(),
             opened_at: None,
             stopped: false,
             ready_at: None,
@@ -248,8 +260,8 @@ impl NodeState {
             _ => None,
         }
     }
-    /// When the first attempt began.
+    /// When the first attempt began, since somebody had it tried again.
     pub fn first_started(&self) -> Option<Timestamp> {
-        self.attempts.first().map(|a| a.started)
+        self.attempts.get(self.told_at).map(|a| a.started)
     }
 }

@@ -4,6 +4,7 @@ use super::approval::Decision;
 use super::event::{
     CacheVerdict, CancelReason, Defaults, Node, Parent, Pause, Payload, Queueing, SkipReason,
 };
+use super::orders::{Order, Wish};
 use super::rerun::RerunOf;
 use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
 use super::{Action, Run, Timer};
@@ -108,6 +109,8 @@ pub struct StepView {
     pub asks: Option<AskView>,
     /// What people have decided.
     pub decisions: Vec<Decision>,
+    /// What people have wanted of it.
+    pub orders: Vec<Order>,
     /// Its id.
     pub id: Arc<str>,
     /// `pending`, `running`, `waiting`, `retrying`, `interrupted`, `succeeded`, `failed`, `skipped`, `cancelled`,
@@ -144,6 +147,10 @@ pub struct AskView {
     pub quorum: u32,
     /// JSON Schema of what an approval must say.
     pub form: Option<Json>,
+    /// What the step failed with, where people decide what becomes of that.
+    pub failure: Option<Failure>,
+    /// Whether they may skip it.
+    pub skippable: bool,
 }
 
 /// A wait under way.
@@ -306,10 +313,13 @@ impl Run {
         let (step, state) = (self.plan.steps.get(index as usize)?, self.steps.get(index as usize)?);
         let call = self.plan.call_at(index, state.work.alternative).map(|(call, _)| call);
         let asks = match &step.verb {
+            _ if state.asks().is_some() => self.help_view(index, state),
             Verb::Approval(approval) if state.phase == Phase::Active => Some(AskView {
                 assignees: approval.assignees.clone(),
                 quorum: approval.quorum,
                 form: approval.form.as_ref().map(|form| form.text().clone()),
+                failure: None,
+                skippable: false,
             }),
             _ => None,
         };
@@ -317,6 +327,9 @@ impl Run {
         let mut work = work_view(&state.work);
         work.status = status;
         self.name_children(Node::step(index), &mut work);
+        if let Some(value) = state.stand_in() {
+            work.output = Some(ValueView::Inline(value.clone()));
+        }
         if let Phase::Failed(failure) = &state.phase {
             work.error = Some((**failure).clone());
         }
@@ -329,6 +342,7 @@ impl Run {
             hint,
             asks,
             decisions: state.decisions.clone(),
+            orders: state.orders.clone(),
             id: step.id.clone(),
             status,
             calls: match call {
@@ -362,6 +376,18 @@ impl Run {
                 (at, _) => at,
             },
             finished_at: state.finished_at,
+        })
+    }
+
+    /// A step that has failed for good and asks what becomes of it.
+    fn help_view(&self, index: u32, state: &StepState) -> Option<AskView> {
+        let (plan, asking) = (&self.plan.steps[index as usize], state.asks()?);
+        Some(AskView {
+            assignees: plan.on_failure.as_ref().map(|ask| ask.assignees.clone()).unwrap_or_default(),
+            quorum: 1,
+            form: None,
+            failure: Some(asking.failure.clone()),
+            skippable: plan.skippable,
         })
     }
 
@@ -430,6 +456,7 @@ impl Run {
             Phase::Skipped(SkipReason::RunFailing(on)) => {
                 format!("`{}` failed before it began", self.step_id(*on))
             }
+            Phase::Skipped(SkipReason::Person) | Phase::Cancelled(CancelReason::Person) => told(state),
             Phase::Cancelled(CancelReason::Requested) => "the run was cancelled".to_owned(),
             Phase::Cancelled(CancelReason::RunFailing) => "another step failed".to_owned(),
             Phase::Cancelled(CancelReason::RunDeadline) => "the run's time was up".to_owned(),
@@ -485,6 +512,16 @@ fn is_hit(work: &NodeState) -> bool {
 
 fn is_miss(work: &NodeState) -> bool {
     matches!(work.attempts.last().map(|a| &a.cache), Some(CacheVerdict::Miss { .. }))
+}
+
+/// Who ended it, and why.
+fn told(state: &StepState) -> String {
+    let Some(order) = state.orders.last() else { return "somebody said so".to_owned() };
+    let done = if matches!(order.what, Wish::Skip { .. }) { "skipped" } else { "cancelled" };
+    match order.comment.is_empty() {
+        true => format!("{} {done} it", order.by),
+        false => format!("{} {done} it: {}", order.by, order.comment),
+    }
 }
 
 fn work_view(work: &NodeState) -> WorkView {

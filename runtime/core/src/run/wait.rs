@@ -130,6 +130,7 @@ impl Run {
                 vec![Event::StepFailed { node: Node::step(step), failure }]
             }
             Some(Verb::Approval(approval)) => self.decide_unanswered(step, approval),
+            Some(Verb::Call { .. } | Verb::Workflow(_)) => self.unanswered(step),
             _ => vec![succeeded(Node::step(step), Payload::Inline(Json::null()))],
         }
     }

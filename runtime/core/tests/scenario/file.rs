@@ -5,6 +5,7 @@ use heddle_core::document::Doc;
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind};
+use heddle_core::run::orders::{Order, Wish};
 use heddle_core::time::Timestamp;
 use heddle_core::value::Value;
 use std::collections::BTreeMap;
@@ -64,6 +65,11 @@ pub(crate) enum Word {
     },
     Pause,
     Resume,
+    Order {
+        step: Arc<str>,
+        groups: Vec<Arc<str>>,
+        order: Order,
+    },
     Decide {
         step: Arc<str>,
         by: Arc<str>,
@@ -181,22 +187,33 @@ fn outside(file: &str, value: &Value) -> (u64, Word) {
     let at = value.get("after").and_then(Value::as_str).map_or(0, |text| millis(file, text));
     let text =
         |of: &Value, key: &str| Arc::<str>::from(of.get(key).and_then(Value::as_str).unwrap_or_default());
+    let groups = |of: &Value| -> Vec<Arc<str>> {
+        let groups = of.get("groups").map(list).unwrap_or_default();
+        groups.iter().filter_map(Value::as_str).map(Arc::from).collect()
+    };
     let decide = |of: &Value, approved| Word::Decide {
         step: text(of, "step"),
         by: text(of, "by"),
-        groups: of
-            .get("groups")
-            .map(list)
-            .unwrap_or_default()
-            .iter()
-            .filter_map(Value::as_str)
-            .map(Arc::from)
-            .collect(),
+        groups: groups(of),
         approved,
         form: of.get("form").map(|form| Json::from_value(form.clone())),
         comment: text(of, "comment"),
     };
-    let word = if let Some(signal) = value.get("signal") {
+    let order = |of: &Value, what| {
+        let (by, comment) = (text(of, "by"), text(of, "comment"));
+        let by = if by.is_empty() { "ops".into() } else { by };
+        Word::Order { step: text(of, "step"), groups: groups(of), order: Order { by, comment, what } }
+    };
+    let json = |of: &Value, key| of.get(key).map(|value| Json::from_value(value.clone()));
+    let word = if let Some(retry) = value.get("retryStep") {
+        order(retry, Wish::Retry { input: json(retry, "input") })
+    } else if let Some(skip) = value.get("skipStep") {
+        order(skip, Wish::Skip { value: json(skip, "value").unwrap_or_else(Json::null) })
+    } else if let Some(fail) = value.get("failStep") {
+        order(fail, Wish::Fail {})
+    } else if let Some(cancel) = value.get("cancelStep") {
+        order(cancel, Wish::Cancel {})
+    } else if let Some(signal) = value.get("signal") {
         Word::Signal {
             name: text(signal, "name"),
             data: Json::from_value(signal.get("data").cloned().unwrap_or_default()),

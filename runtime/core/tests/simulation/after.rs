@@ -2,6 +2,7 @@
 
 use heddle_core::plan::{Alternative, Compensation, Ending, Part, Plan, Verb};
 use heddle_core::run::event::{CacheVerdict, Event, Finish, Node};
+use heddle_core::run::orders::Wish;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
@@ -79,6 +80,9 @@ impl After {
                 } else if !self.approvals.entry(*step).or_default().insert(decision.by.clone()) {
                     return Err(format!("{} approves step {step} twice", decision.by));
                 }
+            }
+            Event::StepOrdered { step, order } if matches!(order.what, Wish::Retry { .. }) => {
+                self.alternatives.remove(&Node::step(*step));
             }
             Event::FallbackTaken { node, alternative, .. } => {
                 let last = self.alternatives.insert(*node, *alternative).unwrap_or(0);

@@ -5,6 +5,7 @@ use super::after::After;
 use super::queue::Before;
 use heddle_core::plan::{Ending, Part, Plan, Verb, Wait};
 use heddle_core::run::event::{Event, Finish, Node, RetryVerdict};
+use heddle_core::run::orders::{Order, Wish};
 use heddle_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -29,6 +30,8 @@ pub(crate) struct Checker {
     /// Signals by name, and whether they are taken.
     signals: Vec<(Arc<str>, bool)>,
     due: BTreeMap<Node, Timestamp>,
+    /// Steps that have failed and ask people.
+    asking: BTreeSet<u32>,
     items: BTreeMap<u32, u32>,
     cancelled: bool,
     over: bool,
@@ -52,6 +55,7 @@ impl Checker {
             waiting: BTreeMap::new(),
             signals: Vec::new(),
             due: BTreeMap::new(),
+            asking: BTreeSet::new(),
             items: BTreeMap::new(),
             cancelled: false,
             over: false,
@@ -78,11 +82,9 @@ impl Checker {
             | Event::ApprovalDecided { .. }
             | Event::RunPaused { .. }
             | Event::RunResumed { .. } => Ok(()),
-            Event::FallbackTaken { node, .. } => {
-                self.failures.insert(*node, 0);
-                self.interruptions.remove(node);
-                Ok(())
-            }
+            Event::HelpAsked { step, .. } => self.asks(*step),
+            Event::StepOrdered { step, order } => self.ordered(*step, order),
+            Event::FallbackTaken { node, .. } => self.begins_anew(*node),
             Event::CancelRequested { .. } => {
                 self.cancelled = true;
                 Ok(())
@@ -130,6 +132,44 @@ impl Checker {
             Event::StepSkipped { step, .. } => self.ends(Node::step(*step), Ending::Skipped),
             Event::StepCancelled { step, .. } => self.ends(Node::step(*step), Ending::Cancelled),
             Event::RunFinished { finish, .. } => self.run_finished(*finish),
+        }
+    }
+
+    /// What it failed with before counts no more.
+    fn begins_anew(&mut self, node: Node) -> Result<(), String> {
+        self.failures.insert(node, 0);
+        self.interruptions.remove(&node);
+        Ok(())
+    }
+
+    /// A step asks where it says so, once it has nothing under way.
+    fn asks(&mut self, step: u32) -> Result<(), String> {
+        if self.plan.steps[step as usize].on_failure.is_none() || self.endings.contains_key(&step) {
+            return Err(format!("step {step} asks for help, and may not"));
+        }
+        if self.open.keys().any(|node| node.step == step) || self.due.keys().any(|node| node.step == step) {
+            return Err(format!("step {step} asks for help and goes on by itself"));
+        }
+        match self.asking.insert(step) {
+            true => Ok(()),
+            false => Err(format!("step {step} asks for help twice")),
+        }
+    }
+    /// What people want of a step counts where it may be wanted, and from whom.
+    fn ordered(&mut self, step: u32, order: &Order) -> Result<(), String> {
+        let plan = &self.plan.steps[step as usize];
+        let may = match &order.what {
+            Wish::Retry { .. } => {
+                self.begins_anew(Node::step(step))?;
+                self.asking.remove(&step)
+            }
+            Wish::Fail {} => self.asking.contains(&step),
+            Wish::Skip { .. } => plan.skippable,
+            Wish::Cancel {} => plan.part == Part::Main,
+        };
+        match may && !self.endings.contains_key(&step) {
+            true => Ok(()),
+            false => Err(format!("step {step} is told to {}, and cannot be", order.what.word())),
         }
     }
 
@@ -211,6 +251,9 @@ impl Checker {
         if self.cancelled && !self.over {
             return Err(format!("{node:?} begins in a cancelled run"));
         }
+        if self.asking.contains(&node.step) {
+            return Err(format!("{node:?} begins while people are asked"));
+        }
         if self.endings.contains_key(&node.step) || self.node_ended.contains(&node) {
             return Err(format!("{node:?} begins after its end"));
         }
@@ -264,6 +307,7 @@ impl Checker {
                     return Err(format!("step {} succeeded with {ended} of {count} items ended", node.step));
                 }
             }
+            self.asking.remove(&node.step);
             self.open.retain(|n, _| n.step != node.step);
             self.due.retain(|n, _| n.step != node.step);
             self.endings.insert(node.step, ending);

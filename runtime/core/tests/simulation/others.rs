@@ -1,10 +1,13 @@
-//! What a simulated run has to do with others: runs that it asks for, events that it sends, and slots.
+//! What a simulated run has to do with others: runs that it asks for, events that it sends, slots, and what people
+//! want of its steps.
 
 use super::{Checked, World};
 use heddle_core::id::RunId;
+use heddle_core::json::Json;
 use heddle_core::outcome::Usage;
 use heddle_core::plan::Verb;
 use heddle_core::run::event::{CacheVerdict, Event, Node, Payload};
+use heddle_core::run::orders::{Order, Wish};
 use heddle_core::run::{Action, Input};
 
 impl World<'_> {
@@ -53,5 +56,21 @@ impl World<'_> {
             true => Ok(()),
             false => Err(format!("{told} steps have sent events, and {} were sent", self.emitted)),
         }
+    }
+
+    /// Somebody wants something of a step, whether or not it asks.
+    pub(super) fn people_order(&mut self) -> Checked {
+        let steps = &self.case.plan.steps;
+        let step = steps[self.rng.below(steps.len() as u64) as usize].id.clone();
+        let by = ["ana", "bo", "cy"][self.rng.below(3) as usize].into();
+        let groups = if self.rng.once_in(2) { vec!["ops".into()] } else { Vec::new() };
+        let what = match self.rng.below(8) {
+            0 => Wish::Skip { value: Json::trusted("1") },
+            1 => Wish::Fail {},
+            2 if self.rng.once_in(4) => Wish::Cancel {},
+            3 | 4 => Wish::Retry { input: Some(Json::trusted(r#"{"n":9}"#)) },
+            _ => Wish::Retry { input: None },
+        };
+        self.settle(Input::Order { step, groups, order: Order { by, comment: "".into(), what } })
     }
 }

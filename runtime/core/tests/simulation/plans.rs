@@ -106,6 +106,12 @@ fn step(index: u64, rng: &mut Rng) -> String {
             }
         }
     }
+    if !mapped && parts.iter().any(|part| part.starts_with("call")) {
+        parts.extend(on_failure(rng).map(str::to_owned));
+    }
+    if rng.once_in(8) {
+        parts.push("skippable: true".to_owned());
+    }
     if rng.once_in(15) {
         parts.push("breakpoint: true".to_owned());
     }
@@ -167,6 +173,15 @@ fn compensate(rng: &mut Rng) -> &'static str {
         0 => "compensate: { call: \"tool:e@1\", retry: { limit: { attempts: 3 } }, hint: call ana }",
         1 => "compensate: { when: \"${ input.x > 0 }\", call: \"tool:e@1\" }",
         _ => "compensate: { call: \"tool:e@1\", onCrash: fail }",
+    }
+}
+
+fn on_failure(rng: &mut Rng) -> Option<&'static str> {
+    match rng.below(9) {
+        0 => Some("onFailure: ask"),
+        1 => Some("onFailure: { ask: { assignees: [bo, \"group:ops\"], timeout: 4s } }"),
+        2 => Some("onFailure: { ask: { timeout: 2s } }"),
+        _ => None,
     }
 }
 

@@ -243,7 +243,7 @@ impl<'a> World<'a> {
             return self.settle(Input::Admitted);
         }
         if self.rng.once_in(8) {
-            return self.people_decide();
+            return if self.rng.once_in(2) { self.people_decide() } else { self.people_order() };
         }
         if self.rng.once_in(12) {
             let name = if self.rng.once_in(5) { "other" } else { "go" };

@@ -18,6 +18,15 @@ pub(crate) enum Reach {
     Nowhere,
 }
 
+/// A step that has failed and asks what becomes of it.
+fn help(run: &str, step: &str, data: &Value) -> Ask {
+    let failed = data["error"]["message"].as_str().unwrap_or_default();
+    let what = format!(
+        "`{step}` has failed and asks what becomes of it ({failed}); try it again, `skip` or `fail` it"
+    );
+    Ask { what, command: format!("heddle runs step retry {run} {step}") }
+}
+
 /// Something that a run waits for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Ask {
@@ -47,6 +56,8 @@ impl Asks {
         let step = data["step"].as_str().unwrap_or_default();
         match event.kind.as_str() {
             "approval.requested" => self.ask(step, approval(&self.run, step, data)),
+            "help.requested" => self.ask(step, help(&self.run, step, data)),
+            "step.ordered" if data["what"] == "retry" => self.answered(step),
             "step.waiting" if data["signal"].is_string() => self.ask(step, signal(&self.run, step, data)),
             "run.paused" => self.ask("", pause(&self.run, data)),
             "run.resumed" | "run.cancelling" => self.answered(""),

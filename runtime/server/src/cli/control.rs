@@ -100,12 +100,16 @@ pub(super) async fn approvals(client: &Client, context: &Context) -> Result<Exit
     };
     let row = |item: &Exact| {
         let given = item["decisions"].as_array().map_or(0, Vec::len);
+        let given = match item["failure"]["kind"].as_str() {
+            Some(kind) => format!("failed: {kind}"),
+            None => format!("{given} of {}", item["quorum"]),
+        };
         vec![
             text(&item["run"]),
             text(&item["step"]),
             text(&item["workflow"]),
             names(&item["assignees"]),
-            format!("{given} of {}", item["quorum"]),
+            given,
             text(&item["until"]),
         ]
     };

@@ -7,6 +7,7 @@ use super::exit::{Exit, Fault};
 use super::follow::{Show, Whose, follow};
 use super::paint::harmless;
 use super::run::whole_output;
+use super::step::StepCommand;
 use super::{Context, control, out};
 use crate::http::graph::Format;
 use clap::Subcommand;
@@ -117,6 +118,9 @@ pub(super) enum RunsCommand {
     Approve(DecideArgs),
     /// Reject what a run asks.
     Reject(DecideArgs),
+    /// Try one step again, skip it, let it fail, or stop it.
+    #[command(subcommand)]
+    Step(StepCommand),
 }
 
 #[derive(clap::Args, Debug)]
@@ -175,6 +179,7 @@ impl RunsCommand {
             | RunsCommand::Approve(DecideArgs { id, .. })
             | RunsCommand::Reject(DecideArgs { id, .. })
             | RunsCommand::Cancel { id, .. } => id.trim().is_empty(),
+            RunsCommand::Step(command) => command.run().trim().is_empty(),
         }
     }
 }
@@ -239,6 +244,7 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
         RunsCommand::Emit { name, data } => emit(&client, context, (name, data)).await,
         RunsCommand::Diff { id, other } => super::diff::diff(&client, context, id, other).await,
         RunsCommand::Rerun(asked) => control::rerun(&client, context, asked).await,
+        RunsCommand::Step(command) => super::step::step(&client, context, command).await,
         RunsCommand::Approvals => control::approvals(&client, context).await,
         RunsCommand::Approve(asked) => control::decide(&client, context, asked, "approve").await,
         RunsCommand::Reject(asked) => control::decide(&client, context, asked, "reject").await,

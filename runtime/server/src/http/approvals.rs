@@ -8,6 +8,7 @@ use super::control::answer;
 use super::openapi::Problems;
 use super::problem::{Place, Problem};
 use super::runs::run_id;
+use super::wire::FailureDoc;
 use super::wire::catalog::Accepted;
 use super::wire::run::DecisionDoc;
 use axum::Json as Answer;
@@ -55,6 +56,12 @@ struct ApprovalDoc {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time")]
     asked_at: Option<String>,
+    /// What the step has failed with, where it asks what becomes of that: `POST /v1/runs/{run}/steps/{step}/retry`, `skip` or `fail` answers, and not `/v1/approvals`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    failure: Option<FailureDoc>,
+    /// Whether such a step may be skipped.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    skippable: bool,
     /// Until when an answer counts.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time")]
@@ -119,6 +126,8 @@ fn approval(run: &RunView, step: &StepView) -> Option<ApprovalDoc> {
         assignees: asks.assignees.iter().map(ToString::to_string).collect(),
         quorum: asks.quorum,
         form: asks.form.clone(),
+        failure: asks.failure.clone().map(FailureDoc::from),
+        skippable: asks.skippable,
         decisions: step.decisions.iter().map(DecisionDoc::from).collect(),
         asked_at: step.started_at.map(Timestamp::rfc3339),
         until: step.waits.as_ref().and_then(|waits| waits.until).map(Timestamp::rfc3339),
@@ -190,7 +199,10 @@ impl From<DecideFault> for Problem {
         match fault {
             DecideFault::Read(fault) => fault.into(),
             DecideFault::Undecidable(fault) => match fault {
-                Undecidable::NoSuchStep(_) => Problem::new(Code::StepNotFound, detail),
+                Undecidable::NoSuchStep(_) | Undecidable::NoStep(_) => {
+                    Problem::new(Code::StepNotFound, detail)
+                }
+                Undecidable::Impossible { .. } => Problem::new(Code::StepConflict, detail),
                 Undecidable::NotAsked { .. } | Undecidable::Twice(_) | Undecidable::TooLate(_) => {
                     Problem::new(Code::NotAsked, detail)
                 }

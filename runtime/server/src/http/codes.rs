@@ -43,6 +43,7 @@ codes! {
     RunEnded = "run_ended" CONFLICT "The run has ended already.";
     NotAsked = "not_asked" CONFLICT "Nobody is asked for this decision, or not any more.";
     NotAssigned = "not_assigned" FORBIDDEN "Somebody else decides this.";
+    StepConflict = "step_conflict" CONFLICT "The step is not where this can be done to it.";
     DuplicateRun = "duplicate_run" CONFLICT "The workflow allows one run with this key, and there is one.";
     VersionConflict = "version_conflict" CONFLICT "The version is taken by something else.";
     BodyTooLarge = "body_too_large" PAYLOAD_TOO_LARGE "The body is larger than allowed.";
@@ -79,7 +80,7 @@ macro_rules! pages {
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
     "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "circuit_not_found", "plugin_not_found",
-    "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "duplicate_run", "version_conflict", "body_too_large",
+    "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "input_too_large",
     "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",

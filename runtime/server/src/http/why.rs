@@ -1,6 +1,7 @@
 //! Why a run waits, in sentences, from what its document shows.
 
 use super::wire::catalog::{Why, WhyStep};
+use heddle_core::outcome::Failure;
 use heddle_core::plan::Part;
 use heddle_core::run::slot::Queueing;
 use heddle_core::run::view::{AskView, ItemCounts, RunView, StepView};
@@ -101,10 +102,10 @@ fn held_back(detail: &RunDetail, queue: &Queueing, now: Timestamp) -> String {
 
 /// Who is asked, how many have answered, and how to answer.
 fn asked(view: &RunView, step: &StepView, asks: &AskView, now: Timestamp) -> String {
-    let who = match asks.assignees.as_slice() {
-        [] => "anybody".to_owned(),
-        some => some.iter().map(|who| format!("`{who}`")).collect::<Vec<_>>().join(" or "),
-    };
+    if let Some(failure) = &asks.failure {
+        return needs_help(view, step, (asks, failure), now);
+    }
+    let who = people(asks);
     let given = step.decisions.len();
     let left = step.waits.as_ref().and_then(|waits| waits.until);
     let left = left.map(|until| format!(", {} at most", Span(until.since_ms(now)))).unwrap_or_default();
@@ -119,6 +120,33 @@ fn asked(view: &RunView, step: &StepView, asks: &AskView, now: Timestamp) -> Str
         "it waits for the approval of {who}, {given} of {} given{left}{alone}: `heddle runs approve {} {}`",
         asks.quorum, view.id, step.id
     )
+}
+
+/// What it failed with, who decides what becomes of that, and how.
+fn needs_help(
+    view: &RunView,
+    step: &StepView,
+    (asks, failure): (&AskView, &Failure),
+    now: Timestamp,
+) -> String {
+    let who = people(asks);
+    let left = step.waits.as_ref().and_then(|waits| waits.until);
+    let left = left.map(|until| format!(", {} at most", Span(until.since_ms(now)))).unwrap_or_default();
+    let skip = if asks.skippable { ", `skip`" } else { "" };
+    format!(
+        "it failed with {}: {}; {who} decides{left}: `heddle runs step retry {} {}`{skip} or `fail`",
+        failure.kind.word(),
+        failure.message,
+        view.id,
+        step.id
+    )
+}
+
+fn people(asks: &AskView) -> String {
+    match asks.assignees.as_slice() {
+        [] => "anybody".to_owned(),
+        some => some.iter().map(|who| format!("`{who}`")).collect::<Vec<_>>().join(" or "),
+    }
 }
 
 /// Why a wait ends before its own time does.

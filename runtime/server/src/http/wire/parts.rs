@@ -1,5 +1,6 @@
 //! Small parts of the document of a run.
 
+use heddle_core::run::event::Order;
 use heddle_core::run::rerun::RerunOf;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -14,6 +15,25 @@ pub(crate) struct WorkflowName {
     pub version: String,
     /// Digest of its canonical source.
     pub digest: String,
+}
+
+/// What a person wanted of a step.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = StepOrder)]
+pub(crate) struct OrderDoc {
+    /// Who.
+    pub by: String,
+    /// `retry`, `skip`, `fail` or `cancel`.
+    pub what: &'static str,
+    /// Why, in their words.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub comment: String,
+}
+
+impl From<&Order> for OrderDoc {
+    fn from(order: &Order) -> OrderDoc {
+        OrderDoc { by: order.by.to_string(), what: order.what.word(), comment: order.comment.to_string() }
+    }
 }
 
 /// How far along a run is.

@@ -1,7 +1,9 @@
 //! A run and its parts as clients see them.
 
 use super::parent::ParentDoc;
-pub(crate) use super::parts::{CancelDoc, EstimateDoc, MaxParallelDoc, ProgressDoc, RerunDoc, WorkflowName};
+pub(crate) use super::parts::{
+    CancelDoc, EstimateDoc, MaxParallelDoc, OrderDoc, ProgressDoc, RerunDoc, WorkflowName,
+};
 use super::queue::QueueDoc;
 use super::{FailureDoc, ValueRef, value};
 use heddle_core::json::Json;
@@ -137,6 +139,9 @@ pub(crate) struct StepDoc {
     /// What people have decided, where it asks them.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub decisions: Vec<DecisionDoc>,
+    /// What people have wanted of it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub orders: Vec<OrderDoc>,
     /// The plugin that it calls, as the workflow says.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub calls: Option<String>,
@@ -455,6 +460,7 @@ pub(crate) fn step(view: &StepView, around: Around<'_>) -> StepDoc {
         part: view.part.word(),
         hint: view.hint.clone(),
         decisions: view.decisions.iter().map(DecisionDoc::from).collect(),
+        orders: view.orders.iter().map(OrderDoc::from).collect(),
         calls: view.calls.clone(),
         plugin: plugin.map(|p| PluginName {
             name: format!("{}:{}", p.kind.word(), p.name),
