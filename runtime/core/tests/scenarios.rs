@@ -77,6 +77,7 @@ impl Teller<'_> {
             rerun: None,
         };
         let admission = queue::admission(&plan, (RunId(7), &accepted), &input, &limits);
+        accepted.deadline = admission.as_ref().ok().and_then(|admission| admission.deadline);
         let queue::Admission { slots, place, .. } = admission.map_err(|fault| vec![fault.to_string()])?;
         if !slots.is_empty() {
             accepted.queue = Some(Box::new(Queueing { start_at: None, slots, place }));

@@ -346,6 +346,10 @@ fn open(
     blobs.extend(wish.rerun.as_ref().map(|taken| taken.imports.clone()));
     let holds = wish.rerun.as_ref().map(|taken| taken.holds.clone()).unwrap_or_default();
     let mut admission = queue::admission(plan, (run, &accepted), &input, &shared.limits)?;
+    if let Some(own) = admission.deadline {
+        accepted.deadline = Some(accepted.deadline.map_or(own, |given| given.min(own)));
+        check_timing(shared, Timing { deadline: accepted.deadline, ..wish.timing })?;
+    }
     admission.place.level = wish.timing.priority.unwrap_or(admission.place.level);
     let claims = claims(shared, (run, now), wish, admission.idempotency);
     let start_at = wish.timing.start_at.filter(|start| *start > now);

@@ -1,8 +1,9 @@
 //! How runs of a workflow are let in: how many with the same key at once (`concurrency`), which of those that wait goes
-//! first (`priority`), and which wish is the same wish again (`idempotency`). All of it is known when a run is accepted,
+//! first (`priority`), which wish is the same wish again (`idempotency`), and when it must have ended (`deadline`). All of it is known when a run is accepted,
 //! from its input and from what is known of the run; steps have no part in it.
 
 use super::policy;
+use super::wait::time_of;
 use super::walk::{Faults, Fields, span};
 use crate::document::{Doc, Part, pointer};
 use crate::expr::{Names, Template};
@@ -27,12 +28,17 @@ pub struct AdmissionRules {
     pub priority: Option<Priority>,
     /// `idempotency`.
     pub idempotency: Option<Idempotency>,
+    /// `deadline`: a point in time.
+    pub deadline: Option<Template>,
 }
 
 impl AdmissionRules {
     /// Whether nothing is said.
     pub fn is_silent(&self) -> bool {
-        self.concurrency.is_empty() && self.priority.is_none() && self.idempotency.is_none()
+        self.concurrency.is_empty()
+            && self.priority.is_none()
+            && self.idempotency.is_none()
+            && self.deadline.is_none()
     }
 }
 
@@ -108,7 +114,7 @@ pub enum OnDuplicate {
     Reject,
 }
 
-/// Reads the three.
+/// Reads the four.
 pub(super) fn read(
     workflow: &mut Fields<'_>,
     names: &Names,
@@ -125,6 +131,7 @@ pub(super) fn read(
             .unwrap_or_default(),
         priority: workflow.get("priority").map(|(doc, path)| at.priority(doc, &path, faults)),
         idempotency: workflow.get("idempotency").and_then(|(doc, path)| at.idempotency(doc, &path, faults)),
+        deadline: workflow.get("deadline").map(|(doc, path)| at.deadline(doc, &path, faults)),
     }
 }
 
@@ -203,6 +210,15 @@ impl Place<'_> {
         let template = self.template(doc, path, faults);
         if template.constant().is_some_and(|level| level_of(level).is_none()) {
             faults.at(doc, path, "wants a whole number from 1 (first) to 5, or an expression that gives one");
+        }
+        template
+    }
+
+    fn deadline(&self, doc: &Doc, path: &str, faults: &mut Faults) -> Template {
+        let template = self.template(doc, path, faults);
+        if let Some(Err(why)) = template.constant().map(time_of) {
+            let message = format!("{why}; for a length of time, write `timeout: {{ total: ... }}`");
+            faults.at(doc, path, message);
         }
         template
     }

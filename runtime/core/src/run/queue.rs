@@ -9,6 +9,7 @@ use crate::id::RunId;
 use crate::json::Json;
 use crate::limits::Limits;
 use crate::plan::admission::{LEVEL, level_of};
+use crate::plan::wait::time_of;
 use crate::plan::{OnDuplicate, Plan, SlotScope};
 use crate::planted::{self, Bug};
 use crate::time::{Span, Timestamp};
@@ -24,6 +25,8 @@ pub struct Admission {
     pub place: Place,
     /// The key under which its wish is the same wish again, how long, and what becomes of that.
     pub idempotency: Option<(Arc<str>, Span, OnDuplicate)>,
+    /// When it must have ended.
+    pub deadline: Option<Timestamp>,
 }
 
 /// Why a workflow's rules say nothing about a run. The path is that of the rule.
@@ -51,6 +54,7 @@ pub fn admission(
         slots: Vec::new(),
         place: Place { level: LEVEL, fairness_key: name.clone(), weight: 1.0 },
         idempotency: None,
+        deadline: None,
     };
     if plan.admission.is_silent() {
         return Ok(admission);
@@ -86,6 +90,15 @@ pub fn admission(
     if let Some(rule) = &plan.admission.idempotency {
         let own = text(&rule.key, "/idempotency/key".to_owned())?;
         admission.idempotency = Some((format!("{name}:{own}").into(), rule.ttl, rule.on_duplicate));
+    }
+    if let Some(deadline) = &plan.admission.deadline {
+        let fault = |why| AdmissionFault { path: "/deadline".to_owned(), why };
+        let value = computed(deadline, &seen, limits).map_err(|why| fault(why.to_string()))?;
+        admission.deadline = match value {
+            // A run whose input names none has none.
+            Value::Null => None,
+            value => Some(time_of(&value).map_err(fault)?),
+        };
     }
     Ok(admission)
 }
