@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-use heddle_tests::{Server, bash, guide, workflow};
+use heddle_tests::{Server, bash, guide, plugin, workflow};
 use serde_json::{Value, json};
 
 /// A workflow whose step fails when its input says so.
@@ -149,6 +149,62 @@ fn a_rate_is_kept_and_what_is_cached_waits_for_nothing() {
     let server = Server::start_at(folder.path(), &server.url, &[]);
     let run = server.ended(&waiting);
     assert_eq!(run["status"], "succeeded", "{run}");
+}
+
+/// What waits for a sandbox has not begun: it takes nothing of a rate, it is no probe, and it does not call what has
+/// been found dead meanwhile. Nor does a run that stands still.
+#[test]
+fn nothing_is_taken_before_a_call_begins() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[("HEDDLE_WORKERS_AT_ONCE", "1")]);
+    for name in ["echo", "fail"] {
+        server.push(plugin(name));
+    }
+    let hog = workflow("hog", "steps: {a: {call: \"tool:echo\", with: {value: 1, delayMs: 800}}}");
+    let one = |name: &str, rule: &str| {
+        workflow(name, &format!("steps: {{a: {{call: \"tool:echo\", with: {{value: 1}}, {rule}}}}}"))
+    };
+    let running = |run: &str| {
+        server.until(|| {
+            let steps = server.get(&format!("/v1/runs/{run}")).body["steps"].clone();
+            (steps[0]["status"] == "running").then_some(())
+        });
+    };
+    // Six calls come while the only sandbox is in use; they begin evenly all the same.
+    let first = server.submit(&hog, json!({}));
+    running(&first);
+    let each = workflow(
+        "each",
+        "steps: {a: {forEach: {in: \"${ [1, 2, 3, 4, 5, 6] }\", as: n}, call: \"tool:echo\", with: {value: \"${ n }\"}, rateLimit: {limit: 10, period: 1s}}}",
+    );
+    let run = server.submit(&each, json!({}));
+    let first = server.ended(&first);
+    let run = server.ended(&run);
+    let took = run["finishedAt"].as_str().unwrap() > first["finishedAt"].as_str().unwrap();
+    assert!(took && run["durationMs"].as_u64().unwrap() >= 1_000, "500 ms after the sandbox was free: {run}");
+
+    // A call whose turn at a rate is far away is no probe.
+    let rule = "circuitBreaker: {key: shared, minCalls: 1, failureRate: 1, openFor: 50ms}";
+    assert_eq!(server.run(&failing("opens", rule), fails(true))["status"], "failed");
+    let rate = "rateLimit: {key: far, limit: 1, period: 1h}";
+    assert_eq!(server.run(&one("used", rate), json!({}))["status"], "succeeded");
+    let late = server.submit(&one("late", &format!("{rate}, {rule}")), json!({}));
+    server.until(|| why(&server, &late).contains("rateLimit").then_some(()));
+    assert_eq!(server.run(&failing("probe", rule), fails(false))["status"], "succeeded");
+    assert_eq!(circuit(&server, "shared")["state"], "closed");
+
+    // What stands still begins nothing when its gate opens.
+    let rule = "circuitBreaker: {key: held, minCalls: 1, failureRate: 1, openFor: 1h}";
+    assert_eq!(server.run(&failing("shuts", rule), fails(true))["status"], "failed");
+    let paused = server.submit(&failing("paused", rule), fails(false));
+    server.until(|| why(&server, &paused).contains("circuit").then_some(()));
+    assert_eq!(server.post(&format!("/v1/runs/{paused}/pause"), &json!({})).status, 202);
+    server.until(|| (server.get(&format!("/v1/runs/{paused}")).body["status"] == "paused").then_some(()));
+    assert_eq!(server.post("/v1/circuits/held/close", &json!({})).status, 200);
+    assert_eq!(server.run(&failing("passes", rule), fails(false))["status"], "succeeded");
+    assert_eq!(server.get(&format!("/v1/runs/{paused}")).body["steps"][0]["status"], "running");
+    assert_eq!(server.post(&format!("/v1/runs/{paused}/resume"), &json!({})).status, 202);
+    assert_eq!(server.ended(&paused)["status"], "succeeded");
 }
 
 #[test]

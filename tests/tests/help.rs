@@ -42,7 +42,7 @@ fn a_step_that_asks_survives_a_kill_and_is_decided_by_who_is_named() {
     let refused = ask(&server, &run, ("a", "retry"), &json!({"value": 1}), "ana");
     assert_eq!((refused.status, &refused.body["code"]), (400, &json!("body_invalid")), "{refused:?}");
     let refused = server.post(&format!("/v1/approvals/{run}.a"), &json!({"decision": "approve"}));
-    assert_eq!(refused.status, 404, "{refused:?}");
+    assert_eq!((refused.status, &refused.body["code"]), (409, &json!("step_conflict")), "{refused:?}");
     assert_eq!(ask(&server, &run, ("a", "retry"), &json!({"comment": "once more"}), "ana").status, 202);
 
     let ended = server.ended(&run);

@@ -120,7 +120,7 @@ failure_kinds! {
     /// The host went away while it ran.
     Interrupted = "interrupted" again;
     /// The circuit breaker is open.
-    CircuitOpen = "circuit_open" never;
+    CircuitOpen = "circuit_open" again;
     /// Turns, tokens or money are used up.
     BudgetExhausted = "budget_exhausted" never;
     /// The store did not answer.

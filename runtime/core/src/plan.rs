@@ -39,6 +39,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 pub use admission::{AdmissionRules, OnDuplicate, OnLimit, SlotScope};
+pub(crate) use approval::is_one_of;
 pub use approval::{Approval, OnTimeout};
 pub use ask::Ask;
 pub use child::{Child, ChildWorkflow, OnParentCancel};

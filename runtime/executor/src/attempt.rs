@@ -1,14 +1,13 @@
 //! One attempt: the cache is asked, then a slot is taken, then the sandbox runs, and every end is a value.
 
 use crate::cache::{Found, Lookup};
-use crate::gates::Passed;
+use crate::gates::{Ahead, Who, no_sandbox};
 use crate::parts::{Begin, Held, Invocation};
 use crate::reach::AttemptReach;
 use crate::shared::Shared;
-use crate::slots::Depth;
+use crate::slots::{Depth, QueueTimeout};
 use crate::snapshot::Snapshot;
 use heddle_core::fingerprint::Parts as FingerprintParts;
-use heddle_core::gate::Gates;
 use heddle_core::id::{Digest, RunId, Tenant, idempotency_key};
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
@@ -43,8 +42,8 @@ pub(crate) struct AttemptCall {
     pub(crate) suspect: bool,
     /// What is held until the attempt's end is on disk.
     pub(crate) held: Held,
-    /// What it must pass before it has a sandbox.
-    pub(crate) gates: Option<Box<Gates>>,
+    /// What stands before its sandbox.
+    pub(crate) ahead: Option<Box<Ahead>>,
 }
 
 /// How it ended.
@@ -236,15 +235,21 @@ pub(crate) async fn sandbox(
     };
     let share = Share { tenant: call.tenant.clone(), workflow: call.snapshot.workflow.clone() };
     let in_line_since = shared.now();
-    let passed = match pass(shared, call, until).await {
-        Ok(passed) => passed,
-        Err(failure) => return AttemptEnd { outcome: Outcome::Failed(failure), usage: Usage::default() },
+    let take = || shared.slots.take((call.run, call.node), &share, depth, until);
+    let entered = match call.ahead.as_deref() {
+        None => match take().await {
+            Ok(slot) => Ok((slot, None)),
+            Err(QueueTimeout) => Err(no_sandbox()),
+        },
+        Some(Ahead { gates, still }) => {
+            let who = Who { who: (call.run, call.node), tenant: &call.tenant, still };
+            let entered = shared.gates.enter(who, gates, until, take).await;
+            entered.map(|(slot, passed)| (slot, Some(passed)))
+        }
     };
-    let Ok(_slot) = shared.slots.take((call.run, call.node), &share, depth, until).await else {
-        return AttemptEnd::failed(
-            FailureKind::DeadlineExceeded,
-            "no sandbox was free within `timeout.queue`",
-        );
+    let (_slot, passed) = match entered {
+        Ok(entered) => entered,
+        Err(failure) => return AttemptEnd { outcome: Outcome::Failed(failure), usage: Usage::default() },
     };
     let asked = call.asked(&pin);
     let mut limits = shared.limits.attempt(pin.kind, &asked);
@@ -281,18 +286,6 @@ pub(crate) async fn sandbox(
         passed.ended(&end.outcome);
     }
     end
-}
-
-/// Passes what stands before the sandbox of a step; the calls of an agent have nothing there.
-async fn pass<'a>(
-    shared: &'a Shared,
-    call: &AttemptCall,
-    until: Option<Instant>,
-) -> Result<Option<Passed<'a>>, Failure> {
-    match call.gates.as_deref() {
-        None => Ok(None),
-        Some(gates) => shared.gates.pass((call.run, call.node), &call.tenant, gates, until).await.map(Some),
-    }
 }
 
 /// Runs the plugin, and again from its checkpoint where an agent gives one.

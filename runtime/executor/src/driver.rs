@@ -104,6 +104,8 @@ pub(crate) struct Driver {
     alarm: Alarm,
     inbox: mpsc::Receiver<Nudge>,
     done: watch::Sender<Option<Arc<RunDetail>>>,
+    /// Whether the run stands still.
+    still: watch::Sender<bool>,
     accepted: Option<oneshot::Sender<Result<(), AppendFault>>>,
     inline: u64,
     draining: bool,
@@ -182,6 +184,7 @@ impl Driver {
             alarm: Alarm::default(),
             inbox,
             done,
+            still: watch::channel(false).0,
             accepted,
             inline: 0,
             draining: false,
@@ -395,6 +398,8 @@ impl Driver {
         if !events.is_empty() || !self.consumed.is_empty() {
             self.hand_over(now, events, index);
         }
+        let still = self.run.paused().is_some();
+        self.still.send_if_modified(|known| std::mem::replace(known, still) != still);
         let acted = self.act().await;
         // All that is over now is so by what has been handed over.
         match self.untold.back_mut() {

@@ -1,10 +1,12 @@
 //! What stands before a sandbox: rates and circuits by key, for every tenant of its own, kept in this node's memory.
 //! A node that starts has closed circuits and full bursts.
 //!
-//! Who waits here has no slot. At a rate the line is kept by its lock, first come, first served; at an open circuit
-//! everybody waits for its time, one becomes the probe, and the others wait for what it says.
+//! Who waits here has no slot, and who waits for a slot has taken nothing here: a turn is taken, and a probe made, when
+//! the call begins. At a rate the line is kept by its lock, first come, first served; at an open circuit everybody waits
+//! for its time, one becomes the probe, and the others wait for what it says.
 
 use crate::parts::Clock;
+use crate::slots::QueueTimeout;
 use crate::telemetry as t;
 use heddle_core::gate::circuit::{
     Asked, Circuit, Pass, Rule as CircuitRule, Said, Standing, Turned, WhenOpen,
@@ -20,7 +22,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
 type Key = (Tenant, Arc<str>);
@@ -92,6 +94,37 @@ impl fmt::Debug for Gates {
     }
 }
 
+/// What stands before an attempt.
+#[derive(Clone, Debug)]
+pub(crate) struct Ahead {
+    /// What it must pass.
+    pub(crate) gates: Wanted,
+    /// Whether its run stands still.
+    pub(crate) still: watch::Receiver<bool>,
+}
+
+/// Who wants to enter.
+pub(crate) struct Who<'a> {
+    /// The step or item of a run.
+    pub(crate) who: (RunId, Node),
+    /// The owner of the run.
+    pub(crate) tenant: &'a Tenant,
+    /// Whether the run stands still.
+    pub(crate) still: &'a watch::Receiver<bool>,
+}
+
+type MutexGuardOf<'a> = tokio::sync::MutexGuard<'a, Account>;
+
+/// Waits while the run stands still.
+async fn goes_on(mut still: watch::Receiver<bool>) {
+    // Whoever drove the run is gone where this fails, and with it the attempt.
+    let _ = still.wait_for(|still| !still).await;
+}
+
+pub(crate) fn no_sandbox() -> Failure {
+    Failure::new(FailureKind::DeadlineExceeded, "no sandbox was free within `timeout.queue`")
+}
+
 /// That an attempt has passed; to be told how it ended. Dropped without, its call said nothing.
 pub(crate) struct Passed<'a> {
     gates: &'a Gates,
@@ -128,75 +161,122 @@ impl Gates {
         }
     }
 
-    /// Passes what is wanted, one after the other, until this time at most.
+    /// Passes what is wanted and takes a sandbox, until this time at most. Nothing is taken of a rate or a circuit
+    /// before the sandbox is there and the run does not stand still: what has not begun holds nobody up.
     ///
     /// # Errors
     /// `circuit_open` and `quota_exceeded` where the step would rather fail than wait, `deadline_exceeded` where it has
     /// waited long enough.
-    pub(crate) async fn pass(
+    pub(crate) async fn enter<S, F: Future<Output = Result<S, QueueTimeout>>>(
         &self,
-        who: (RunId, Node),
-        tenant: &Tenant,
+        Who { who, tenant, still }: Who<'_>,
         wanted: &Wanted,
         until: Option<Instant>,
-    ) -> Result<Passed<'_>, Failure> {
-        let mut passed = Passed { gates: self, circuit: None };
-        let all = async {
-            if let Some((key, rule)) = &wanted.circuit {
-                let key = (tenant.clone(), key.clone());
-                let pass = self.pass_circuit(who, &key, *rule).await?;
-                passed.circuit = Some((key, *rule, pass));
+        take: impl Fn() -> F,
+    ) -> Result<(S, Passed<'_>), Failure> {
+        let key = |key: &Arc<str>| (tenant.clone(), key.clone());
+        let circuit = wanted.circuit.as_ref().map(|(own, rule)| (key(own), *rule));
+        let rate = wanted.rate.as_ref().map(|(own, rule)| (key(own), *rule));
+        let enter = async {
+            loop {
+                goes_on(still.clone()).await;
+                if let Some((key, rule)) = &circuit {
+                    self.await_circuit(who, key, *rule).await?;
+                }
+                let line = rate.as_ref().map(|(key, _)| self.line(key)).transpose()?;
+                let turn = match (&line, &rate) {
+                    (Some(line), Some((key, rule))) => self.turn(who, line, key, *rule).await?,
+                    _ => None,
+                };
+                let slot = take().await.map_err(|QueueTimeout| no_sandbox())?;
+                if *still.borrow() {
+                    continue;
+                }
+                let pass = match &circuit {
+                    None => None,
+                    Some((key, rule)) => match self.ask(key, *rule, self.clock.now())? {
+                        Asked::Through(pass) => Some((key.clone(), *rule, pass)),
+                        // It has turned meanwhile.
+                        Asked::Shut(_) | Asked::Probed => continue,
+                    },
+                };
+                let passed = Passed { gates: self, circuit: pass };
+                if let (Some(line), Some((key, rule))) = (&line, &rate) {
+                    self.begin(line, turn, key, *rule)?;
+                }
+                return Ok((slot, passed));
             }
-            if let Some((key, rule)) = &wanted.rate {
-                self.pass_rate(who, &(tenant.clone(), key.clone()), *rule).await?;
-            }
-            Ok(())
         };
         match until {
-            None => all.await?,
-            Some(until) => match tokio::time::timeout_at(until, all).await {
-                Ok(passed) => passed?,
+            None => enter.await,
+            Some(until) => match tokio::time::timeout_at(until, enter).await {
+                Ok(entered) => entered,
                 Err(_) => {
                     let message = "its turn did not come within `timeout.queue`";
-                    return Err(Failure::new(FailureKind::DeadlineExceeded, message));
+                    Err(Failure::new(FailureKind::DeadlineExceeded, message))
                 }
             },
         }
-        Ok(passed)
     }
 
-    async fn pass_rate(&self, who: (RunId, Node), key: &Key, rule: RateRule) -> Result<(), Failure> {
-        let line = self.line(key)?;
+    /// Waits for the turn of a call that waits: the lock is that of the next to begin.
+    async fn turn<'a>(
+        &self,
+        who: (RunId, Node),
+        line: &'a Line,
+        key: &Key,
+        rule: RateRule,
+    ) -> Result<Option<MutexGuardOf<'a>>, Failure> {
+        if rule.on_limit == OnLimit::Reject {
+            return Ok(None);
+        }
         let mut waiting = None;
-        let mut account = match (line.account.try_lock(), rule.on_limit) {
-            (Ok(account), _) => account,
-            (Err(_), OnLimit::Reject) => return Err(too_many(key, rule, None)),
-            (Err(_), OnLimit::Queue) => {
+        let account = match line.account.try_lock() {
+            Ok(account) => account,
+            Err(_) => {
                 waiting = Some(self.waits(who, "rate", rate_hold(key, rule)));
                 line.account.lock().await
             }
         };
         let wait = account.wait_us(rule, self.now_us());
-        if wait > 0 && rule.on_limit == OnLimit::Reject {
-            return Err(too_many(key, rule, Some(wait)));
-        }
         if wait > 0 {
             waiting.get_or_insert_with(|| self.waits(who, "rate", rate_hold(key, rule)));
             tokio::time::sleep(Duration::from_micros(wait)).await;
         }
-        account.begin(rule, self.now_us());
-        Ok(())
+        Ok(Some(account))
+    }
+    /// A call begins; one that would rather fail than wait fails here, where it is too early.
+    fn begin(
+        &self,
+        line: &Line,
+        turn: Option<MutexGuardOf<'_>>,
+        key: &Key,
+        rule: RateRule,
+    ) -> Result<(), Failure> {
+        let now = self.now_us();
+        let mut account = match turn.map(Ok).unwrap_or_else(|| line.account.try_lock()) {
+            Ok(account) => account,
+            Err(_) => return Err(too_many(key, rule, None)),
+        };
+        match account.wait_us(rule, now) {
+            early if early > 0 && rule.on_limit == OnLimit::Reject => Err(too_many(key, rule, Some(early))),
+            _ => {
+                account.begin(rule, now);
+                Ok(())
+            }
+        }
     }
 
-    async fn pass_circuit(&self, who: (RunId, Node), key: &Key, rule: CircuitRule) -> Result<Pass, Failure> {
+    /// Waits until a call would be let through, or fails where the step would rather do that.
+    async fn await_circuit(&self, who: (RunId, Node), key: &Key, rule: CircuitRule) -> Result<(), Failure> {
         let mut waiting: Option<Waiting<'_>> = None;
         loop {
             let mut turned = std::pin::pin!(self.turned.notified());
             // From here on a turn is not missed.
             turned.as_mut().enable();
             let now = self.clock.now();
-            let (at, left) = match self.ask(key, rule, now)? {
-                Asked::Through(pass) => return Ok(pass),
+            let (at, left) = match self.would(key, now) {
+                Asked::Through(_) => return Ok(()),
                 Asked::Shut(until) => (HoldAt::Open(until), Some(until.since_ms(now))),
                 Asked::Probed => (HoldAt::Probed, None),
             };
@@ -225,6 +305,10 @@ impl Gates {
         }
     }
 
+    fn would(&self, key: &Key, now: Timestamp) -> Asked {
+        let closed = Circuit::default();
+        lock(&self.circuits).get(key).map_or(&closed, |known| &known.circuit).would(now)
+    }
     fn ask(&self, key: &Key, rule: CircuitRule, now: Timestamp) -> Result<Asked, Failure> {
         let mut circuits = lock(&self.circuits);
         if !circuits.contains_key(key) {
@@ -277,7 +361,8 @@ impl Gates {
             return Ok(());
         }
         let message = format!("this node keeps {known} {what} already (limit gate_keys); use fewer keys");
-        Err(Failure::new(FailureKind::QuotaExceeded, message))
+        // Somebody else may have them, and they become idle.
+        Err(Failure { retryable: true, ..Failure::new(FailureKind::QuotaExceeded, message) })
     }
 
     fn now_us(&self) -> u64 {

@@ -90,7 +90,7 @@ impl Reach for AttemptReach {
             return async { Err(Failure::new(FailureKind::HostcallLimit, message)) }.boxed();
         }
         let (shared, at_once) = (self.shared.clone(), self.at_once.clone());
-        let call = Arc::new(AttemptCall { input, begin: Begin::Apart, gates: None, ..(*self.call).clone() });
+        let call = Arc::new(AttemptCall { input, begin: Begin::Apart, ahead: None, ..(*self.call).clone() });
         async move {
             let _turn = at_once.acquire().await.ok();
             let AttemptEnd { outcome, .. } = sandbox(&shared, &call, granted.pin, Depth::Nested).await;

@@ -44,11 +44,17 @@ impl Account {
     /// How long the next one has to wait, in microseconds: 0 when it may begin now.
     pub fn wait_us(self, rule: Rule, now_us: u64) -> u64 {
         let ahead = rule.apart_us().saturating_mul(u64::from(rule.burst.max(1) - 1));
-        self.had_until_us.saturating_sub(ahead).saturating_sub(now_us)
+        self.under(rule, now_us).saturating_sub(ahead).saturating_sub(now_us)
     }
     /// One begins.
     pub fn begin(&mut self, rule: Rule, now_us: u64) {
-        self.had_until_us = self.had_until_us.max(now_us).saturating_add(rule.apart_us());
+        self.had_until_us = self.under(rule, now_us).max(now_us).saturating_add(rule.apart_us());
+    }
+    /// Up to when it has had its share under this rule, whatever rule it had it by: never further ahead than a whole
+    /// burst, so that a rule which is given anew holds at once.
+    fn under(self, rule: Rule, now_us: u64) -> u64 {
+        let burst = rule.apart_us().saturating_mul(u64::from(rule.burst.max(1)));
+        self.had_until_us.min(now_us.saturating_add(burst))
     }
     /// Whether nothing is left of what it had, so that forgetting it changes nothing.
     pub fn is_level(self, now_us: u64) -> bool {
@@ -108,10 +114,17 @@ mod tests {
         }
     }
     #[test]
+    fn a_rule_that_is_given_anew_holds_at_once() {
+        let mut account = Account::default();
+        account.begin(rule(1, 3_600_000, 1), 0);
+        assert_eq!(account.wait_us(rule(1, 3_600_000, 1), 0), 3_600_000_000);
+        assert_eq!(account.wait_us(rule(100, 1_000, 1), 0), 10_000);
+    }
+    #[test]
     fn absurd_numbers_do_not_overflow() {
         let rule = rule(1, u64::MAX, u32::MAX);
         let mut account = Account::default();
         account.begin(rule, u64::MAX);
-        assert_eq!(account.wait_us(rule, 0), 0);
+        assert_eq!(account.wait_us(rule, 0), 0, "a burst that nobody can use up");
     }
 }

@@ -44,7 +44,7 @@ impl Approval {
 }
 
 /// Whether this person is named, or one of their groups is, or nobody.
-pub(super) fn is_one_of(assignees: &[Arc<str>], person: &str, groups: &[Arc<str>]) -> bool {
+pub(crate) fn is_one_of(assignees: &[Arc<str>], person: &str, groups: &[Arc<str>]) -> bool {
     assignees.is_empty()
         || assignees.iter().any(|assignee| match assignee.strip_prefix("group:") {
             Some(group) => groups.iter().any(|own| &**own == group),

@@ -1,7 +1,7 @@
 //! `onFailure: ask`: people decide what becomes of a step that has failed for good.
 
 use super::Verb;
-use super::approval::{assignees, is_one_of};
+use super::approval::assignees;
 use super::walk::{Faults, Fields};
 use crate::time::Span;
 use std::sync::Arc;
@@ -13,13 +13,6 @@ pub struct Ask {
     pub assignees: Vec<Arc<str>>,
     /// How long it asks; then the step fails.
     pub timeout: Option<Span>,
-}
-
-impl Ask {
-    /// Whether this person may decide.
-    pub fn may_decide(&self, person: &str, groups: &[Arc<str>]) -> bool {
-        is_one_of(&self.assignees, person, groups)
-    }
 }
 
 /// Reads `onFailure` and `skippable`.
@@ -50,8 +43,13 @@ fn on_failure(
         let message = "a `forEach` does not ask for each item; put what may fail into a workflow of its own";
         faults.at(doc, &path, message);
     }
-    if doc.as_str().is_some_and(|word| word == "ask") {
-        return Some(Box::default());
+    match doc.as_str() {
+        Some("ask") => return Some(Box::default()),
+        Some(_) => {
+            faults.at(doc, &path, "wants `ask`, or a map such as `{ask: {assignees: [ana], timeout: 24h}}`");
+            return None;
+        }
+        None => {}
     }
     let mut fields = Fields::of(doc, &path, faults);
     let mut ask = Ask::default();

@@ -105,6 +105,9 @@ pub(super) fn fits(
         Verb::Wait(Wait::For(template)) => ("wait", template.constant().and_then(|text| span_of(text).ok())),
         Verb::Wait(Wait::Signal { timeout, .. }) => ("wait", *timeout),
         Verb::Approval(approval) => ("approval", approval.timeout),
+        Verb::Call { .. } if step.on_failure.is_some() => {
+            ("onFailure", step.on_failure.as_ref().and_then(|ask| ask.timeout))
+        }
         Verb::Workflow(child)
             if child.on_parent_cancel == OnParentCancel::Leave
                 && step.timeouts.run.is_some()

@@ -54,6 +54,11 @@ pub enum Undecidable {
         /// Why it cannot be.
         why: &'static str,
     },
+    /// It asks for something else.
+    #[error(
+        "`{0}` is no approval: it has failed and asks what becomes of that; `heddle runs step retry`, `skip` or `fail` answers"
+    )]
+    AsksHelp(String),
     /// It has not begun, or has ended.
     #[error("`{step}` does not ask for a decision now: it is {status}")]
     NotAsked {
@@ -96,7 +101,12 @@ impl Run {
     fn asked(&self, step: &str) -> Result<(u32, &Approval, &StepState), Undecidable> {
         let none = || Undecidable::NoSuchStep(step.to_owned());
         let index = self.plan.step(step).ok_or_else(none)?;
-        let Verb::Approval(approval) = &self.plan.steps[index as usize].verb else { return Err(none()) };
+        let Verb::Approval(approval) = &self.plan.steps[index as usize].verb else {
+            return Err(match self.steps[index as usize].asks() {
+                Some(_) => Undecidable::AsksHelp(step.to_owned()),
+                None => none(),
+            });
+        };
         let state = &self.steps[index as usize];
         match state.phase == Phase::Active && self.finished.is_none() {
             true => Ok((index, approval, state)),

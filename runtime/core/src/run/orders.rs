@@ -8,7 +8,7 @@ use super::state::{Phase, Stage, StepState, Waiting};
 use super::{Action, IllegalEvent, Run, Timer};
 use crate::json::Json;
 use crate::outcome::Failure;
-use crate::plan::{Part, Verb};
+use crate::plan::{Part, Verb, is_one_of};
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -98,8 +98,11 @@ impl Run {
                 return Err(impossible("it has not failed, or does not ask"));
             }
             Wish::Retry { .. } | Wish::Fail {} => {}
-            _ if self.started.is_none() || plan.part != self.part => {
-                return Err(impossible("its part of the run has not begun, or is over"));
+            _ if plan.part > self.part => {
+                return Err(impossible("what follows the steps can be told when it has begun"));
+            }
+            _ if plan.part != self.part => {
+                return Err(impossible("its part of the run is over"));
             }
             _ if matches!(plan.verb, Verb::Group(_)) => {
                 return Err(impossible("it is a group; say it of a step that stands in it"));
@@ -112,13 +115,19 @@ impl Run {
             }
             Wish::Skip { .. } | Wish::Cancel {} => {}
         }
-        match plan.on_failure.as_deref().filter(|_| asks) {
-            Some(ask) if !ask.may_decide(&order.by, groups) => Err(Undecidable::NotAssigned {
+        // Who is named decides, whether or not they are asked yet: else it would be a matter of being early.
+        let named: &[Arc<str>] = match (&plan.verb, plan.on_failure.as_deref()) {
+            (Verb::Approval(approval), _) => &approval.assignees,
+            (_, Some(ask)) => &ask.assignees,
+            _ => &[],
+        };
+        match is_one_of(named, &order.by, groups) {
+            true => Ok(index),
+            false => Err(Undecidable::NotAssigned {
                 step: step.to_owned(),
                 by: order.by.to_string(),
-                who: ask.assignees.iter().map(|who| format!("`{who}`")).collect::<Vec<_>>().join(", "),
+                who: named.iter().map(|who| format!("`{who}`")).collect::<Vec<_>>().join(", "),
             }),
-            _ => Ok(index),
         }
     }
 

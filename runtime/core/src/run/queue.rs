@@ -132,7 +132,7 @@ fn key_of(
 pub(super) fn key_text(value: &Value, limits: &Limits) -> Result<String, String> {
     let key = match value {
         Value::String(text) => text.to_string(),
-        Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Number(_) => {
+        Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::Number(_) => {
             Json::from_value(value.clone()).text().to_owned()
         }
         other => {

@@ -3,7 +3,7 @@
 use super::Run;
 use super::event::{NoRetry, Node, RetryVerdict};
 use super::scope::{Values, failure_value};
-use crate::outcome::Failure;
+use crate::outcome::{Failure, FailureKind};
 use crate::plan::{Backoff, Jitter, Retry};
 use crate::planted::{self, Bug};
 use crate::time::{Span, Timestamp};
@@ -43,6 +43,10 @@ impl Run {
             return RetryVerdict::No(NoRetry::AttemptsUsed);
         }
         match &retry.when {
+            // What else there is to do does not wait for it.
+            None if failure.kind == FailureKind::CircuitOpen && !step.fallback.is_empty() => {
+                return RetryVerdict::No(NoRetry::NotRetryable);
+            }
             None if !failure.retryable => return RetryVerdict::No(NoRetry::NotRetryable),
             None => {}
             Some(when) => {

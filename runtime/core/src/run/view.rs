@@ -404,13 +404,16 @@ impl Run {
         let step = &self.plan.steps[index as usize];
         let follows = step.part != Part::Main && self.paused.is_none();
         let all = self.ending.as_ref().filter(|_| follows).map(|ending| ending.until);
-        let earlier = all.filter(|all| waiting.until.is_none_or(|own| *all < own));
+        let whole = state.asks().map(|_| self.deadline()).filter(|_| step.part == Part::Main);
+        let total = state.asks().and(self.step_deadline(index)).map(|(at, ..)| at);
+        let own = [waiting.until, whole, total].into_iter().flatten().min();
+        let earlier = all.filter(|all| own.is_none_or(|own| *all < own));
         Some(WaitView {
             signal: match &step.verb {
                 Verb::Wait(Wait::Signal { name, .. }) => Some(name.clone()),
                 _ => None,
             },
-            until: earlier.or(waiting.until),
+            until: earlier.or(own),
             ends_with_all: earlier.is_some(),
         })
     }

@@ -3,11 +3,11 @@
 use super::{Driver, Exit};
 use crate::attempt::{self, AttemptCall, AttemptResult};
 use crate::children::{self, Heritage};
+use crate::gates::Ahead;
 use crate::parts::{Begin, Held};
 use crate::telemetry as t;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
 use futures_util::{FutureExt, StreamExt};
-use heddle_core::gate::Gates;
 use heddle_core::id::{Digest, RunId};
 use heddle_core::json::Json;
 use heddle_core::outcome::Failure;
@@ -77,7 +77,7 @@ impl Driver {
         let held = Held::default();
         let future: BoxFuture<'static, AttemptResult> = match self.wanted(node) {
             Err(failure) => std::future::ready(failed((node, attempt), failure)).boxed(),
-            Ok((input, gates)) => {
+            Ok((input, ahead)) => {
                 let call = AttemptCall {
                     tenant,
                     run: self.run.id,
@@ -91,7 +91,7 @@ impl Driver {
                     suspect: self.run.interruptions(node) > 0,
                     begin: if self.attempts.is_empty() { Begin::Here } else { Begin::Apart },
                     held: held.clone(),
-                    gates,
+                    ahead,
                 };
                 let known = match self.taken_over(&call).await? {
                     None => attempt::from_memory(&self.shared, &call),
@@ -115,10 +115,10 @@ impl Driver {
     }
 
     /// The input of an attempt, and what it must pass.
-    fn wanted(&self, node: Node) -> Result<(Json, Option<Box<Gates>>), Failure> {
+    fn wanted(&self, node: Node) -> Result<(Json, Option<Box<Ahead>>), Failure> {
         let input = self.run.input_of(node, &self.values)?;
         let gates = self.run.gates_of(node, &self.values)?;
-        Ok((input, (!gates.is_open()).then(|| Box::new(gates))))
+        Ok((input, (!gates.is_open()).then(|| Box::new(Ahead { gates, still: self.still.subscribe() }))))
     }
 
     /// What the run that this one is again has already, and which run that is.

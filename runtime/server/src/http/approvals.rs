@@ -202,7 +202,9 @@ impl From<DecideFault> for Problem {
                 Undecidable::NoSuchStep(_) | Undecidable::NoStep(_) => {
                     Problem::new(Code::StepNotFound, detail)
                 }
-                Undecidable::Impossible { .. } => Problem::new(Code::StepConflict, detail),
+                Undecidable::Impossible { .. } | Undecidable::AsksHelp(_) => {
+                    Problem::new(Code::StepConflict, detail)
+                }
                 Undecidable::NotAsked { .. } | Undecidable::Twice(_) | Undecidable::TooLate(_) => {
                     Problem::new(Code::NotAsked, detail)
                 }

@@ -182,14 +182,22 @@ fn of_items(items: ItemCounts, queued: u32, held: Option<&(Hold, u32)>, now: Tim
     format!("{ended} of {total} items have ended, {} are under way{in_line}{held}", items.running)
 }
 
+/// A word that is safe to be typed: keys come from inputs.
+fn word(key: &str) -> String {
+    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/@-".contains(&b));
+    let quoted = if plain { key.to_owned() } else { format!("'{}'", key.replace('\'', r"'\''")) };
+    if key.starts_with('-') { format!("-- {quoted}") } else { quoted }
+}
+
 /// What a rate or a circuit makes an attempt wait for.
 fn held_at(hold: &Hold, now: Timestamp) -> String {
     let key = &hold.key;
     match hold.at {
         HoldAt::Rate(limit, period) => format!("`{key}` may have {limit} in {period} (`rateLimit`)"),
         HoldAt::Open(until) => format!(
-            "the circuit `{key}` is open for {} more; `heddle circuits close {key}` closes it",
-            Span(until.since_ms(now))
+            "the circuit `{key}` is open for {} more; `heddle circuits close {}` closes it",
+            Span(until.since_ms(now)),
+            word(key)
         ),
         HoldAt::Probed => format!("the circuit `{key}` is open, and a probe is under way"),
     }
