@@ -275,10 +275,10 @@ impl Gates {
             // From here on a turn is not missed.
             turned.as_mut().enable();
             let now = self.clock.now();
-            let (at, left) = match self.would(key, now) {
-                Asked::Through(_) => return Ok(()),
-                Asked::Shut(until) => (HoldAt::Open(until), Some(until.since_ms(now))),
-                Asked::Probed => (HoldAt::Probed, None),
+            let (at, left) = match self.standing(key, now) {
+                Standing::Closed | Standing::HalfOpen => return Ok(()),
+                Standing::Open(until) => (HoldAt::Open(until), Some(until.since_ms(now))),
+                Standing::Probing => (HoldAt::Probed, None),
             };
             if rule.when_open == WhenOpen::Fail {
                 counter!(t::GATE_REFUSALS, "gate" => "circuit").increment(1);
@@ -305,9 +305,9 @@ impl Gates {
         }
     }
 
-    fn would(&self, key: &Key, now: Timestamp) -> Asked {
-        let closed = Circuit::default();
-        lock(&self.circuits).get(key).map_or(&closed, |known| &known.circuit).would(now)
+    /// Where a circuit stands; one that nobody has asked is closed.
+    fn standing(&self, key: &Key, now: Timestamp) -> Standing {
+        lock(&self.circuits).get(key).map_or(Standing::Closed, |known| known.circuit.standing(now))
     }
     fn ask(&self, key: &Key, rule: CircuitRule, now: Timestamp) -> Result<Asked, Failure> {
         let mut circuits = lock(&self.circuits);

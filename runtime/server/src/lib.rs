@@ -8,4 +8,5 @@ pub mod app;
 pub mod cli;
 pub mod config;
 pub mod http;
+mod shell;
 pub mod telemetry;

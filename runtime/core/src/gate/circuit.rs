@@ -132,10 +132,6 @@ impl Default for Circuit {
 }
 
 impl Circuit {
-    /// What a call would be answered that asks now.
-    pub fn would(&self, now: Timestamp) -> Asked {
-        self.clone().ask(now)
-    }
     /// A call asks.
     pub fn ask(&mut self, now: Timestamp) -> Asked {
         match self.state {

@@ -147,6 +147,8 @@ pub struct AskView {
     pub quorum: u32,
     /// JSON Schema of what an approval must say.
     pub form: Option<Json>,
+    /// Since when they are asked.
+    pub since: Option<Timestamp>,
     /// What the step failed with, where people decide what becomes of that.
     pub failure: Option<Failure>,
     /// Whether they may skip it.
@@ -318,6 +320,7 @@ impl Run {
                 assignees: approval.assignees.clone(),
                 quorum: approval.quorum,
                 form: approval.form.as_ref().map(|form| form.text().clone()),
+                since: state.started_at,
                 failure: None,
                 skippable: false,
             }),
@@ -386,6 +389,7 @@ impl Run {
             assignees: plan.on_failure.as_ref().map(|ask| ask.assignees.clone()).unwrap_or_default(),
             quorum: 1,
             form: None,
+            since: Some(asking.since),
             failure: Some(asking.failure.clone()),
             skippable: plan.skippable,
         })

@@ -41,24 +41,16 @@ pub(super) async fn circuits(command: &CircuitsCommand, context: &Context) -> Re
 }
 
 async fn ls(client: &Client, context: &Context) -> Result<Exit, Fault> {
-    let (mut items, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = client.json(Ask::get(&format!("/v1/circuits?limit=200{cursor}"))).await?;
-        items.extend(page.items("items"));
-        match page["cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={}", encode(next)),
-            None => break,
-        }
-    }
+    let items = Items::all(client, "/v1/circuits?limit=200").await?;
     if context.json {
-        out::json(&Items { items });
+        out::json(&items);
         return Ok(Exit::Ok);
     }
     let row = |item: &Exact| {
         let failed = format!("{} of {}", item["failures"], item["calls"]);
         vec![text(&item["key"]), text(&item["state"]), until(item), failed, item["opened"].to_string()]
     };
-    let rows: Vec<Vec<String>> = items.iter().map(row).collect();
+    let rows: Vec<Vec<String>> = items.items.iter().map(row).collect();
     out::table(&["CIRCUIT", "STATE", "UNTIL", "FAILED", "OPENED"], &rows);
     Ok(Exit::Ok)
 }

@@ -70,6 +70,21 @@ pub(super) struct Items {
     pub(super) items: Vec<Exact>,
 }
 
+impl Items {
+    /// All pages of the list at this path, which ends with a question mark or a parameter.
+    pub(super) async fn all(client: &Client, path: &str) -> Result<Items, Fault> {
+        let (mut items, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = client.json(Ask::get(&format!("{path}{cursor}"))).await?;
+            items.extend(page.items("items"));
+            match page["cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={}", encode(next)),
+                None => return Ok(Items { items }),
+            }
+        }
+    }
+}
+
 /// A decision as the API takes it.
 #[derive(Serialize)]
 struct Said<'a> {
@@ -81,17 +96,9 @@ struct Said<'a> {
 
 /// Lists what runs ask people.
 pub(super) async fn approvals(client: &Client, context: &Context) -> Result<Exit, Fault> {
-    let (mut items, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = client.json(Ask::get(&format!("/v1/approvals{cursor}"))).await?;
-        items.extend(page.items("items"));
-        match page["cursor"].as_str() {
-            Some(next) => cursor = format!("?cursor={}", encode(next)),
-            None => break,
-        }
-    }
+    let items = Items::all(client, "/v1/approvals?limit=200").await?;
     if context.json {
-        out::json(&Items { items });
+        out::json(&items);
         return Ok(Exit::Ok);
     }
     let names = |value: &Value| {
@@ -115,7 +122,7 @@ pub(super) async fn approvals(client: &Client, context: &Context) -> Result<Exit
     };
     out::table(
         &["RUN", "STEP", "WORKFLOW", "WHO", "GIVEN", "UNTIL"],
-        &items.iter().map(row).collect::<Vec<_>>(),
+        &items.items.iter().map(row).collect::<Vec<_>>(),
     );
     Ok(Exit::Ok)
 }

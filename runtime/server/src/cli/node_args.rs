@@ -4,6 +4,7 @@ use super::exit::Fault;
 use super::faults::FileFault;
 use crate::config::said::process_env;
 use crate::config::{Config, ConfigFault, Layers, Origin};
+use crate::shell::quoted;
 use clap::Args;
 use std::path::PathBuf;
 
@@ -82,15 +83,6 @@ fn single(fault: ConfigFault) -> FileFault {
             ..FileFault::default()
         },
         origin => FileFault { message: format!("{origin}: {}", fault.message), ..FileFault::default() },
-    }
-}
-
-/// A word as a shell takes it for one.
-pub(super) fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "_-./:=,@%+~".contains(c);
-    match !word.is_empty() && word.chars().all(plain) {
-        true => word.to_owned(),
-        false => format!("'{}'", word.replace('\'', r"'\''")),
     }
 }
 

@@ -123,17 +123,9 @@ fn told(id: &str, verb: &str, answer: &Value) -> String {
 }
 
 async fn ls(client: &Client, context: &Context) -> Result<Exit, Fault> {
-    let (mut items, mut cursor) = (Vec::new(), String::new());
-    loop {
-        let page = client.json(Ask::get(&format!("/v1/schedules?limit=200{cursor}"))).await?;
-        items.extend(page.items("items"));
-        match page["cursor"].as_str() {
-            Some(next) => cursor = format!("&cursor={}", encode(next)),
-            None => break,
-        }
-    }
+    let items = Items::all(client, "/v1/schedules?limit=200").await?;
     if context.json {
-        out::json(&Items { items });
+        out::json(&items);
         return Ok(Exit::Ok);
     }
     let row = |item: &Exact| {
@@ -145,7 +137,10 @@ async fn ls(client: &Client, context: &Context) -> Result<Exit, Fault> {
             item["ticks"][0]["outcome"].as_str().unwrap_or_default().to_owned(),
         ]
     };
-    out::table(&["SCHEDULE", "WHEN", "STATUS", "NEXT", "LAST"], &items.iter().map(row).collect::<Vec<_>>());
+    out::table(
+        &["SCHEDULE", "WHEN", "STATUS", "NEXT", "LAST"],
+        &items.items.iter().map(row).collect::<Vec<_>>(),
+    );
     Ok(Exit::Ok)
 }
 

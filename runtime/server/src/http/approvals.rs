@@ -129,7 +129,7 @@ fn approval(run: &RunView, step: &StepView) -> Option<ApprovalDoc> {
         failure: asks.failure.clone().map(FailureDoc::from),
         skippable: asks.skippable,
         decisions: step.decisions.iter().map(DecisionDoc::from).collect(),
-        asked_at: step.started_at.map(Timestamp::rfc3339),
+        asked_at: asks.since.map(Timestamp::rfc3339),
         until: step.waits.as_ref().and_then(|waits| waits.until).map(Timestamp::rfc3339),
     })
 }

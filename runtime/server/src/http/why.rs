@@ -1,6 +1,7 @@
 //! Why a run waits, in sentences, from what its document shows.
 
 use super::wire::catalog::{Why, WhyStep};
+use crate::shell::argument;
 use heddle_core::outcome::Failure;
 use heddle_core::plan::Part;
 use heddle_core::run::slot::Queueing;
@@ -182,13 +183,6 @@ fn of_items(items: ItemCounts, queued: u32, held: Option<&(Hold, u32)>, now: Tim
     format!("{ended} of {total} items have ended, {} are under way{in_line}{held}", items.running)
 }
 
-/// A word that is safe to be typed: keys come from inputs.
-fn word(key: &str) -> String {
-    let plain = !key.is_empty() && key.bytes().all(|b| b.is_ascii_alphanumeric() || b"._:/@-".contains(&b));
-    let quoted = if plain { key.to_owned() } else { format!("'{}'", key.replace('\'', r"'\''")) };
-    if key.starts_with('-') { format!("-- {quoted}") } else { quoted }
-}
-
 /// What a rate or a circuit makes an attempt wait for.
 fn held_at(hold: &Hold, now: Timestamp) -> String {
     let key = &hold.key;
@@ -197,7 +191,7 @@ fn held_at(hold: &Hold, now: Timestamp) -> String {
         HoldAt::Open(until) => format!(
             "the circuit `{key}` is open for {} more; `heddle circuits close {}` closes it",
             Span(until.since_ms(now)),
-            word(key)
+            argument(key)
         ),
         HoldAt::Probed => format!("the circuit `{key}` is open, and a probe is under way"),
     }

@@ -2,9 +2,9 @@
 
 use super::{Finding, Health, bad, ok, warn};
 use crate::cli::NodeArgs;
-use crate::cli::node_args::quoted;
 use crate::cli::out::several;
 use crate::config::{Config, quantity};
+use crate::shell::quoted;
 use heddle_core::limits::Unit;
 use heddle_store::StoreFault::{Conflict, Damaged, InUse, NewerSchema, Unavailable};
 use heddle_store::{DamagedRun, Inspection, StoreReport};

@@ -5,9 +5,9 @@ use super::{Finding, bad, machine, ok, warn};
 use crate::cli::client::{Ask, Client};
 use crate::cli::exact::Exact;
 use crate::cli::exit::Fault;
-use crate::cli::node_args::quoted;
 use crate::cli::out::several;
 use crate::config::Config;
+use crate::shell::quoted;
 use serde_json::Value;
 use std::path::Path;
 
