@@ -51,7 +51,7 @@ pub(crate) fn row_body() -> Vec<u8> {
                 usage,
                 cache: CacheVerdict::Off,
             },
-            Event::AttemptStarted { node: Node::step(4), attempt: 1 },
+            Event::AttemptStarted { node: Node::step(4), attempt: 1, turn: 0 },
         ],
     };
     serde_json::to_vec(&batch).unwrap_or_default()

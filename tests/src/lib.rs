@@ -180,6 +180,10 @@ impl Server {
         }
         self.try_send(request)
     }
+    /// `PATCH` of JSON.
+    pub fn patch(&self, path: &str, body: &Value) -> Answer {
+        self.send(self.client.patch(self.at(path)).json(body))
+    }
     /// `POST` of bytes, where the server may hang up before it has read them.
     pub fn try_post_bytes(&self, path: &str, kind: &str, bytes: Vec<u8>) -> Option<Answer> {
         self.try_send(self.client.post(self.at(path)).header("content-type", kind).body(bytes))

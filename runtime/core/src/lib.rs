@@ -15,6 +15,7 @@ pub mod outcome;
 pub mod plan;
 pub mod planted;
 pub mod plugin;
+pub mod route;
 pub mod run;
 pub mod schedule;
 pub mod schema;

@@ -2,13 +2,15 @@
 //! this could have found.
 //!
 //! [`Plan::read`] walks the author's document once and reports every fault with its path, line and column:
-//! [`walk`] is how a map is read, [`step`], [`wait`] and [`policy`] what stands in a step, [`graph`] who waits for whom.
+//! [`nodes`] turns the graph form into steps, [`walk`] is how a map is read, [`step`], [`wait`] and [`policy`] what stands in a step, [`graph`] who waits for whom.
 
 mod absent;
 pub mod admission;
+mod agent;
 mod approval;
 mod ask;
 mod call;
+mod capability;
 mod check;
 mod child;
 mod emit;
@@ -18,6 +20,7 @@ mod gates;
 mod graph;
 mod group;
 mod map;
+mod nodes;
 mod parts;
 mod policy;
 mod reference;
@@ -29,9 +32,11 @@ mod walk;
 use crate::document::{Doc, Fault};
 use crate::expr::{Expr, Template};
 use crate::id::Digest;
+use crate::journal::Nature;
 use crate::json::Json;
 use crate::limits::{AskedLimits, Limits};
 use crate::plugin::{Metadata, Pinned, PluginRef};
+use crate::route::{Callee, CapabilityRef};
 use crate::schema::Schema;
 use crate::time::Span;
 use crate::value::{Map, Value};
@@ -88,8 +93,8 @@ pub struct Plan {
     pub compensation: Compensation,
     /// How runs are let in.
     pub admission: AdmissionRules,
-    /// Every plugin that a step calls, each once.
-    pub calls: Vec<PluginRef>,
+    /// Everything that a step calls, each once.
+    pub calls: Vec<Callee>,
 }
 
 /// What a failed step does to the rest of its run.
@@ -341,6 +346,13 @@ enum Reading {
 pub trait Catalog {
     /// The newest plugin that this reference can mean.
     fn find(&self, reference: &PluginRef) -> Option<Arc<Metadata>>;
+    /// The plugins that can do this, in the order in which they are tried.
+    ///
+    /// # Errors
+    /// Why there is none, and what to do.
+    fn candidates(&self, capability: &CapabilityRef) -> Result<Vec<Arc<Metadata>>, String> {
+        Err(format!("no plugin provides `{}`; load one: `heddle plugin push FILE`", capability.name))
+    }
     /// The references of all plugins, `kind:name`, for hints.
     fn names(&self) -> Vec<String>;
     /// Why a published workflow cannot be run, where that is known: that there is none, with what was probably meant.
@@ -376,18 +388,37 @@ impl Plan {
         self.steps.iter().position(|s| &*s.id == id).map(|i| i as u32)
     }
     /// The plugin that a step calls.
-    pub fn call_of(&self, step: u32) -> Option<(usize, &PluginRef)> {
+    pub fn call_of(&self, step: u32) -> Option<(usize, &Callee)> {
         match self.steps.get(step as usize)?.verb {
             Verb::Call { call, .. } => Some((call, &self.calls[call])),
             _ => None,
         }
     }
     /// The plugin that does a step's work once so many of its alternatives have been taken; `None` where none does.
-    pub fn call_at(&self, step: u32, alternative: u32) -> Option<(usize, &PluginRef)> {
+    pub fn call_at(&self, step: u32, alternative: u32) -> Option<(usize, &Callee)> {
         let Some(last) = alternative.checked_sub(1) else { return self.call_of(step) };
         match self.steps.get(step as usize)?.fallback.get(last as usize)? {
             Alternative::Call { call, .. } => Some((*call, &self.calls[*call])),
             Alternative::Value(_) => None,
+        }
+    }
+    /// Whether the step's attempts are effects, which must not begin before their cause is durable.
+    pub fn nature_of(&self, step: u32) -> Nature {
+        let Some(step) = self.steps.get(step as usize) else { return Nature::Pure };
+        let first = match &step.verb {
+            Verb::Call { call, .. } => Some(*call),
+            // A run of its own is nothing that could be taken back.
+            Verb::Workflow(_) => return Nature::Effect,
+            _ => None,
+        };
+        let others = step.fallback.iter().filter_map(|alternative| match alternative {
+            Alternative::Call { call, .. } => Some(*call),
+            Alternative::Value(_) => None,
+        });
+        let effect = |call: usize| self.calls.get(call).is_some_and(|call| !call.kind().is_pure());
+        match first.into_iter().chain(others).any(effect) {
+            true => Nature::Effect,
+            false => Nature::Pure,
         }
     }
     /// The steps of a part.

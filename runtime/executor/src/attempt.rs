@@ -33,6 +33,8 @@ pub(crate) struct AttemptCall {
     pub(crate) snapshot: Arc<Snapshot>,
     /// How many of the step's alternatives have been come to: 0 for the step's own call.
     pub(crate) alternative: u32,
+    /// Which of its candidates it goes to, where it is a call by capability.
+    pub(crate) turn: u32,
     pub(crate) input: Json,
     pub(crate) traceparent: Option<String>,
     /// How long the attempt may take where the workflow does not say.
@@ -64,7 +66,7 @@ impl AttemptCall {
     }
     pub(crate) fn pin(&self) -> Option<&Arc<Pinned>> {
         let (call, _) = self.snapshot.plan.call_at(self.node.step, self.alternative)?;
-        self.snapshot.pins.get(call)
+        self.snapshot.pins.pick(call, self.turn)
     }
     fn asked(&self, pin: &Pinned) -> AskedLimits {
         self.step().asked(pin, self.default_timeout)

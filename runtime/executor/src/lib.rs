@@ -11,6 +11,7 @@ mod children;
 mod driver;
 mod gates;
 mod inbox;
+mod labels;
 mod meters;
 mod parts;
 mod reach;
@@ -27,6 +28,7 @@ mod upkeep;
 mod workflows;
 
 pub use gates::{CircuitReport, Hold, HoldAt};
+pub use labels::LabelsFault;
 pub use parts::{
     Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
 };
@@ -42,8 +44,10 @@ use futures_util::Stream;
 use heddle_core::document::Doc;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
+use heddle_core::outcome::PluginKind;
 use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::plugin::Metadata;
+use heddle_core::route::{CapabilityRef, Labels};
 use heddle_core::run::Run;
 use heddle_core::run::approval::{Decision, Undecidable};
 use heddle_core::run::event::{Order, Pause};
@@ -160,6 +164,7 @@ impl Executor {
             .ok_or_else(|| StartFault::NameTaken(node.to_string()))?;
         let shared = Arc::new(Shared::new(parts, lease));
         shared.registry.load(&*shared.shelf, &Tenant::default()).await?;
+        labels::load(&shared, &Tenant::default()).await?;
         upkeep::forget_ended(&shared).await?;
         tokio::spawn(upkeep::claim_loop(shared.clone()));
         tokio::spawn(upkeep::lease_loop(shared.clone()));
@@ -552,12 +557,26 @@ impl Executor {
         digest: Digest,
         size: u64,
     ) -> Result<(), PluginFault> {
-        let entry = PluginEntry { metadata: Arc::new(metadata), digest, size, loaded_at: self.shared.now() };
+        let (metadata, loaded_at) = (Arc::new(metadata), self.shared.now());
+        let entry = PluginEntry { metadata, digest, size, loaded_at, labels: Arc::default() };
         self.shared.registry.add(&*self.shared.shelf, tenant, entry).await
     }
     /// Every version of every plugin, by kind and name.
     pub fn plugins(&self, tenant: &Tenant) -> Vec<PluginEntry> {
         self.shared.registry.all(tenant)
+    }
+    /// Sets labels of a plugin and takes away those without a value. Gives all that there are then.
+    pub async fn label_plugin(
+        &self,
+        tenant: &Tenant,
+        plugin: (PluginKind, &str),
+        changes: &BTreeMap<String, Option<String>>,
+    ) -> Result<Labels, LabelsFault> {
+        labels::set(&self.shared, tenant, plugin, changes).await
+    }
+    /// The newest version of each plugin that can do this, in the order in which a run would try them.
+    pub fn providers(&self, tenant: &Tenant, capability: &CapabilityRef) -> Vec<PluginEntry> {
+        self.shared.registry.candidates(tenant, capability).unwrap_or_default()
     }
     /// Keeps bytes under their digest: a component.
     pub async fn put_blob(&self, bytes: Arc<[u8]>) -> Result<Digest, StoreFault> {

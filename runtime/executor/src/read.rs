@@ -64,9 +64,9 @@ impl RunDetail {
     pub fn plan(&self) -> &Arc<Plan> {
         &self.snapshot.plan
     }
-    /// The plugin that this call of the plan was resolved to when the run was accepted.
-    pub fn plugin(&self, call: usize) -> Option<&Arc<Pinned>> {
-        self.snapshot.pins.get(call)
+    /// The plugin that this call of the plan comes to at this turn, by what the run was accepted with.
+    pub fn plugin(&self, call: usize, turn: u32) -> Option<&Arc<Pinned>> {
+        self.snapshot.pins.pick(call, turn)
     }
 }
 

@@ -7,6 +7,7 @@ use heddle_core::json::Json;
 use heddle_core::outcome::PluginKind;
 use heddle_core::plan::{Catalog, WorkflowRef};
 use heddle_core::plugin::{Metadata, Pinned, PluginRef};
+use heddle_core::route::{CapabilityRef, Labels, Provider};
 use heddle_core::time::Timestamp;
 use heddle_store::{Shelf, StoreFault, shelf::collection};
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,18 @@ pub struct PluginEntry {
     pub size: u64,
     /// When it was loaded.
     pub loaded_at: Timestamp,
+    /// What its operator says of every version of it.
+    #[serde(skip)]
+    pub labels: Arc<Labels>,
+}
+
+impl Provider for PluginEntry {
+    fn metadata(&self) -> &Metadata {
+        &self.metadata
+    }
+    fn labels(&self) -> &Labels {
+        &self.labels
+    }
 }
 
 impl PluginEntry {
@@ -58,7 +71,19 @@ pub enum PluginFault {
     Store(#[from] StoreFault),
 }
 
-type Versions = BTreeMap<semver::Version, PluginEntry>;
+/// A plugin: its versions, and what is said of all of them.
+#[derive(Debug, Default)]
+struct Plugin {
+    versions: BTreeMap<semver::Version, PluginEntry>,
+    labels: Arc<Labels>,
+}
+
+impl Plugin {
+    /// Its versions, the oldest first.
+    fn entries(&self) -> impl DoubleEndedIterator<Item = PluginEntry> + '_ {
+        self.versions.values().map(|entry| PluginEntry { labels: self.labels.clone(), ..entry.clone() })
+    }
+}
 
 /// The plugins of every tenant.
 #[derive(Debug, Default)]
@@ -68,7 +93,7 @@ pub(crate) struct Registry {
 
 #[derive(Debug, Default)]
 struct Held {
-    tenants: HashMap<Tenant, BTreeMap<(PluginKind, String), Versions>>,
+    tenants: HashMap<Tenant, BTreeMap<(PluginKind, String), Plugin>>,
     epoch: u64,
 }
 
@@ -100,8 +125,15 @@ impl Registry {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         held.epoch += 1;
         let key = (entry.metadata.kind, entry.metadata.name.clone());
-        let versions = held.tenants.entry(tenant.clone()).or_default().entry(key).or_default();
-        versions.insert(entry.metadata.version.clone(), entry);
+        let plugin = held.tenants.entry(tenant.clone()).or_default().entry(key).or_default();
+        plugin.versions.insert(entry.metadata.version.clone(), entry);
+    }
+
+    /// Holds what is said of a plugin.
+    pub(crate) fn hold_labels(&self, tenant: &Tenant, key: (PluginKind, String), labels: Labels) {
+        let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
+        held.epoch += 1;
+        held.tenants.entry(tenant.clone()).or_default().entry(key).or_default().labels = Arc::new(labels);
     }
 
     /// Takes a plugin whose component has been compiled and described. The same bytes again change nothing.
@@ -145,16 +177,33 @@ impl Registry {
         held.tenants
             .get(tenant)
             .into_iter()
-            .flat_map(|p| p.values())
-            .flat_map(|v| v.values())
-            .cloned()
+            .flat_map(|plugins| plugins.values())
+            .flat_map(Plugin::entries)
             .collect()
     }
     /// The newest version that the reference can mean.
     pub(crate) fn resolve(&self, tenant: &Tenant, reference: &PluginRef) -> Option<PluginEntry> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let versions = held.tenants.get(tenant)?.get(&(reference.kind, reference.name.clone()))?;
-        versions.iter().rev().find(|(v, _)| reference.range.matches(v)).map(|(_, e)| e.clone())
+        let plugin = held.tenants.get(tenant)?.get(&(reference.kind, reference.name.clone()))?;
+        plugin.entries().rev().find(|entry| reference.range.matches(&entry.metadata.version))
+    }
+    /// The newest version of each plugin that can do this, in the order in which they are tried; never none.
+    ///
+    /// # Errors
+    /// Why there is none, and what to do.
+    pub(crate) fn candidates(
+        &self,
+        tenant: &Tenant,
+        capability: &CapabilityRef,
+    ) -> Result<Vec<PluginEntry>, String> {
+        let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
+        let plugins = held.tenants.get(tenant).into_iter().flat_map(|plugins| plugins.values());
+        let newest: Vec<PluginEntry> = plugins.filter_map(|plugin| plugin.entries().next_back()).collect();
+        let found = capability.candidates(newest.clone());
+        match found.is_empty() {
+            false => Ok(found),
+            true => Err(nobody(capability, &newest)),
+        }
     }
     /// The newest version of everything that these patterns (`kind:name`, `kind:*`) grant, by name.
     pub(crate) fn granted(&self, tenant: &Tenant, patterns: &[Arc<str>]) -> Vec<PluginEntry> {
@@ -168,8 +217,8 @@ impl Registry {
         let newest = plugins
             .iter()
             .filter(|((kind, name), _)| granted(*kind, name))
-            .filter_map(|(_, v)| v.values().next_back());
-        newest.cloned().collect()
+            .filter_map(|(_, plugin)| plugin.entries().next_back());
+        newest.collect()
     }
     /// The registry as the checks of one tenant's workflows see it.
     pub(crate) fn catalog<'a>(&'a self, tenant: &'a Tenant, lacking: Lacking) -> TenantCatalog<'a> {
@@ -190,6 +239,10 @@ impl Catalog for TenantCatalog<'_> {
     fn find(&self, reference: &PluginRef) -> Option<Arc<Metadata>> {
         self.registry.resolve(self.tenant, reference).map(|e| e.metadata)
     }
+    fn candidates(&self, capability: &CapabilityRef) -> Result<Vec<Arc<Metadata>>, String> {
+        let found = self.registry.candidates(self.tenant, capability)?;
+        Ok(found.into_iter().map(|entry| entry.metadata).collect())
+    }
     fn lacks_workflow(&self, reference: &WorkflowRef) -> Option<String> {
         self.lacking.iter().find(|(lacking, _)| lacking == reference).map(|(_, why)| why.clone())
     }
@@ -199,6 +252,38 @@ impl Catalog for TenantCatalog<'_> {
         names.dedup();
         names
     }
+}
+
+/// Why nobody can do this, and what to do.
+fn nobody(capability: &CapabilityRef, all: &[PluginEntry]) -> String {
+    let provides = |entry: &&PluginEntry| {
+        let Metadata { kind, provides, .. } = &*entry.metadata;
+        *kind == capability.kind && provides.iter().any(|name| **name == *capability.name)
+    };
+    if let Some(near) = all.iter().find(provides) {
+        let why = capability.refuses(near).unwrap_or_default();
+        let label = capability.requires.iter().next();
+        let set = label.map_or(String::new(), |(label, value)| {
+            format!(
+                "; say so where it is true: `heddle plugin label {} {label}={value}`",
+                near.metadata.reference()
+            )
+        });
+        return format!(
+            "nobody can do `{capability}`: `{}` provides it, but {why}{set}",
+            near.metadata.reference()
+        );
+    }
+    let known = all.iter().filter(|entry| entry.metadata.kind == capability.kind);
+    let names: Vec<&str> =
+        known.flat_map(|entry| entry.metadata.provides.iter().map(String::as_str)).collect();
+    let hint = match nearest(&capability.name, names.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None => {
+            "load one: `heddle plugin push FILE`; `heddle plugin ls` shows what those here provide".to_owned()
+        }
+    };
+    format!("no {} provides `{}`; {hint}", capability.kind.word(), capability.name)
 }
 
 /// The name that was probably meant.

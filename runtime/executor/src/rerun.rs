@@ -165,7 +165,7 @@ async fn imports(
 ) -> Result<(Imports, Vec<Digest>), ReadFault> {
     let (mut imports, mut holds) = (Imports::new(), Vec::new());
     let Some(accepted) = replayed.run.accepted() else { return Ok((imports, holds)) };
-    for Past { node, alternative, output, at } in replayed.run.past(without) {
+    for Past { node, alternative, turn, output, at } in replayed.run.past(without) {
         for digest in replayed.run.needs_for(node, values) {
             if let Some(value) = read::value(shared, digest).await? {
                 values.insert(digest, value);
@@ -174,7 +174,9 @@ async fn imports(
         // What cannot be computed any more is nothing that can be taken over.
         let Ok(input) = replayed.run.input_of(node, values) else { continue };
         let called = replayed.snapshot.plan.call_at(node.step, alternative);
-        let Some(pin) = called.and_then(|(call, _)| replayed.snapshot.pins.get(call)) else { continue };
+        let Some(pin) = called.and_then(|(call, _)| replayed.snapshot.pins.pick(call, turn)) else {
+            continue;
+        };
         let key = key_of_a_rerun(&accepted.tenant, &replayed.snapshot, node, pin, &input);
         if let Payload::Stored { digest, .. } = output {
             holds.push(digest);

@@ -1,11 +1,12 @@
 //! What a run owns from the moment it is accepted: the workflow's source and the plugins that its references meant.
 //! Kept once under its digest, however many runs share it; nothing that is published or loaded later changes it.
 
-use crate::registry::Registry;
+use crate::registry::{PluginEntry, Registry};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::Plan;
 use heddle_core::plugin::{Metadata, Pinned};
+use heddle_core::route::{Callee, Pins};
 use heddle_core::run::public::Told;
 use heddle_store::{Blob, RunStore, StoreFault};
 use serde::{Deserialize, Serialize};
@@ -20,8 +21,8 @@ pub(crate) struct Snapshot {
     pub plan: Arc<Plan>,
     /// `namespace/name` of the workflow.
     pub workflow: Arc<str>,
-    /// The plugin of each of the plan's calls.
-    pub pins: Vec<Arc<Pinned>>,
+    /// The plugins of the plan's calls.
+    pub pins: Pins,
     /// For each step, what an agent may call.
     pub tools: Vec<Vec<Granted>>,
     /// Its stored form.
@@ -53,18 +54,45 @@ pub(crate) struct Granted {
 #[derive(Serialize, Deserialize)]
 struct Stored {
     source: Json,
-    pins: Vec<Arc<Pinned>>,
+    pins: Pins,
     tools: Vec<Vec<Granted>>,
 }
 
-/// A reference that means nothing any more.
+/// A call that means nothing any more.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("no plugin `{reference}` is loaded{hint}")]
-pub struct Unresolved {
-    /// The reference.
-    pub reference: String,
-    /// The name that was probably meant.
-    pub hint: String,
+pub enum Unresolved {
+    /// No plugin has this name, or this version.
+    #[error("no plugin `{reference}` is loaded{hint}")]
+    Plugin {
+        /// The reference.
+        reference: String,
+        /// The name that was probably meant.
+        hint: String,
+    },
+    /// No plugin can do this.
+    #[error("{why}")]
+    Capability {
+        /// Why, and what to do.
+        why: String,
+    },
+}
+
+/// What a call means now, the preferred first.
+fn resolved(registry: &Registry, tenant: &Tenant, call: &Callee) -> Result<Vec<PluginEntry>, Unresolved> {
+    match call {
+        Callee::Plugin(reference) => match registry.resolve(tenant, reference) {
+            Some(entry) => Ok(vec![entry]),
+            None => {
+                let names: Vec<String> =
+                    registry.all(tenant).iter().map(|e| e.metadata.reference()).collect();
+                let hint = crate::registry::hint(&call.pattern(), &names);
+                Err(Unresolved::Plugin { reference: reference.to_string(), hint })
+            }
+        },
+        Callee::Capability(capability) => {
+            registry.candidates(tenant, capability).map_err(|why| Unresolved::Capability { why })
+        }
+    }
 }
 
 /// Snapshots, by what they were made from and by their digest.
@@ -110,14 +138,10 @@ impl Snapshots {
         }
         let mut pins = Vec::with_capacity(plan.calls.len());
         for call in &plan.calls {
-            let entry = registry.resolve(tenant, call).ok_or_else(|| {
-                let names: Vec<String> =
-                    registry.all(tenant).iter().map(|e| e.metadata.reference()).collect();
-                let asked = format!("{}:{}", call.kind.word(), call.name);
-                Unresolved { reference: call.to_string(), hint: crate::registry::hint(&asked, &names) }
-            })?;
-            pins.push(Arc::new(entry.pinned()));
+            let entries = resolved(registry, tenant, call)?;
+            pins.push(entries.iter().map(|entry| Arc::new(entry.pinned())).collect());
         }
+        let pins = Pins::new(pins);
         let granted = |patterns: &[Arc<str>]| {
             let entries = registry.granted(tenant, patterns);
             entries.into_iter().map(|e| Granted { pin: Arc::new(e.pinned()), metadata: e.metadata }).collect()

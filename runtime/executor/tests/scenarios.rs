@@ -17,6 +17,7 @@ use heddle_core::limits::{AskedLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome as End, Usage};
 use heddle_core::plan::{Plan, Verb};
 use heddle_core::plugin::{Metadata, PluginRef};
+use heddle_core::route::Callee;
 use heddle_core::run::approval::Decision;
 use heddle_core::run::event::Node;
 use heddle_core::time::Timestamp;
@@ -103,30 +104,54 @@ impl Stage {
         let read = |doc| Plan::read(doc, None, &Limits::default()).unwrap();
         let others: Vec<Plan> = self.scenario.workflows.iter().map(read).collect();
         let extra = ["tool:e", "tool:other", "transform:t"].map(|text| PluginRef::parse(text).unwrap());
-        let calls = others.iter().chain([&plan]).flat_map(|plan| &plan.calls);
-        for call in calls.chain(extra.iter().filter(|_| !others.is_empty())) {
-            let any = Json::trusted("{}");
-            let lowest = call.range.comparators.first();
-            let version = lowest.map_or(semver::Version::new(1, 0, 0), |c| {
-                semver::Version::new(c.major, c.minor.unwrap_or(0), c.patch.unwrap_or(0))
-            });
-            let metadata = Metadata {
-                name: call.name.clone(),
-                version,
-                kind: call.kind,
-                title: String::new(),
-                description: String::new(),
-                input_schema: any.clone(),
-                output_schema: any,
-                provides: Vec::new(),
-                limits: AskedLimits::default(),
-                documentation: String::new(),
-            };
-            let digest = Digest::of(call.to_string().as_bytes());
-            executor.add_plugin(&Tenant::default(), metadata, digest, 1).await.unwrap();
+        let extra = extra.into_iter().filter(|_| !others.is_empty()).map(Callee::Plugin);
+        let calls = others.iter().chain([&plan]).flat_map(|plan| plan.calls.clone());
+        for call in calls.chain(extra) {
+            for metadata in plugins_of(&call) {
+                let digest = Digest::of(format!("{}{}", metadata.reference(), metadata.version).as_bytes());
+                executor.add_plugin(&Tenant::default(), metadata, digest, 1).await.unwrap();
+            }
         }
         for doc in &self.scenario.workflows {
             executor.publish(&Tenant::default(), doc).await.unwrap();
+        }
+    }
+}
+
+/// What a call needs: its plugin, or two that provide what it asks for.
+fn plugins_of(call: &Callee) -> Vec<Metadata> {
+    let any = Json::trusted("{}");
+    let metadata = |name: &str, version, provides| Metadata {
+        name: name.to_owned(),
+        version,
+        kind: call.kind(),
+        title: String::new(),
+        description: String::new(),
+        input_schema: any.clone(),
+        output_schema: any.clone(),
+        provides,
+        limits: AskedLimits::default(),
+        documentation: String::new(),
+    };
+    let first = semver::Version::new(1, 0, 0);
+    match call {
+        Callee::Plugin(plugin) => {
+            let version =
+                plugin.range.comparators.first().map_or(first, |c| {
+                    semver::Version::new(c.major, c.minor.unwrap_or(0), c.patch.unwrap_or(0))
+                });
+            vec![metadata(&plugin.name, version, Vec::new())]
+        }
+        Callee::Capability(capability) => {
+            let provides = vec![capability.name.to_string()];
+            let of = |side: &str| {
+                metadata(
+                    &format!("{}-{side}", capability.name.replace('.', "-")),
+                    first.clone(),
+                    provides.clone(),
+                )
+            };
+            vec![of("one"), of("two")]
         }
     }
 }

@@ -22,7 +22,7 @@ fn append(run: RunId, epoch: u64, expected: u64, last: u64, output: &Json) -> Ap
             usage: Default::default(),
             cache: Default::default(),
         },
-        Event::AttemptStarted { node: Node::step(step + 1), attempt: 1 },
+        Event::AttemptStarted { node: Node::step(step + 1), attempt: 1, turn: 0 },
     ];
     let index = match expected {
         0 => IndexChange::Create(Box::new(RunRow {

@@ -122,7 +122,7 @@ impl<B: Backend> Setup<B> {
         self.facts(
             run,
             expected,
-            vec![Event::AttemptStarted { node: Node::step(expected as u32), attempt: 1 }],
+            vec![Event::AttemptStarted { node: Node::step(expected as u32), attempt: 1, turn: 0 }],
         )
     }
     /// An append that changes the status.

@@ -36,7 +36,7 @@ struct Output {
 /// Echo.
 ///
 /// Gives back the value that it gets, after an optional delay in milliseconds.
-#[heddle_sdk::tool]
+#[heddle_sdk::tool(provides = ["sample.answer"])]
 fn echo(input: Input, ctx: &Context) -> Result<Output, Failure> {
     if input.delay_ms > DELAY_MAX_MS {
         let message = format!("a delay of {} ms is over {DELAY_MAX_MS} ms; wait less", input.delay_ms);

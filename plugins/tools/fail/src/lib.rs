@@ -10,6 +10,7 @@ use heddle_sdk::prelude::*;
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Input {
     /// The kind of failure.
+    #[serde(default)]
     kind: Kind,
     /// The code of a failure by value.
     #[serde(default = "default_code")]
@@ -28,12 +29,13 @@ struct Input {
 }
 
 /// What happens to an attempt that fails.
-#[derive(Clone, Copy, Debug, Deserialize, JsonSchema)]
+#[derive(Clone, Copy, Debug, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Kind {
     /// Ends with a permanent failure.
     Permanent,
     /// Ends with a retryable failure.
+    #[default]
     Retryable,
     /// Ends with a request to come back later.
     RateLimited,
@@ -65,7 +67,7 @@ struct Output {
 /// Fail on request.
 ///
 /// Fails in the way that it is asked to, until the attempt that is to succeed. For trying out retries, fallbacks and limits.
-#[heddle_sdk::tool]
+#[heddle_sdk::tool(provides = ["sample.answer"])]
 fn fail(input: Input, ctx: &Context) -> Result<Output, Failure> {
     if input.until_attempt.is_some_and(|until| ctx.attempt >= until) {
         return Ok(Output { attempt: ctx.attempt, value: input.value });

@@ -190,15 +190,22 @@ impl Expr {
     pub fn proves(&self) -> BTreeSet<u32> {
         absent::proves(&self.tree)
     }
+    /// Parses one expression, whatever its names mean.
+    ///
+    /// # Errors
+    /// What is wrong with its text.
+    pub(crate) fn parses(text: &str, limits: &Limits) -> Result<cel::common::ast::IdedExpr, ExprFault> {
+        guard::check(text, limits)?;
+        let parser = cel::parser::Parser::new()
+            .max_recursion_depth(limits.expression_depth.saturating_mul(4).min(250) as u16);
+        parser.parse(text).map_err(|e| ExprFault::Syntax(syntax_message(&e)))
+    }
     /// Parses and checks one expression.
     ///
     /// # Errors
     /// All that is wrong with it, and what it reads all the same.
     pub fn compile(text: &str, names: &Names, limits: &Limits) -> Result<Expr, ExprFaults> {
-        guard::check(text, limits)?;
-        let parser = cel::parser::Parser::new()
-            .max_recursion_depth(limits.expression_depth.saturating_mul(4).min(250) as u16);
-        let parsed = parser.parse(text).map_err(|e| ExprFault::Syntax(syntax_message(&e)))?;
+        let parsed = Expr::parses(text, limits)?;
         let mut resolver =
             Resolver { names, vars: names.vars.clone(), reads: BTreeSet::new(), faults: Vec::new() };
         let tree = resolver.tree(&parsed);

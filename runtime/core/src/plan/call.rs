@@ -2,19 +2,22 @@
 
 use super::step::{Shared, compile};
 use super::walk::Faults;
-use super::{Catalog, Verb, fit};
+use super::{Catalog, Verb, agent, capability, fit};
 use crate::document::{Doc, Part, pointer};
 use crate::expr::tree::nearest;
 use crate::expr::{Names, Template};
 use crate::outcome::PluginKind;
 use crate::plugin::{Metadata, PluginRef};
+use crate::route::{Callee, CapabilityRef};
 use crate::value::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
 /// The plugin that a `call` names, as far as it is known.
 pub(super) fn callee(doc: &Doc, catalog: Option<&dyn Catalog>) -> Option<Arc<Metadata>> {
-    catalog?.find(&PluginRef::parse(doc.get("call")?.as_str()?).ok()?)
+    let agent = doc.get("agent").and_then(agent::named);
+    let named = doc.get("call").or(agent.as_ref())?;
+    catalog?.find(&PluginRef::parse(named.as_str()?).ok()?)
 }
 
 /// A part of the document with its path.
@@ -35,45 +38,77 @@ pub(super) fn called(
     };
     let reads = with_template.reads.clone();
     let Some((call_doc, call_path)) = call else {
-        // A verb of the language that this version lacks is reported as such; this would only be noise beside it.
-        let named_other = matches!(&doc.part, Part::Map(entries) if entries.iter().any(|(k, _)| ["agent"].contains(&&*k.text)));
-        if !named_other {
-            faults.at(
-                doc,
-                path,
-                "the step has no verb: give it `call: kind:name@range`, `workflow: ...`, `set: ...`, `emit: ...`, `parallel: ...`, `wait: ...` or `approval: ...`",
-            );
-        }
+        faults.at(
+            doc,
+            path,
+            "the step has no verb: give it `call: kind:name@range`, `agent: ...`, `workflow: ...`, `set: ...`, `emit: ...`, `parallel: ...`, `wait: ...` or `approval: ...`",
+        );
         return (Verb::Set(Template::literal(Value::Null)), PluginKind::Transform, reads);
     };
     let at = with.as_ref().map(|(doc, path)| (*doc, path.as_str()));
-    match resolve((call_doc, &call_path), at, &with_template, shared, faults) {
+    match resolve((call_doc, &call_path), PluginKind::Tool, at, &with_template, shared, faults) {
         Some((call, kind)) => (Verb::Call { call, with: with_template }, kind, reads),
         None => (Verb::Set(Template::literal(Value::Null)), PluginKind::Transform, reads),
     }
 }
 
-/// The plugin that a `call` names, as an index into the plan's calls, checked against its input.
+/// The plugin that a `call` names, or the capability that it asks for, as an index into the plan's calls, checked
+/// against its input. A capability that does not say of which kind is of this one.
 pub(super) fn resolve(
     (doc, path): (&Doc, &str),
+    kind: PluginKind,
     with: Option<(&Doc, &str)>,
     template: &Template,
     shared: &mut Shared<'_>,
     faults: &mut Faults,
 ) -> Option<(usize, PluginKind)> {
-    let reference = match doc.as_str() {
-        None => Err(format!("wants `kind:name@range`, and this is {}", doc.kind())),
-        Some(text) => PluginRef::parse(text).map_err(|e| e.to_string()),
+    let callee = match (&doc.part, doc.as_str()) {
+        (Part::Map(_), _) => Callee::Capability(capability::read(doc, path, kind, faults)?),
+        (_, Some(text)) => {
+            let reference = PluginRef::parse(text).map_err(|fault| faults.at(doc, path, fault.to_string()));
+            Callee::Plugin(reference.ok()?)
+        }
+        _ => {
+            let message =
+                format!("wants `kind:name@range` or `{{capability: ...}}`, and this is {}", doc.kind());
+            faults.at(doc, path, message);
+            return None;
+        }
     };
-    let reference = reference.map_err(|message| faults.at(doc, path, message)).ok()?;
-    known(&reference, doc, path, with, template, shared, faults);
-    let kind = reference.kind;
-    let known = shared.calls.iter().position(|call| *call == reference);
+    match &callee {
+        Callee::Plugin(reference) => known(reference, doc, path, with, template, shared, faults),
+        Callee::Capability(capability) => {
+            provided(capability, (doc, path), with, template, shared, faults);
+        }
+    }
+    let kind = callee.kind();
+    let known = shared.calls.iter().position(|call| *call == callee);
     let call = known.unwrap_or_else(|| {
-        shared.calls.push(reference);
+        shared.calls.push(callee);
         shared.calls.len() - 1
     });
     Some((call, kind))
+}
+
+/// Checks a call by capability: that somebody provides it, and that its input can fit each of them.
+fn provided(
+    capability: &CapabilityRef,
+    (doc, path): (&Doc, &str),
+    with: Option<(&Doc, &str)>,
+    template: &Template,
+    shared: &Shared<'_>,
+    faults: &mut Faults,
+) {
+    let Some(catalog) = shared.catalog else { return };
+    match catalog.candidates(capability) {
+        Ok(candidates) => {
+            let (at, place) = with.unwrap_or((doc, path));
+            for metadata in candidates {
+                fit::input((at, place), template, &metadata, with.is_some(), faults);
+            }
+        }
+        Err(why) => faults.at(doc, path, why),
+    }
 }
 
 /// Checks a call against the plugin that it means: that there is one, and that its input can fit.

@@ -5,7 +5,8 @@ use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
 use super::{
-    Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph, group, schedules, wait,
+    Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph, group, nodes,
+    schedules, wait,
 };
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::tree::ErrorName;
@@ -25,6 +26,21 @@ pub(super) fn plan(
     limits: &Limits,
     reading: Reading,
 ) -> Result<Plan, Vec<Fault>> {
+    if !nodes::is_graph(doc) {
+        return in_steps(doc, catalog, limits, reading);
+    }
+    let translated = nodes::translate(doc, limits)?;
+    in_steps(&translated.doc, catalog, limits, reading)
+        .map_err(|faults| faults.into_iter().map(|fault| translated.at_its_node(fault)).collect())
+}
+
+/// A document that says `steps`.
+fn in_steps(
+    doc: &Doc,
+    catalog: Option<&dyn Catalog>,
+    limits: &Limits,
+    reading: Reading,
+) -> Result<Plan, Vec<Fault>> {
     let mut faults = Faults::default();
     let mut fields = Fields::of(doc, "", &mut faults);
     let head = fields.need("document", &mut faults).map(|(doc, path)| head(doc, &path, &mut faults));
@@ -37,6 +53,10 @@ pub(super) fn plan(
         schedules::check(doc, &path, input_schema.as_ref(), (&workflow, limits), &mut faults);
     }
     let steps = fields.need("steps", &mut faults);
+    // The other form: a document that has them is translated before it is read.
+    for key in ["nodes", "edges"] {
+        fields.get(key);
+    }
     let (entries, compensation) =
         parts::entries(steps.as_ref().map(|(doc, _)| *doc), &mut fields, &mut faults);
     if let Some((doc, path)) = &steps {

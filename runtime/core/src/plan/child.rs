@@ -149,7 +149,7 @@ impl Plan {
     /// Everything that a run of this may call, as patterns: its own calls, what its agents may use, and what it lets
     /// workflows call that it makes.
     pub fn may_call(&self) -> Vec<Arc<str>> {
-        let calls = self.calls.iter().map(|call| format!("{}:{}", call.kind.word(), call.name).into());
+        let calls = self.calls.iter().map(|call| call.pattern().into());
         let tools = self.steps.iter().flat_map(|step| step.tools.iter().cloned());
         let made = self.steps.iter().filter_map(|step| match &step.verb {
             Verb::Workflow(child) => child.allow.clone(),

@@ -86,7 +86,8 @@ fn one(
             let own = with.as_ref().map(|(doc, path)| compile(doc, path, names, shared, faults));
             let template = own.as_ref().unwrap_or(step_with).clone();
             let at = with.as_ref().map(|(doc, path)| (*doc, path.as_str()));
-            let (call, _) = call::resolve((call_doc, &call_path), at, &template, shared, faults)?;
+            let (call, _) =
+                call::resolve((call_doc, &call_path), PluginKind::Tool, at, &template, shared, faults)?;
             Some(Alternative::Call { call, with: own })
         }
         (None, Some((doc, path))) => Some(Alternative::Value(compile(doc, &path, names, shared, faults))),

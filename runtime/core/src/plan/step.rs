@@ -4,15 +4,15 @@ use super::parts::Entry;
 use super::policy::{self, CachePolicy, Retry, Timeouts};
 use super::walk::{Faults, Fields};
 use super::{
-    Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, approval, ask, call, child, emit,
-    fallback, gates, graph, group, map, wait,
+    Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, agent, approval, ask, call, child,
+    emit, fallback, gates, graph, group, map, wait,
 };
 use crate::document::{Doc, pointer};
 use crate::expr::{Names, Template};
 use crate::json::Json;
 use crate::limits::{AskedLimits, Limits};
 use crate::outcome::PluginKind;
-use crate::plugin::PluginRef;
+use crate::route::Callee;
 use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -31,7 +31,7 @@ pub(super) struct Shared<'a> {
     pub(super) default_retry: Option<Retry>,
     pub(super) default_timeouts: Timeouts,
     pub(super) default_limits: AskedLimits,
-    pub(super) calls: Vec<PluginRef>,
+    pub(super) calls: Vec<Callee>,
 }
 
 /// Reads one step.
@@ -170,8 +170,7 @@ fn policies(
 ) -> (Timeouts, CachePolicy, AskedLimits, Vec<Arc<str>>) {
     let timeouts = match fields.get("timeout") {
         Some((doc, path)) => {
-            if let (Some(beat), true) = (doc.get("heartbeat"), kind.is_pure() || fields.get("call").is_none())
-            {
+            if let (Some(beat), true) = (doc.get("heartbeat"), kind.is_pure() || !calls(fields)) {
                 let message = "only a tool or an agent reports progress, and nothing else has a heartbeat";
                 faults.at(beat, &pointer(&path, "heartbeat"), message);
             }
@@ -187,11 +186,18 @@ fn policies(
         Some((doc, path)) => policy::limits(doc, &path, shared.default_limits, faults),
         None => shared.default_limits,
     };
-    let tools = match fields.get("tools") {
+    let with_agent =
+        fields.get("agent").and_then(|(agent, path)| Some((agent.get("tools")?, pointer(&path, "tools"))));
+    let tools = match with_agent.or(fields.get("tools")) {
         Some((doc, path)) => call::tools(doc, &path, kind, shared, faults),
         None => Vec::new(),
     };
     (timeouts, cache, limits, tools)
+}
+
+/// Whether the step calls a plugin, whichever way it says so.
+fn calls(fields: &mut Fields<'_>) -> bool {
+    fields.get("call").or(fields.get("agent")).is_some()
 }
 
 /// What a step says about crashes, about people who look at it, and about being undone.
@@ -241,7 +247,7 @@ fn beside(entry: &Entry<'_>, shared: &Shared<'_>) -> Vec<String> {
 }
 
 /// Reports a second verb.
-fn one_verb(given: [(&str, bool); 7], (doc, path): (&Doc, &str), faults: &mut Faults) {
+fn one_verb(given: [(&str, bool); 8], (doc, path): (&Doc, &str), faults: &mut Faults) {
     let verbs: Vec<&str> = given.iter().filter_map(|(verb, given)| given.then_some(*verb)).collect();
     if let [first, .., last] = verbs.as_slice() {
         let message =
@@ -277,8 +283,10 @@ fn verb(
     let wait = fields.get("wait");
     let (approval, workflow) = (fields.get("approval"), fields.get("workflow"));
     let (emit, parallel) = (fields.get("emit"), fields.get("parallel"));
+    let agent = fields.get("agent");
     let given = [
         ("call", call.is_some()),
+        ("agent", agent.is_some()),
         ("set", set.is_some()),
         ("wait", wait.is_some()),
         ("approval", approval.is_some()),
@@ -312,6 +320,10 @@ fn verb(
         let template = compile(doc, &path, names, shared, faults);
         let reads = template.reads.clone();
         return (Verb::Set(template), PluginKind::Transform, reads);
+    }
+    if let Some((agent, path)) = agent {
+        let (verb, reads) = agent::read(fields, (agent, &path), names, shared, faults);
+        return (verb, PluginKind::Agent, reads);
     }
     call::called(call, with, (doc, &path), names, shared, faults)
 }

@@ -37,7 +37,8 @@ const FOREIGN: &[(&str, &str)] = &[
 ];
 
 /// Words of the language that this version does not run yet. Refused, so that nobody relies on them in vain.
-const NOT_YET: &[&str] = &["agent", "triggers", "upgrade", "notify", "secrets"];
+const NOT_YET: &[&str] =
+    &["triggers", "upgrade", "notify", "secrets", "maxTurns", "budget", "checkpointInterval", "summarizeAt"];
 
 /// Collects faults while the document is walked.
 #[derive(Debug, Default)]

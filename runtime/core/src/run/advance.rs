@@ -80,7 +80,8 @@ impl Run {
             Stage::Queued(attempt) => attempt,
             _ => 1,
         };
-        vec![Event::AttemptStarted { node, attempt }]
+        let turn = self.turn(node, work);
+        vec![Event::AttemptStarted { node, attempt, turn }]
     }
 
     /// A step of which it is open whether and how it runs.

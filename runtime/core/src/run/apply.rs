@@ -47,7 +47,9 @@ impl Run {
             Event::FallbackTaken { node, alternative, .. } => self.fallback_taken(*node, *alternative),
             Event::ConditionHeld { step } => self.condition_held(*step),
             Event::MapStarted { step, count, lens } => self.map_started(*step, (*count, lens), at),
-            Event::AttemptStarted { node, attempt } => self.attempt_started(*node, *attempt, at),
+            Event::AttemptStarted { node, attempt, turn } => {
+                self.attempt_started(*node, (*attempt, *turn), at)
+            }
             Event::AttemptInterrupted { node, attempt, entered } => {
                 self.attempt_interrupted(*node, *attempt, *entered, at)
             }
@@ -227,7 +229,12 @@ impl Run {
         };
     }
 
-    fn attempt_started(&mut self, node: Node, attempt: u32, at: Timestamp) -> Result<(), IllegalEvent> {
+    fn attempt_started(
+        &mut self,
+        node: Node,
+        (attempt, turn): (u32, u32),
+        at: Timestamp,
+    ) -> Result<(), IllegalEvent> {
         let step = &mut self.steps[node.step as usize];
         if !matches!(
             (&step.phase, node.item),
@@ -252,6 +259,7 @@ impl Run {
         }
         if let Some(work) = step.node_mut(node.item) {
             work.stage = Stage::Running(attempt);
+            work.turn = turn;
             work.attempts.push(Attempt {
                 attempt,
                 started: at,

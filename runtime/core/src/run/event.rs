@@ -345,6 +345,9 @@ pub enum Event {
         node: Node,
         /// Counts from 1.
         attempt: u32,
+        /// Which candidate does it, where the call is one by capability: how many failures came before.
+        #[serde(default, skip_serializing_if = "is_default")]
+        turn: u32,
     },
     /// The host went away while the attempt was open.
     AttemptInterrupted {
@@ -535,7 +538,7 @@ mod tests {
                     usage: Usage { fuel: 7, ..Usage::default() },
                     cache: CacheVerdict::Off,
                 },
-                Event::AttemptStarted { node: Node::item(4, 7), attempt: 2 },
+                Event::AttemptStarted { node: Node::item(4, 7), attempt: 2, turn: 0 },
                 Event::AttemptInterrupted { node: Node::step(1), attempt: 1, entered: true },
                 Event::AttemptInterrupted { node: Node::step(2), attempt: 1, entered: false },
                 Event::RunFinished { finish: Finish::Succeeded, output: Some(Payload::Derived), error: None },

@@ -3,9 +3,10 @@
 use super::Run;
 use super::event::{Event, Node};
 use super::scope::{Values, failure_value};
-use super::state::AttemptNote;
+use super::state::{AttemptNote, NodeState};
 use crate::outcome::Failure;
 use crate::plan::Alternative;
+use crate::route::Callee;
 use crate::time::Timestamp;
 use crate::value::Value;
 
@@ -23,6 +24,19 @@ impl Run {
     pub fn alternative(&self, node: Node) -> u32 {
         let work = self.steps.get(node.step as usize).and_then(|step| step.node(node.item));
         work.map_or(0, |work| work.alternative)
+    }
+    /// Which candidate the next attempt goes to, where a call is one by capability: each failure moves on. A crash
+    /// does not, so that whoever may have done it already is asked again, under the same key.
+    pub(super) fn turn(&self, node: Node, work: &NodeState) -> u32 {
+        match self.plan.call_at(node.step, work.alternative) {
+            Some((_, Callee::Capability(_))) if work.alternative == 0 => work.failures,
+            _ => 0,
+        }
+    }
+    /// Which candidate the attempt under way went to.
+    pub fn candidate(&self, node: Node) -> u32 {
+        let work = self.steps.get(node.step as usize).and_then(|step| step.node(node.item));
+        work.map_or(0, |work| work.turn)
     }
     /// The alternative that this has come to.
     pub(super) fn taken(&self, node: Node) -> Option<&Alternative> {

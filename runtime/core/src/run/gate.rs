@@ -37,8 +37,7 @@ impl Run {
         (node, place): (Node, &str),
     ) -> Result<Arc<str>, Failure> {
         let Some(key) = key else {
-            let call =
-                self.plan.call_of(node.step).map(|(_, call)| format!("{}:{}", call.kind.word(), call.name));
+            let call = self.plan.call_of(node.step).map(|(_, call)| call.pattern());
             return Ok(call.unwrap_or_default().into());
         };
         let value = key.eval(scope, &mut self.budget());

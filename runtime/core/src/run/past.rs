@@ -14,6 +14,8 @@ pub struct Past {
     pub node: Node,
     /// Which of the step's alternatives gave it: 0 for its own call.
     pub alternative: u32,
+    /// Which candidate of that call.
+    pub turn: u32,
     /// The output.
     pub output: Payload,
     /// When it was there.
@@ -61,6 +63,7 @@ impl Run {
         (*output != Payload::Derived).then(|| Past {
             node,
             alternative: work.alternative,
+            turn: work.turn,
             output: output.clone(),
             at,
         })

@@ -8,8 +8,9 @@ use super::event::{
 use crate::id::RunId;
 use crate::json::Json;
 use crate::outcome::{Failure, Usage};
-use crate::plan::{Alternative, Part, Plan, Verb, Wait};
-use crate::plugin::{Pinned, PluginRef};
+use crate::plan::{Part, Plan, Verb, Wait};
+use crate::plugin::Pinned;
+use crate::route::{Callee, Pins};
 use crate::time::Timestamp;
 use crate::value::Value;
 use std::sync::Arc;
@@ -144,14 +145,14 @@ pub struct Told<'a> {
     pub run: RunId,
     /// The plan.
     pub plan: &'a Plan,
-    /// One for each of the plan's calls.
-    pub pins: &'a [Arc<Pinned>],
+    /// What the plan's calls were resolved to.
+    pub pins: &'a Pins,
 }
 
 impl Told<'_> {
-    fn pin(&self, step: u32) -> Option<(&PluginRef, &Pinned)> {
-        let (call, reference) = self.plan.call_of(step)?;
-        Some((reference, self.pins.get(call)?))
+    fn pin(&self, step: u32, turn: u32) -> Option<(&Callee, &Pinned)> {
+        let (call, callee) = self.plan.call_of(step)?;
+        Some((callee, self.pins.pick(call, turn)?))
     }
 }
 
@@ -205,7 +206,7 @@ fn translate(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) 
         Event::ConditionHeld { step } => condition(plan, *step, "true", emit),
         Event::MapStarted { step, count, .. } => {
             emit("step.running", vec![named(plan, *step), ("items", Value::Int(i64::from(*count)))]);
-            provider(told, *step, emit);
+            provider(told, Node::step(*step), 0, emit);
         }
         Event::WaitStarted { .. }
         | Event::SignalReceived { .. }
@@ -264,7 +265,7 @@ fn of_what_came(event: &Event, told: Told<'_>, emit: &mut Emit<'_>) {
         Event::FallbackTaken { node, alternative, failure } => {
             let mut data = decision(place(plan, *node), "fallback", "taken", failure.message.clone());
             if let Some((call, _)) = plan.call_at(node.step, *alternative)
-                && let Some(pin) = told.pins.get(call)
+                && let Some(pin) = told.pins.pick(call, 0)
             {
                 data.push(("plugin", Value::text(pin.to_string())));
                 data.push(("digest", Value::text(pin.digest.to_string())));
@@ -363,13 +364,15 @@ fn of_the_run(event: &Event, plan: &Plan, emit: &mut Emit<'_>) {
 fn of_an_attempt(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) {
     let plan = told.plan;
     match event {
-        Event::AttemptStarted { node, attempt } => {
+        Event::AttemptStarted { node, attempt, turn } => {
             if node.item.is_none() && *attempt == 1 {
                 emit("step.running", vec![named(plan, node.step)]);
-                provider(told, node.step, emit);
+            }
+            if (node.item.is_none() && *attempt == 1) || *turn > 0 {
+                provider(told, *node, *turn, emit);
             }
             let mut data = about(plan, *node, *attempt);
-            if let Some((_, pin)) = told.pin(node.step) {
+            if let Some((_, pin)) = told.pin(node.step, *turn) {
                 data.extend([
                     ("plugin", Value::text(pin.to_string())),
                     ("digest", Value::text(pin.digest.to_string())),
@@ -482,10 +485,17 @@ fn about(plan: &Plan, node: Node, attempt: u32) -> Vec<(&'static str, Value)> {
     data
 }
 /// Which plugin does the step's work, and why that one.
-fn provider(told: Told<'_>, step: u32, emit: &mut Emit<'_>) {
-    let Some((reference, pin)) = told.pin(step) else { return };
-    let reason = format!("what `{reference}` meant when the run was accepted");
-    let mut data = decision(place(told.plan, Node::step(step)), "provider", "chosen", reason);
+fn provider(told: Told<'_>, node: Node, turn: u32, emit: &mut Emit<'_>) {
+    let Some((callee, pin)) = told.pin(node.step, turn) else { return };
+    let candidates = told.plan.call_of(node.step).map_or(0, |(call, _)| told.pins.of(call).len());
+    let reason = match callee {
+        Callee::Plugin(reference) => format!("what `{reference}` meant when the run was accepted"),
+        Callee::Capability(_) => {
+            let place = turn as usize % candidates.max(1) + 1;
+            format!("candidate {place} of {candidates} for `{callee}`, after {turn} failures")
+        }
+    };
+    let mut data = decision(place(told.plan, node), "provider", "chosen", reason);
     data.push(("plugin", Value::text(pin.to_string())));
     data.push(("digest", Value::text(pin.digest.to_string())));
     emit("decision", data);
@@ -570,26 +580,4 @@ fn usage_value(usage: &Usage) -> Value {
 }
 fn failure_value(failure: &Failure) -> Value {
     super::scope::failure_value(failure)
-}
-
-impl Plan {
-    /// Whether the step's attempts are effects, which must not begin before their cause is durable.
-    pub fn nature_of(&self, step: u32) -> crate::journal::Nature {
-        let Some(step) = self.steps.get(step as usize) else { return crate::journal::Nature::Pure };
-        let first = match &step.verb {
-            Verb::Call { call, .. } => Some(*call),
-            // A run of its own is nothing that could be taken back.
-            Verb::Workflow(_) => return crate::journal::Nature::Effect,
-            _ => None,
-        };
-        let others = step.fallback.iter().filter_map(|alternative| match alternative {
-            Alternative::Call { call, .. } => Some(*call),
-            Alternative::Value(_) => None,
-        });
-        let effect = |call: usize| self.calls.get(call).is_some_and(|call| !call.kind.is_pure());
-        match first.into_iter().chain(others).any(effect) {
-            true => crate::journal::Nature::Effect,
-            false => crate::journal::Nature::Pure,
-        }
-    }
 }

@@ -109,6 +109,8 @@ pub struct NodeState {
     pub interruptions: u32,
     /// How many of the step's alternatives it has come to.
     pub alternative: u32,
+    /// Which of its candidates the last attempt went to, where it is called by capability.
+    pub turn: u32,
     /// Every attempt so far.
     pub attempts: Vec<Attempt>,
     /// How many attempts there were when somebody had it tried again.

@@ -6,7 +6,7 @@ use super::event::{
 };
 use super::orders::{Order, Wish};
 use super::rerun::RerunOf;
-use super::state::{AttemptNote, NodeState, Phase, Stage, StepState};
+use super::state::{AttemptNote, MapState, NodeState, Phase, Stage, StepState};
 use super::{Action, Run, Timer};
 use crate::id::{Digest, RunId};
 use crate::json::Json;
@@ -120,6 +120,8 @@ pub struct StepView {
     pub calls: Option<String>,
     /// Index of the plugin in the plan's calls.
     pub call: Option<usize>,
+    /// Which of the call's candidates the last attempt went to.
+    pub turn: u32,
     /// Steps that it waits for.
     pub depends_on: Vec<Arc<str>>,
     /// Why it was skipped or cancelled.
@@ -353,23 +355,13 @@ impl Run {
                 None => self.plan.runs(index).filter(|_| self.runs_child(index)),
             },
             call,
+            turn: state.work.turn,
             depends_on: step.depends.iter().map(|d| self.step_id(d.step).into()).collect(),
             reason: match self.is_left_out(index, state) {
                 true => Some("the run ended without it".to_owned()),
                 false => self.reason(state),
             },
-            items: state.map.as_ref().map(|map| ItemCounts {
-                total: map.items.len() as u32,
-                running: map.active,
-                succeeded: map.succeeded,
-                failed: map.failed,
-                cancelled: match state.has_ended() {
-                    true => map.items.len() as u32 - map.ended(),
-                    false => 0,
-                },
-                cached: map.items.iter().filter(|i| is_hit(i)).count() as u32,
-                missed: map.items.iter().filter(|i| is_miss(i)).count() as u32,
-            }),
+            items: state.map.as_ref().map(|map| item_counts(state, map)),
             waits: self.wait_view(index, state),
             work,
             ready_at: state.ready_at,
@@ -511,6 +503,22 @@ fn value(payload: &Payload) -> Option<ValueView> {
 
 fn used(work: &NodeState) -> Usage {
     work.attempts.iter().map(|attempt| attempt.usage).fold(Usage::default(), Usage::and)
+}
+
+/// What became of a list's items so far.
+fn item_counts(state: &StepState, map: &MapState) -> ItemCounts {
+    ItemCounts {
+        total: map.items.len() as u32,
+        running: map.active,
+        succeeded: map.succeeded,
+        failed: map.failed,
+        cancelled: match state.has_ended() {
+            true => map.items.len() as u32 - map.ended(),
+            false => 0,
+        },
+        cached: map.items.iter().filter(|i| is_hit(i)).count() as u32,
+        missed: map.items.iter().filter(|i| is_miss(i)).count() as u32,
+    }
 }
 
 fn is_hit(work: &NodeState) -> bool {

@@ -94,7 +94,7 @@ impl Checker {
                 self.items.insert(*step, *count);
                 self.may_begin(*step)
             }
-            Event::AttemptStarted { node, attempt } => self.attempt_started(*node, *attempt),
+            Event::AttemptStarted { node, attempt, .. } => self.attempt_started(*node, *attempt),
             Event::AttemptInterrupted { node, attempt, entered } => {
                 self.interrupted(*node, *attempt, *entered)
             }

@@ -38,7 +38,7 @@ impl World<'_> {
         if !self.process.run.pending().contains(&Action::Child { node, attempt }) {
             return Ok(());
         }
-        let caused = |e: &Event| matches!(e, Event::AttemptStarted { node: n, attempt: a } if *n == node && *a == attempt);
+        let caused = |e: &Event| matches!(e, Event::AttemptStarted { node: n, attempt: a, .. } if *n == node && *a == attempt);
         if !self.store.is_durable(caused) {
             return Err(format!("the child of {node:?} attempt {attempt} began without a durable cause"));
         }

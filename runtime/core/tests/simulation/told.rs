@@ -6,6 +6,7 @@ use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
 use heddle_core::plan::Plan;
 use heddle_core::plugin::Pinned;
+use heddle_core::route::Pins;
 use heddle_core::run::event::Batch;
 use heddle_core::run::public::{CATALOGUE, Told, public_events};
 use heddle_core::schema::Schema;
@@ -29,19 +30,15 @@ fn schemas() -> &'static BTreeMap<&'static str, Schema> {
 
 /// Checks every event that these rows are told as.
 pub(crate) fn check(rows: &[Batch], plan: &Plan) -> Result<(), String> {
-    let pins: Vec<Arc<Pinned>> = plan
-        .calls
-        .iter()
-        .map(|call| {
-            Arc::new(Pinned {
-                kind: call.kind,
-                name: call.name.clone(),
-                version: semver::Version::new(1, 0, 0),
-                digest: plan.digest,
-                limits: AskedLimits::default(),
-            })
-        })
-        .collect();
+    let pins = Pins::new(plan.calls.iter().map(|call| {
+        vec![Arc::new(Pinned {
+            kind: call.kind(),
+            name: "e".to_owned(),
+            version: semver::Version::new(1, 0, 0),
+            digest: plan.digest,
+            limits: AskedLimits::default(),
+        })]
+    }));
     for (seq, batch) in rows.iter().enumerate() {
         for (ordinal, event) in
             public_events(seq as u64 + 1, batch, Told { run: RunId(7), plan, pins: &pins }).iter().enumerate()

@@ -558,7 +558,7 @@ impl<'a> World<'a> {
         }
         if self.case.plan.nature_of(node.step) == Nature::Effect {
             self.report.effects += 1;
-            let caused = |e: &Event| matches!(e, Event::AttemptStarted { node: n, attempt: a } if *n == node && *a == attempt);
+            let caused = |e: &Event| matches!(e, Event::AttemptStarted { node: n, attempt: a, .. } if *n == node && *a == attempt);
             if !self.store.is_durable(caused) {
                 return Err(format!(
                     "the effect of {node:?} attempt {attempt} began without a durable cause"

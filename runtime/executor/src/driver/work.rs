@@ -85,6 +85,7 @@ impl Driver {
                     attempt,
                     snapshot: self.snapshot.clone(),
                     alternative: self.run.alternative(node),
+                    turn: self.run.candidate(node),
                     input,
                     traceparent,
                     default_timeout: accepted.and_then(|a| a.defaults?.attempt_timeout),

@@ -25,6 +25,20 @@ pub(super) enum PluginCommand {
     Ls {
         /// Only this one.
         name: Option<String>,
+        /// Only those that provide this, in the order in which a run would try them.
+        #[arg(long, conflicts_with = "name")]
+        capability: Option<String>,
+        /// With `--capability`: of which kind.
+        #[arg(long, requires = "capability", value_parser = ["tool", "transform", "agent"])]
+        kind: Option<String>,
+    },
+    /// Say something of a plugin, for steps that call by capability: `region=eu cost=3`, and `region-` takes it away.
+    Label {
+        /// `kind:name`.
+        plugin: String,
+        /// `label=value`, or `label-`.
+        #[arg(required = true)]
+        labels: Vec<String>,
     },
     /// Load components into a node; the next run may use them.
     Push {
@@ -50,7 +64,18 @@ pub(super) enum Pushed {
 
 pub(super) async fn plugin(command: &PluginCommand, context: &Context) -> Result<Exit, Fault> {
     match command {
-        PluginCommand::Ls { name } => ls(&context.client()?, name.as_deref(), context).await,
+        PluginCommand::Ls { name, capability, kind } => {
+            let path = match (name, capability) {
+                (Some(name), _) => format!("/v1/plugins/{}", encode(some_name(name)?)),
+                (None, None) => "/v1/plugins".to_owned(),
+                (None, Some(capability)) => {
+                    let kind = kind.as_deref().map_or(String::new(), |kind| format!("&kind={kind}"));
+                    format!("/v1/plugins?capability={}{kind}", encode(capability))
+                }
+            };
+            ls(&context.client()?, &path, context).await
+        }
+        PluginCommand::Label { plugin, labels } => label(plugin, labels, context).await,
         PluginCommand::Push { files } => {
             let mut all = Vec::new();
             for file in files {
@@ -177,10 +202,8 @@ async fn pushed(client: &Client, files: &[PathBuf], context: &Context) -> Result
     Ok(if failed == 0 { Exit::Ok } else { Exit::Failed })
 }
 
-async fn ls(client: &Client, name: Option<&str>, context: &Context) -> Result<Exit, Fault> {
-    let name = name.map(some_name).transpose()?;
-    let path = name.map_or("/v1/plugins".to_owned(), |name| format!("/v1/plugins/{}", encode(name)));
-    let page = client.json(Ask::get(&path)).await?;
+async fn ls(client: &Client, path: &str, context: &Context) -> Result<Exit, Fault> {
+    let page = client.json(Ask::get(path)).await?;
     if context.json {
         out::json(&page);
         return Ok(Exit::Ok);
@@ -197,12 +220,24 @@ async fn ls(client: &Client, name: Option<&str>, context: &Context) -> Result<Ex
             text(&plugin["version"]),
             size,
             digest,
+            told(&plugin["provides"], &plugin["labels"]),
             text(&plugin["title"]),
         ]
     };
     let items = page["items"].as_array().cloned().unwrap_or_default();
-    out::table(&["PLUGIN", "VERSION", "SIZE", "DIGEST", "TITLE"], &items.iter().map(row).collect::<Vec<_>>());
+    out::table(
+        &["PLUGIN", "VERSION", "SIZE", "DIGEST", "PROVIDES", "TITLE"],
+        &items.iter().map(row).collect::<Vec<_>>(),
+    );
     Ok(Exit::Ok)
+}
+
+/// What a plugin provides, and what its operator says of it.
+fn told(provides: &Value, labels: &Value) -> String {
+    let names = provides.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned);
+    let labels = labels.as_object().into_iter().flatten();
+    let labels = labels.map(|(label, value)| format!("{label}={}", value.as_str().unwrap_or_default()));
+    harmless(&names.chain(labels).collect::<Vec<_>>().join(" "))
 }
 
 /// An empty name is most often an empty variable of a script.
@@ -211,6 +246,33 @@ fn some_name(name: &str) -> Result<&str, Fault> {
         "" => Err(Fault::usage("the name of a plugin is empty").with_hint("`heddle plugin ls` lists them")),
         name => Ok(name),
     }
+}
+
+async fn label(plugin: &str, labels: &[String], context: &Context) -> Result<Exit, Fault> {
+    let mut changes = serde_json::Map::new();
+    for text in labels {
+        let (label, value) = match (text.split_once('='), text.strip_suffix('-')) {
+            (Some((label, value)), _) => (label, Value::from(value)),
+            (None, Some(label)) => (label, Value::Null),
+            (None, None) => {
+                return Err(Fault::usage(format!("`{text}` is no label"))
+                    .with_hint("write `region=eu` to set one, and `region-` to take it away"));
+            }
+        };
+        changes.insert(label.to_owned(), value);
+    }
+    let path = format!("/v1/plugins/{}/labels", encode(some_name(plugin)?));
+    let ask = Ask::patch(&path, "application/json", Value::Object(changes).to_string());
+    let answer = context.client()?.json(ask).await?;
+    if context.json {
+        out::json(&answer);
+        return Ok(Exit::Ok);
+    }
+    let labels = answer["labels"].as_object().into_iter().flatten();
+    let said: Vec<String> =
+        labels.map(|(label, value)| format!("{label}={}", value.as_str().unwrap_or_default())).collect();
+    out::line(&format!("{plugin}  {}", harmless(&said.join(" "))));
+    Ok(Exit::Ok)
 }
 
 async fn inspect(what: &str, context: &Context) -> Result<Exit, Fault> {
@@ -257,6 +319,7 @@ async fn inspect(what: &str, context: &Context) -> Result<Exit, Fault> {
         out::json(&newest);
         return Ok(Exit::Ok);
     }
+    out::line(&format!("{:<12} {}", "provides", told(&newest["provides"], &newest["labels"])));
     for key in ["kind", "name", "version", "digest", "title", "description"] {
         out::line(&format!("{key:<12} {}", newest[key].as_str().unwrap_or_default()));
     }

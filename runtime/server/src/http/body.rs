@@ -343,7 +343,8 @@ fn did_you_mean(said: &str, known: &[&'static str]) -> String {
     }
 }
 
-fn refuse(code: Code, what: &str, faults: Vec<Place>) -> Result<(), Problem> {
+/// Refuses what has faults.
+pub(super) fn refuse(code: Code, what: &str, faults: Vec<Place>) -> Result<(), Problem> {
     match faults.as_slice() {
         [] => Ok(()),
         [one] => Err(Problem::new(code, one.message.clone()).at(faults)),

@@ -93,7 +93,10 @@ impl StepSideDoc {
     fn of(step: &StepView, detail: &RunDetail) -> StepSideDoc {
         StepSideDoc {
             status: step.status.to_owned(),
-            plugin: step.call.and_then(|call| detail.plugin(call)).map(|pin| pin.digest.to_string()),
+            plugin: step
+                .call
+                .and_then(|call| detail.plugin(call, step.turn))
+                .map(|pin| pin.digest.to_string()),
             output: step.work.output.as_ref().map(digest),
             items: step.items.map(|items| [items.succeeded, items.total]),
             error: step.work.error.as_ref().map(|failure| failure.kind.word().to_owned()),

@@ -4,11 +4,11 @@
 use super::codes::Code;
 use super::problem::{Place, Problem};
 use crate::app::loader::AcceptFault;
-use heddle_core::document::{Fault, FaultClass};
+use heddle_core::document::{Fault, FaultClass, pointer};
 use heddle_core::outcome::FailureKind;
 use heddle_core::run::queue::AdmissionFault;
 use heddle_core::schema::Mismatch;
-use heddle_executor::{PublishFault, ReadFault, SnapshotFault, SubmitFault};
+use heddle_executor::{LabelsFault, PublishFault, ReadFault, SnapshotFault, SubmitFault};
 use heddle_host::ComponentFault;
 use heddle_store::StoreFault;
 
@@ -16,6 +16,26 @@ use heddle_store::StoreFault;
 pub(super) const BUSY_MS: u64 = 1_000;
 /// When a client may try again while the node restarts.
 const RESTART_MS: u64 = 5_000;
+
+impl From<LabelsFault> for Problem {
+    fn from(fault: LabelsFault) -> Problem {
+        match fault {
+            LabelsFault::NoPlugin(name) => super::plugins::no_plugin(&name),
+            LabelsFault::Invalid(faults) => {
+                let place = |(label, message): (String, String)| Place {
+                    pointer: if label.is_empty() { label } else { pointer("", &label) },
+                    message,
+                    ..Place::default()
+                };
+                let faults: Vec<Place> = faults.into_iter().map(place).collect();
+                let detail = faults.first().map_or(String::new(), |first| first.message.clone());
+                Problem::new(Code::BodyInvalid, detail).at(faults)
+            }
+            LabelsFault::Busy(_) => Problem::new(Code::StoreUnavailable, fault.to_string()).after(BUSY_MS),
+            LabelsFault::Store(fault) => fault.into(),
+        }
+    }
+}
 
 impl From<StoreFault> for Problem {
     fn from(fault: StoreFault) -> Problem {

@@ -2,24 +2,33 @@
 //! it and asking it what it is goes on behind the answer.
 
 use super::Api;
-use super::body::{Bound, Query, read, want_type};
+use super::body::{Bound, Query, read, refuse, small, want_type};
 use super::codes::Code;
 use super::openapi::Problems;
-use super::problem::Problem;
+use super::problem::{Place, Problem};
 use super::submit::locate;
-use super::wire::catalog::{ComponentDoc, ComponentFailure, PluginDoc, PluginPage, plugin};
+use super::wire::catalog::{ComponentDoc, ComponentFailure, LabelsDoc, PluginDoc, PluginPage, plugin};
 use crate::app::loader::{Progress, Standing};
 use axum::Json as Answer;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
+use heddle_core::document::pointer;
 use heddle_core::id::{Digest, Tenant};
-use heddle_executor::PluginEntry;
+use heddle_core::json::Json;
+use heddle_core::outcome::PluginKind;
+use heddle_core::route::CapabilityRef;
+use heddle_core::value::Value;
 use hyper::StatusCode;
+use std::collections::BTreeMap;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list, push)).routes(routes!(get)).routes(routes!(component))
+    OpenApiRouter::new()
+        .routes(routes!(list, push))
+        .routes(routes!(get))
+        .routes(routes!(label))
+        .routes(routes!(component))
 }
 
 /// Load a component.
@@ -98,19 +107,85 @@ async fn component(
     Ok(Answer(described(&standing)))
 }
 
-fn entry(entry: &PluginEntry) -> PluginDoc {
-    plugin(&entry.metadata, entry.digest.to_string(), entry.size, entry.loaded_at.rfc3339())
-}
-
 /// List the plugins that are loaded.
+///
+/// With `capability`: the newest version of each that provides it, in the order in which a run would try them.
 #[utoipa::path(
     get, path = "/v1/plugins", tag = "plugins", operation_id = "listPlugins",
+    params(
+        ("capability" = Option<String>, Query, description = "What they must provide, such as `ocr.text`."),
+        ("kind" = Option<String>, Query, description = "With `capability`: `tool`, `transform` or `agent`; `tool` without it."),
+    ),
     responses((status = 200, description = "Every version of every plugin.", body = PluginPage), Problems),
 )]
 async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answer<PluginPage>, Problem> {
-    Query::of(query.as_deref()).finish()?;
-    let items = api.app.executor.plugins(&Tenant::default()).iter().map(entry).collect();
-    Ok(Answer(PluginPage { items }))
+    let mut query = Query::of(query.as_deref());
+    let capability = query.get("capability");
+    let kind = query.read("kind", "`tool`, `transform` or `agent`", PluginKind::from_word);
+    query.finish()?;
+    let (executor, tenant) = (&api.app.executor, Tenant::default());
+    let found = match capability {
+        None => executor.plugins(&tenant),
+        Some(name) => {
+            let (name, kind) = (name.into(), kind.unwrap_or(PluginKind::Tool));
+            let wanted = CapabilityRef { kind, name, prefer: Vec::new(), requires: BTreeMap::new() };
+            executor.providers(&tenant, &wanted)
+        }
+    };
+    Ok(Answer(PluginPage { items: found.iter().map(plugin).collect() }))
+}
+
+/// Say something of a plugin: set labels, and take away those that are `null`.
+///
+/// Labels are of the plugin, not of a version. Steps that call by capability choose by them: `region`, `cost`, or
+/// whatever the workflows of this node ask for. Runs that were accepted before keep their choice.
+#[utoipa::path(
+    patch, path = "/v1/plugins/{name}/labels", tag = "plugins", operation_id = "labelPlugin",
+    params(("name" = String, Path, description = "`kind:name`.")),
+    request_body(description = "Labels: text, or `null` for one that is to go.", content((BTreeMap<String, Option<String>> = "application/json"))),
+    responses((status = 200, description = "All its labels.", body = LabelsDoc), Problems),
+)]
+async fn label(
+    State(api): State<Api>,
+    Path(name): Path<String>,
+    request: Request,
+) -> Result<Answer<LabelsDoc>, Problem> {
+    let (parts, content) = request.into_parts();
+    Query::of(parts.uri.query()).finish()?;
+    let body = small(&parts.headers, content, &api.app.limits).await?;
+    let named = name.split_once(':').and_then(|(kind, name)| Some((PluginKind::from_word(kind)?, name)));
+    let Some(plugin) = named else { return Err(no_plugin(&name)) };
+    let changes = changes(&body)?;
+    let labelled = api.app.executor.label_plugin(&Tenant::default(), plugin, &changes).await;
+    Ok(Answer(LabelsDoc { plugin: name, labels: labelled? }))
+}
+
+/// What is to become of each label.
+fn changes(body: &Json) -> Result<BTreeMap<String, Option<String>>, Problem> {
+    let Value::Map(members) = body.value() else {
+        return Err(Problem::new(Code::BodyInvalid, "wants an object such as `{\"region\": \"eu\"}`"));
+    };
+    let mut changes = BTreeMap::new();
+    let mut faults = Vec::new();
+    for (label, value) in members.iter() {
+        match value {
+            Value::Null => drop(changes.insert(label.to_string(), None)),
+            Value::String(text) => drop(changes.insert(label.to_string(), Some(text.to_string()))),
+            _ => faults.push(Place {
+                pointer: pointer("", label),
+                message: "wants text, or `null` to take it away".to_owned(),
+                ..Place::default()
+            }),
+        }
+    }
+    refuse(Code::BodyInvalid, "the labels have", faults)?;
+    Ok(changes)
+}
+
+pub(super) fn no_plugin(name: &str) -> Problem {
+    let name: String = name.chars().take(80).collect();
+    let detail = format!("no plugin `{name}` is loaded; `GET /v1/plugins` lists them");
+    Problem::new(Code::PluginNotFound, detail)
 }
 
 /// Read every version of a plugin. The name may say its kind: `tool:echo`.
@@ -127,13 +202,9 @@ async fn get(
     Query::of(query.as_deref()).finish()?;
     let all = api.app.executor.plugins(&Tenant::default());
     let named = all.iter().filter(|e| e.metadata.name == name || e.metadata.reference() == name);
-    let items: Vec<PluginDoc> = named.map(entry).collect();
+    let items: Vec<PluginDoc> = named.map(plugin).collect();
     if items.is_empty() {
-        let name: String = name.chars().take(80).collect();
-        return Err(Problem::new(
-            Code::PluginNotFound,
-            format!("no plugin `{name}` is loaded; `GET /v1/plugins` lists them"),
-        ));
+        return Err(no_plugin(&name));
     }
     Ok(Answer(PluginPage { items }))
 }

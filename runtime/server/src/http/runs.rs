@@ -253,7 +253,7 @@ fn step_of<'a>(
 ) -> Result<(&'a StepView, Option<AttemptLimits>), Problem> {
     let step = detail.view.steps.iter().find(|s| *s.id == *name).ok_or_else(|| no_step(name))?;
     let around = Around { detail, limits: &api.app.limits, now: SystemClock.now() };
-    let plugin = step.call.and_then(|call| detail.plugin(call));
+    let plugin = step.call.and_then(|call| detail.plugin(call, step.turn));
     Ok((step, limits_of(step.index, plugin.map(|p| &**p), around)))
 }
 

@@ -3,7 +3,7 @@
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
 use heddle_core::plan::Plan;
-use heddle_core::plugin::Metadata;
+use heddle_executor::PluginEntry;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -231,6 +231,8 @@ pub(crate) struct PluginDoc {
     pub description: String,
     /// Capability names that it provides.
     pub provides: Vec<String>,
+    /// What its operator says of it.
+    pub labels: BTreeMap<String, String>,
     /// JSON Schema of its input.
     #[schema(value_type = serde_json::Value)]
     pub input_schema: Json,
@@ -267,22 +269,34 @@ impl From<AskedLimits> for AskedLimitsDoc {
 }
 
 /// The document of a plugin version.
-pub(crate) fn plugin(metadata: &Metadata, digest: String, size_bytes: u64, loaded_at: String) -> PluginDoc {
+pub(crate) fn plugin(entry: &PluginEntry) -> PluginDoc {
+    let metadata = &entry.metadata;
     PluginDoc {
         kind: metadata.kind.word().to_owned(),
         name: metadata.name.clone(),
         version: metadata.version.to_string(),
-        digest,
-        size_bytes,
-        loaded_at,
+        digest: entry.digest.to_string(),
+        size_bytes: entry.size,
+        loaded_at: entry.loaded_at.rfc3339(),
         title: metadata.title.clone(),
         description: metadata.description.clone(),
         provides: metadata.provides.clone(),
+        labels: (*entry.labels).clone(),
         input_schema: metadata.input_schema.clone(),
         output_schema: metadata.output_schema.clone(),
         limits: metadata.limits.into(),
         documentation: metadata.documentation.clone(),
     }
+}
+
+/// What its operator says of a plugin.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PluginLabels)]
+pub(crate) struct LabelsDoc {
+    /// `kind:name`.
+    pub plugin: String,
+    /// All of them.
+    pub labels: BTreeMap<String, String>,
 }
 
 /// Plugins.

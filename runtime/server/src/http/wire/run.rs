@@ -449,7 +449,7 @@ fn run_error(error: ErrorView) -> RunErrorDoc {
 
 /// The document of a step.
 pub(crate) fn step(view: &StepView, around: Around<'_>) -> StepDoc {
-    let plugin = view.call.and_then(|call| around.detail.plugin(call));
+    let plugin = view.call.and_then(|call| around.detail.plugin(call, view.turn));
     let limits = limits_of(view.index, plugin.map(|p| &**p), around);
     let mut work = work(&view.work, limits);
     if let Some(items) = &view.items {
