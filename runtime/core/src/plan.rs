@@ -23,6 +23,7 @@ mod map;
 mod nodes;
 mod parts;
 mod policy;
+mod reach;
 mod reference;
 mod schedules;
 mod step;

@@ -5,7 +5,7 @@ use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
 use super::{
-    Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph, group, nodes,
+    Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph, group, nodes, reach,
     schedules, wait,
 };
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
@@ -81,6 +81,9 @@ fn in_steps(
         fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
     fields.finish(&mut faults);
     graph::no_cycles(&read, &entries, &mut faults);
+    if reading == Reading::New {
+        reach::check(&read, &entries, on_step_failure, &mut faults);
+    }
     match head.flatten() {
         Some(head) if faults.list.is_empty() => Ok(assemble(
             doc,

@@ -44,7 +44,9 @@ pub(crate) fn case(number: u64) -> Case {
     let mut rng = Rng::new(number);
     let count = 1 + rng.below(7);
     let steps: Vec<String> = (0..count).map(|i| format!("  s{i}: {}", step(i, &mut rng))).collect();
-    let fail_fast = if rng.once_in(3) { "failFast: false\n" } else { "" };
+    // A step that waits for a failure alone is refused where that failure ends the run.
+    let goes_on = rng.once_in(3) | steps.iter().any(|step| step.contains("[failed]"));
+    let fail_fast = if goes_on { "failFast: false\n" } else { "" };
     let timeout = if rng.once_in(8) { "timeout: {total: 40s}\n" } else { "" };
     let source = format!(
         "document: {{dsl: \"1.0\", namespace: sim, name: case, version: 1.0.0}}\n{fail_fast}{timeout}{}steps:\n{}\n",
