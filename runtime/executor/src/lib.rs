@@ -27,7 +27,7 @@ pub mod telemetry;
 mod upkeep;
 mod workflows;
 
-pub use gates::{CircuitReport, Hold, HoldAt};
+pub use gates::{CircuitReport, Hold, HoldAt, RateReport};
 pub use labels::LabelsFault;
 pub use parts::{
     Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
@@ -515,6 +515,10 @@ impl Executor {
     /// The circuit breakers of this node that calls of the tenant have asked, in the order of their keys.
     pub fn circuits(&self, tenant: &Tenant) -> Vec<CircuitReport> {
         self.shared.gates.circuits(tenant)
+    }
+    /// The rates of this node, in the order of their keys.
+    pub fn rates(&self, tenant: &Tenant) -> Vec<RateReport> {
+        self.shared.gates.rates(tenant)
     }
     /// Closes a circuit of this node. `None` where no call has asked it.
     pub fn close_circuit(&self, tenant: &Tenant, key: &str) -> Option<CircuitReport> {
