@@ -20,6 +20,8 @@ pub(crate) struct Pace {
     pub(crate) plugins: usize,
     /// Starts that are timed.
     pub(crate) starts: usize,
+    /// Runs that are parked.
+    pub(crate) parked: usize,
 }
 
 impl Pace {
@@ -32,6 +34,7 @@ impl Pace {
         flushes: 300,
         plugins: 100,
         starts: 3,
+        parked: 10_000,
     };
     /// Several.
     pub(crate) const FULL: Pace = Pace {
@@ -42,5 +45,6 @@ impl Pace {
         flushes: 2_000,
         plugins: 100,
         starts: 9,
+        parked: 100_000,
     };
 }

@@ -4,6 +4,7 @@ mod beside;
 mod chains;
 mod fan_out;
 mod node;
+mod parked;
 mod spinning;
 mod start;
 
@@ -37,7 +38,12 @@ pub(crate) async fn measure(places: Places<'_>, pace: Pace, parts: &[Part], repo
         report.add("chains, over HTTP", chains(places, pace).await);
     }
     if parts.contains(&Part::FanOut) {
+        report.limits_raised.push(fan_out::RAISED.to_owned());
         report.add("fan-out, over HTTP", fan_out(places, pace).await);
+    }
+    if parts.contains(&Part::Parked) {
+        say("parked runs");
+        report.add("parked runs", parked::rows(places, pace).await);
     }
     if parts.contains(&Part::Start) {
         say("start and kill -9");
@@ -66,7 +72,7 @@ async fn chains(places: Places<'_>, pace: Pace) -> anyhow::Result<Vec<Row>> {
 
 async fn fan_out(places: Places<'_>, pace: Pace) -> anyhow::Result<Vec<Row>> {
     say("fan-out");
-    let node = Node::start(places.heddle, &places.data.join("fan-out"), &[]).await?;
+    let node = Node::start(places.heddle, &places.data.join("fan-out"), fan_out::LIMITS).await?;
     node.push(places.plugins, "echo").await?;
     let rows = fan_out::rows(&node, pace).await?;
     node.end()?;

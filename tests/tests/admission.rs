@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-use heddle_tests::{Server, bash, guide, workflow};
+use heddle_tests::{Server, workflow};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 
@@ -212,18 +212,4 @@ fn a_run_begins_at_its_time_and_not_past_its_deadline() {
     go(&server, &holder);
     begins(&server, soon);
     go(&server, soon);
-}
-
-#[test]
-fn what_the_guide_shows() {
-    let blocks = guide("flow-control");
-    let [(_, document), (_, script)] = &blocks[..] else { panic!("one workflow and one block of commands") };
-    let folder = tempfile::tempdir().unwrap();
-    std::fs::write(folder.path().join("sync.yaml"), document).unwrap();
-    let server = Server::start(folder.path(), &[]);
-    let output = bash(&server, folder.path(), script);
-    let said =
-        format!("{}{}", String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
-    assert!(output.status.success(), "{said}");
-    assert!(said.contains("one of the 1 slots of the concurrency key `acme/sync:c1`"), "{said}");
 }

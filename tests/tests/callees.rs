@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-use heddle_tests::{Server, bash, guide, workflow};
+use heddle_tests::{Server, workflow};
 use serde_json::{Value, json};
 
 fn asking(name: &str, more: &str) -> String {
@@ -92,20 +92,6 @@ fn labels_outlive_the_node_and_what_nobody_can_do_is_refused_with_what_to_type()
     ] {
         let answer = label(&server, plugin, &labels);
         assert_eq!(answer.status, status, "{plugin} {labels}: {answer:?}");
-    }
-}
-
-#[test]
-fn the_pages_of_the_guide_do_what_they_say() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::with_plugins(folder.path(), &["fail", "echo", "identity"]);
-    for (page, file) in [("calls", "answer.yaml"), ("graph-form", "invoice.yaml")] {
-        let blocks = guide(page);
-        let [(yaml, document), (sh, script), ..] = blocks.as_slice() else { panic!("{blocks:?}") };
-        assert_eq!((yaml.as_str(), sh.as_str()), ("yaml", "sh"));
-        std::fs::write(folder.path().join(file), document).unwrap();
-        let done = bash(&server, folder.path(), script);
-        assert!(done.status.success(), "{page}: {done:?}");
     }
 }
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-use heddle_tests::{Server, bash, guide, plugin, workflow};
+use heddle_tests::{Server, bash, plugin, workflow};
 use serde_json::{Value, json};
 
 /// A workflow whose step fails when its input says so.
@@ -208,15 +208,102 @@ fn nothing_is_taken_before_a_call_begins() {
 }
 
 #[test]
-fn the_page_of_the_guide_does_what_it_says() {
+fn rates_are_shown_with_who_waits_and_when_the_next_may_begin() {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::with_plugins(folder.path(), &["fail"]);
-    let blocks = guide("rates-and-circuits");
-    let [(yaml, document), (sh, script), ..] = blocks.as_slice() else { panic!("{blocks:?}") };
-    assert_eq!((yaml.as_str(), sh.as_str()), ("yaml", "sh"));
-    std::fs::write(folder.path().join("vendor.yaml"), document).unwrap();
-    let done = bash(&server, folder.path(), script);
-    assert!(done.status.success(), "{done:?}");
+    let server = Server::with_plugins(folder.path(), &["echo"]);
+    let rule = "rateLimit: {key: \"a/${ input.n }\", limit: 2, period: 1h, burst: 2}";
+    let calls =
+        workflow("calls", &format!("steps: {{a: {{call: \"tool:echo\", with: {{value: 1}}, {rule}}}}}"));
+    assert_eq!(server.run(&calls, json!({"n": 1}))["status"], "succeeded");
+    let shown = server.get("/v1/rates").body["items"].clone();
+    let rule = json!({"limit": 2, "periodMs": 3_600_000, "burst": 2, "onLimit": "queue"});
+    assert_eq!(shown, json!([{"key": "a/1", "waiting": 0, "nextInMs": 0, "rule": rule}]));
+    assert_eq!(server.run(&calls, json!({"n": 1}))["status"], "succeeded");
+    let waiting = [(); 2].map(|()| server.submit(&calls, json!({"n": 1})));
+    let shown = server.until(|| {
+        let shown = server.get("/v1/rates").body["items"][0].clone();
+        (shown["waiting"] == 2).then_some(shown)
+    });
+    let next = shown["nextInMs"].as_u64().unwrap();
+    assert!((1_700_000..=1_800_000).contains(&next), "half an hour: {shown}");
+    assert_eq!(server.run(&calls, json!({"n": 2}))["status"], "succeeded");
+    let page = server.get("/v1/rates?limit=1").body;
+    assert_eq!((&page["items"][0]["key"], &page["cursor"]), (&json!("a/1"), &json!("a/1")), "{page}");
+    assert_eq!(server.get("/v1/rates?cursor=a/1").body["items"][0]["key"], "a/2");
+    let text = bash(
+        &server,
+        folder.path(),
+        "heddle rates; heddle rates --json; heddle circuits close .. 2>&1 || true",
+    );
+    let text = String::from_utf8_lossy(&text.stdout).into_owned();
+    assert!(text.contains("a/1   2 in 1h  2      in ") && text.contains("\"waiting\": 2"), "{text}");
+    assert!(text.contains("`..` is the key of no circuit"), "{text}");
+    for run in waiting {
+        assert_eq!(server.post(&format!("/v1/runs/{run}/cancel"), &json!({})).status, 202);
+        server.ended(&run);
+    }
+    assert_eq!(server.get("/v1/rates").body["items"][0]["waiting"], 0);
+}
+
+#[test]
+fn a_workflow_of_many_keys_leaves_room_for_others() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[("HEDDLE_LIMITS_GATE_KEYS", "8")]);
+    server.push(plugin("echo"));
+    let each = |name: &str, keys: u32| {
+        let items: Vec<u32> = (1..=keys).collect();
+        let list = format!(
+            "forEach: {{in: \"${{ {items:?} }}\", as: n}}, call: \"tool:echo\", with: {{value: \"${{ n }}\"}}"
+        );
+        let rule = format!("rateLimit: {{key: \"{name}/${{ n }}\", limit: 10, period: 1h, burst: 10}}");
+        workflow(name, &format!("steps: {{a: {{{list}, {rule}}}}}"))
+    };
+    assert_eq!(server.run(&each("hog", 4), json!({}))["status"], "succeeded");
+    let refused = server.run(&each("hog", 5), json!({}));
+    let told = refused["steps"][0]["error"].to_string() + &refused["error"].to_string();
+    assert_eq!(refused["status"], "failed", "{refused}");
+    let failed =
+        server.get(&format!("/v1/runs/{}/steps/a/items", refused["id"].as_str().unwrap())).body.to_string();
+    assert!(
+        failed.contains("`test/hog` has 4 keys of rate limits") && failed.contains("gate_keys"),
+        "{told} {failed}"
+    );
+    assert_eq!(server.run(&each("other", 2), json!({}))["status"], "succeeded");
+    assert_eq!(server.run(&each("third", 1), json!({}))["status"], "succeeded");
+}
+
+#[test]
+fn what_is_no_key_is_found_before_anything_runs() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["echo"]);
+    let long = "k".repeat(257);
+    for (key, what) in
+        [("..", "`..` is no key"), ("\"\"", "`` is no key"), (&*long, "the limit flow_key_bytes is 256")]
+    {
+        for place in ["rateLimit", "circuitBreaker"] {
+            let rule = match place {
+                "rateLimit" => format!("rateLimit: {{key: {key}, limit: 1, period: 1s}}"),
+                _ => format!("circuitBreaker: {{key: {key}}}"),
+            };
+            let body =
+                workflow("w", &format!("steps: {{a: {{call: \"tool:echo\", with: {{value: 1}}, {rule}}}}}"));
+            let refused = server.post_bytes("/v1/workflows", "application/yaml", body);
+            assert_eq!(refused.status, 422, "{refused:?}");
+            let fault = &refused.body["errors"][0];
+            assert_eq!(fault["pointer"], format!("/steps/a/{place}/key"), "{fault}");
+            assert!(fault["message"].as_str().unwrap().contains(what), "{fault}");
+        }
+    }
+    let body = workflow("w", &format!("concurrency: {{key: {long}, limit: 1}}\nsteps: {{a: {{set: 1}}}}"));
+    let refused = server.post_bytes("/v1/workflows", "application/yaml", body);
+    assert_eq!(refused.body["errors"][0]["pointer"], "/concurrency/key", "{refused:?}");
+    // One that comes out of an expression is found by the run.
+    let rule = "circuitBreaker: {key: \"${ input.k }\"}";
+    let computed =
+        workflow("w", &format!("steps: {{a: {{call: \"tool:echo\", with: {{value: 1}}, {rule}}}}}"));
+    let error = server.run(&computed, json!({"k": "."}))["error"].clone();
+    assert_eq!(error["kind"], "expression_failed");
+    assert!(error["message"].as_str().unwrap().contains("`.` is no key"), "{error}");
 }
 
 #[test]

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-use heddle_tests::{Answer, Server, bash, guide, workflow};
+use heddle_tests::{Answer, Server, workflow};
 use serde_json::{Value, json};
 
 fn ask(server: &Server, run: &str, (step, wish): (&str, &str), body: &Value, who: &str) -> Answer {
@@ -88,22 +88,4 @@ fn a_running_step_is_stopped_and_another_is_skipped() {
     assert_eq!((&of("waits")["status"], &of("waits")["output"]), (&json!("skipped"), &json!([7])));
     // The sandbox of what was stopped is free again.
     server.until(|| (server.get("/v1/node").body["executor"]["slots"][0] == 0).then_some(()));
-}
-
-#[test]
-fn the_page_of_the_guide_does_what_it_says() {
-    let folder = tempfile::tempdir().unwrap();
-    let server = Server::with_plugins(folder.path(), &["fail"]);
-    let blocks = guide("when-a-step-fails");
-    let [(yaml, document), (sh, script), ..] = blocks.as_slice() else { panic!("{blocks:?}") };
-    assert_eq!((yaml.as_str(), sh.as_str()), ("yaml", "sh"));
-    std::fs::write(folder.path().join("settle.yaml"), document).unwrap();
-    // A person looks before they decide; a script waits until there is something to decide.
-    let asked = "until heddle runs approvals | grep -q \"$run\"; do :; done\n";
-    let script = script.replace("heddle runs approvals ", &format!("{asked}heddle runs approvals "));
-    let script = script.replace("heddle runs step skip", &format!("{asked}heddle runs step skip"));
-    let done = bash(&server, folder.path(), &script);
-    assert!(done.status.success(), "{done:?}");
-    let said = String::from_utf8_lossy(&done.stdout).into_owned() + &String::from_utf8_lossy(&done.stderr);
-    assert!(said.contains("the booking: booked") && said.contains("the booking: by hand"), "{said}");
 }

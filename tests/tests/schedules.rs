@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-use heddle_tests::{Server, bash, guide, workflow};
+use heddle_tests::{Server, bash, workflow};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -73,50 +73,6 @@ fn a_tick_is_recorded_once_however_often_the_node_is_killed() {
 fn second(at: &str) -> u64 {
     let number = |from: usize| at[from..from + 2].parse::<u64>().unwrap();
     number(14) * 60 + number(17)
-}
-
-#[test]
-fn what_the_guide_shows() {
-    let blocks = guide("schedules");
-    let folder = tempfile::tempdir().unwrap();
-    let of = |wanted| blocks.iter().filter(move |(language, _)| language == wanted).collect::<Vec<_>>();
-    let (yaml, sh) = (of("yaml"), of("sh"));
-    assert_eq!((yaml.len(), sh.len()), (1, 2), "the guide has one workflow and two blocks of commands");
-    std::fs::write(folder.path().join("digest.yaml"), &yaml[0].1).unwrap();
-    let server = Server::start(folder.path(), &[]);
-    let said: Vec<String> = sh
-        .iter()
-        .map(|(_, script)| {
-            let output = bash(&server, folder.path(), script);
-            let text = format!(
-                "{}{}",
-                String::from_utf8_lossy(&output.stdout),
-                String::from_utf8_lossy(&output.stderr)
-            );
-            assert!(output.status.success(), "$ {script}\n{text}");
-            text
-        })
-        .collect();
-    assert!(
-        said[0].contains("schedule acme.digest.daily (cron 0 6 * * 1-5 Europe/Madrid): 20"),
-        "{}",
-        said[0]
-    );
-    assert!(
-        said[0].contains("acme.digest.once") && said[0].contains("2126-12-01T06:00:00.000Z"),
-        "{}",
-        said[0]
-    );
-    assert!(said[1].contains("is accepted"), "{}", said[1]);
-    let often = server.until(|| {
-        let often = server.get("/v1/schedules/acme.digest.often").body;
-        let done = |tick: &Value| tick["runStatus"] == "succeeded";
-        often["ticks"].as_array().unwrap().iter().all(done).then_some(often)
-    });
-    let ticks: Vec<&str> =
-        often["ticks"].as_array().unwrap().iter().map(|tick| tick["at"].as_str().unwrap()).collect();
-    assert_eq!(ticks.iter().filter(|at| at.starts_with("2026-01-05T00:")).count(), 4, "{often}");
-    assert!(ticks.contains(&"2026-01-05T01:00:00.000Z"), "both ends are in it: {often}");
 }
 
 #[test]

@@ -1,5 +1,6 @@
-//! One run over ten thousand items against a hundred runs over a hundred: the same number of steps, so that only what
-//! grows with the size of a run can make a difference.
+//! One run of ten thousand steps against a hundred runs over a hundred items: the same number of steps, so that only what
+//! grows with the size of a run can make a difference. The large run comes in three forms: items of one list, items of
+//! lists in a list, and steps of their own.
 
 use super::node::Node;
 use crate::http::Client;
@@ -13,6 +14,25 @@ use std::time::Instant;
 const LARGE: usize = 10_000;
 /// Items of a small run.
 const SMALL: usize = 100;
+
+/// What a node needs for a workflow of ten thousand steps.
+pub(super) const LIMITS: &[(&str, &str)] =
+    &[("HEDDLE_LIMITS_WORKFLOW_STEPS", "10000"), ("HEDDLE_LIMITS_DOCUMENT_NODES", "250000")];
+/// The same in words.
+pub(super) const RAISED: &str =
+    "limits.workflow_steps to 10,000 and limits.document_nodes to 250,000 for the run of 10,000 steps";
+
+/// The large run as items of lists in a list.
+const NESTED: &str = r#"
+document: { dsl: "1.0", namespace: bench, name: nested, version: 1.0.0 }
+input: { schema: { type: object, required: [rows], properties: { rows: { type: array, items: { type: array, items: { type: integer } } } } } }
+steps:
+  each:
+    forEach: { in: "${ input.rows }", as: row, forEach: { in: "${ row }", as: cell } }
+    call: tool:echo
+    with: { value: "${ cell }" }
+output: { as: { count: "${ size(steps.each.output) }" } }
+"#;
 
 const WORKFLOW: &str = r#"
 document: { dsl: "1.0", namespace: bench, name: fan-out, version: 1.0.0 }
@@ -28,30 +48,62 @@ output: { as: { count: "${ size(steps.each.output) }" } }
 /// Time and CPU per step.
 pub(super) async fn rows(node: &Node, pace: Pace) -> anyhow::Result<Vec<Row>> {
     node.publish(WORKFLOW).await?;
-    let (large, small) = (node.run("bench/fan-out", &items(LARGE)), node.run("bench/fan-out", &items(SMALL)));
+    node.publish(NESTED).await?;
+    node.publish(&steps()).await?;
+    let small = node.run("bench/fan-out", &items(SMALL));
+    let rows = vec![items_of(SMALL); LARGE / SMALL].join(",");
+    let large = [
+        ("fan-out of 10,000 tools", node.run("bench/fan-out", &items(LARGE))),
+        ("map of 100 by 100 tools", node.run("bench/nested", &format!("{{\"rows\":[{rows}]}}"))),
+        ("run of 10,000 steps", node.run("bench/steps", "{}")),
+    ];
+    // What is done once for a workflow is not a step's.
     per_step(node, &small, 5).await?;
-    let (mut times, mut cpus) = (Vec::new(), Vec::new());
-    for _ in 0..pace.rounds {
-        let small = per_step(node, &small, LARGE / SMALL).await?;
-        let large = per_step(node, &large, 1).await?;
-        times.push((large.0, small.0));
-        cpus.push((large.1, small.1));
+    for (_, large) in &large {
+        per_step(node, large, 1).await?;
     }
-    let row = |name: &str, unit, turns: &[(f64, f64)]| {
+    let mut turns = [const { Vec::new() }; 3];
+    for _ in 0..pace.rounds {
+        for ((_, large), turns) in large.iter().zip(&mut turns) {
+            let small = per_step(node, &small, LARGE / SMALL).await?;
+            turns.push((per_step(node, large, 1).await?, small));
+        }
+    }
+    let row = |name: String, unit, turns: Vec<(f64, f64)>| {
         let small = median(turns.iter().map(|turn| turn.1).collect());
         let ratio = median(turns.iter().map(|turn| turn.0 / turn.1).collect());
         Row::new(name, ratio * small, unit).beside(small).target(Target::RatioAtMost(1.2))
     };
-    Ok(vec![
-        row("fan-out of 10,000 tools: time per step", "us", &times)
-            .note("\"bare\" is a fan-out of 100 here, a hundred times over"),
-        row("fan-out of 10,000 tools: server CPU per step", "us", &cpus),
-    ])
+    let mut rows = Vec::new();
+    for ((name, _), turns) in large.iter().zip(turns) {
+        let times = turns.iter().map(|(large, small)| (large.0, small.0)).collect();
+        let cpus = turns.iter().map(|(large, small)| (large.1, small.1)).collect();
+        rows.push(
+            row(format!("{name}: time per step"), "us", times)
+                .note("\"bare\" is a fan-out of 100 here, a hundred times over"),
+        );
+        rows.push(row(format!("{name}: server CPU per step"), "us", cpus));
+    }
+    Ok(rows)
+}
+
+/// A workflow of ten thousand steps that wait for nothing.
+fn steps() -> String {
+    let mut text =
+        "document: { dsl: \"1.0\", namespace: bench, name: steps, version: 1.0.0 }\nsteps:\n".to_owned();
+    for step in 0..LARGE {
+        text.push_str(&format!("  s{step}: {{call: tool:echo, with: {{value: {step}}}}}\n"));
+    }
+    text.push_str("output: { as: { first: \"${ steps.s0.output.value }\" } }\n");
+    text
 }
 
 fn items(count: usize) -> String {
+    format!("{{\"items\":{}}}", items_of(count))
+}
+fn items_of(count: usize) -> String {
     let items: Vec<String> = (0..count).map(|item| item.to_string()).collect();
-    format!("{{\"items\":[{}]}}", items.join(","))
+    format!("[{}]", items.join(","))
 }
 
 /// Microseconds per step, of time and of the server's CPU.

@@ -124,7 +124,11 @@ limits! {
     // One node.
     runs_active: Count = 1_000, max 100_000, "Runs that a node drives at the same time; others wait in the store.";
     runs_queued: Count = 10_000, max 1_000_000, "Runs that wait for a node.";
-    gate_keys: Count = 10_000, max 1_000_000, "Keys of rate limits that a node keeps, and as many of circuit breakers; idle ones are forgotten for new ones.";
+    runs_for_slot: Count = 100_000, max 1_000_000, "Runs that wait for a slot of their `concurrency`; further ones that would have to wait for one are refused.";
+    runs_for_time: Count = 100_000, max 1_000_000, "Runs that wait for the time at which they are to begin; further ones are refused.";
+    runs_parked: Count = 1_000_000, max 10_000_000, "Runs that have begun and wait, without a driver, for a time, a signal, a person or another run; past it no run is accepted.";
+    start_ahead_ms: Millis = 366 * DAY, max 3_650 * DAY, "How far ahead `startAt` and `delay` of a run may lie.";
+    gate_keys: Count = 10_000, max 1_000_000, "Keys of rate limits that a node keeps, and as many of circuit breakers; idle ones are forgotten for new ones, and one workflow alone has at most half.";
     attempts_at_once: Count = 64, max 1_000, "Sandboxes that a node runs at the same time.";
     attempts_kept: Count = 4, max 1_000, "Of the sandboxes of a node, those that only workflows without one may take, a quarter at most; and as many besides for plugins known to be quick.";
     guest_memory_bytes: Bytes = 4_096 * MIB, max 1_048_576 * MIB, "Guest memory of a node, counted as it is used.";

@@ -16,7 +16,7 @@ mod child;
 mod emit;
 mod fallback;
 mod fit;
-mod gates;
+pub(crate) mod gates;
 mod graph;
 mod group;
 mod map;

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
-//! An event of a run over ten thousand items costs what an event of a run over a hundred costs. What is counted is what
-//! the core asks of the allocator, which is the same on every machine.
+//! An event of a run over ten thousand items costs what an event of a run over a hundred costs, and a step of a workflow
+//! of many what a step of one of few costs when it is read. What is counted is what the core asks of the allocator, which is
+//! the same on every machine.
 
 use heddle_core::document::Doc;
 use heddle_core::id::{Digest, RunId, Tenant};
@@ -13,10 +14,11 @@ use heddle_core::run::scope::Values;
 use heddle_core::run::{Action, Change, Ended, Entered, Input, Run};
 use heddle_core::time::Timestamp;
 use std::alloc::{GlobalAlloc, Layout, System};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 static ASKED: AtomicU64 = AtomicU64::new(0);
+static BYTES: AtomicU64 = AtomicU64::new(0);
 
 struct Counting;
 
@@ -25,6 +27,7 @@ struct Counting;
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ASKED.fetch_add(1, Ordering::Relaxed);
+        BYTES.fetch_add(layout.size() as u64, Ordering::Relaxed);
         // SAFETY: as above.
         unsafe { System.alloc(layout) }
     }
@@ -36,6 +39,9 @@ unsafe impl GlobalAlloc for Counting {
 
 #[global_allocator]
 static COUNTING: Counting = Counting;
+
+/// Whoever counts counts alone.
+static ALONE: Mutex<()> = Mutex::new(());
 
 const WORKFLOW: &str = r#"
 document: { dsl: "1.0", namespace: acme, name: fan, version: 1.0.0 }
@@ -96,8 +102,30 @@ fn allocations_per_event(items: u64) -> f64 {
     asked as f64 / events as f64
 }
 
+/// Bytes that reading a workflow of so many steps asks for, for each step.
+fn bytes_per_step(steps: usize) -> f64 {
+    let limits = Limits { workflow_steps: 10_000, document_nodes: 250_000, ..Limits::default() };
+    let mut text =
+        "document: { dsl: \"1.0\", namespace: acme, name: many, version: 1.0.0 }\nsteps:\n".to_owned();
+    for step in 0..steps {
+        text.push_str(&format!("  s{step}: {{call: \"tool:t\", with: {{n: {step}}}}}\n"));
+    }
+    let doc = Doc::parse(&text, &limits).unwrap();
+    let before = BYTES.load(Ordering::Relaxed);
+    Plan::read(&doc, None, &limits).unwrap();
+    (BYTES.load(Ordering::Relaxed) - before) as f64 / steps as f64
+}
+
+#[test]
+fn a_step_costs_the_same_in_a_long_workflow() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
+    let (short, long) = (bytes_per_step(100), bytes_per_step(5_000));
+    assert!(long <= short * 1.5, "{short:.0} bytes for each of 100 steps, {long:.0} for each of 5,000");
+}
+
 #[test]
 fn an_event_costs_the_same_in_a_long_list() {
+    let _alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
     let (short, long) = (allocations_per_event(100), allocations_per_event(10_000));
     assert!(long <= short * 1.2 + 0.1, "{short:.2} allocations per event of 100 items, {long:.2} of 10,000");
 }

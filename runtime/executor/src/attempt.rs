@@ -244,7 +244,7 @@ pub(crate) async fn sandbox(
             Err(QueueTimeout) => Err(no_sandbox()),
         },
         Some(Ahead { gates, still }) => {
-            let who = Who { who: (call.run, call.node), tenant: &call.tenant, still };
+            let who = Who { who: (call.run, call.node), share: &share, still };
             let entered = shared.gates.enter(who, gates, until, take).await;
             entered.map(|(slot, passed)| (slot, Some(passed)))
         }

@@ -79,6 +79,10 @@ async fn ask(shared: &Arc<Shared>, wanted: &Wanted, heritage: &Heritage) -> Resu
             let first = mismatches.first().map(ToString::to_string).unwrap_or_default();
             refused(format!("the input does not match the schema of the workflow: {first}"))
         }
+        full @ submit::SubmitFault::QueueFull { .. } => {
+            let failure = Failure::new(FailureKind::QuotaExceeded, full.to_string());
+            Refusal::For(Failure { retryable: true, ..failure })
+        }
         taken @ submit::SubmitFault::SlotsTaken { .. } => {
             Refusal::For(Failure::new(FailureKind::QuotaExceeded, taken.to_string()))
         }
@@ -128,7 +132,12 @@ fn faulty(faults: &[Fault]) -> Failure {
     let first = faults.first().map(ToString::to_string).unwrap_or_default();
     let message = match faults.len() {
         1 => format!("the workflow that was made is refused: {first}"),
-        n => format!("the workflow that was made is refused, with {n} faults; the first: {first}"),
+        n if n <= FAULTS_TOLD => {
+            format!("the workflow that was made is refused, with {n} faults; the first: {first}")
+        }
+        n => format!(
+            "the workflow that was made is refused, with {n} faults, of which `error.data.faults` has {FAULTS_TOLD}; the first: {first}"
+        ),
     };
     let told = faults.iter().take(FAULTS_TOLD).map(|fault| Value::text(fault.to_string()));
     let data = Value::map([

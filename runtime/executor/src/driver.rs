@@ -425,11 +425,13 @@ impl Driver {
         }
         // It waits, so this is waiting, paused or compensating.
         self.index = self.run.standing();
-        let parked = IndexChange::Update { status: self.index, due, finished: None };
+        let rest = self.run.rest();
+        let parked = IndexChange::Update { status: self.index, rest: Some(rest), due, finished: None };
         self.hand_over(now, Vec::new(), Some(parked));
         if let Some((seq, result)) = self.appends.next().await {
             self.committed(seq, result).await?;
         }
+        self.shared.waiting.begins(rest.into());
         // It goes before it lets go: whoever claims the run in between must not take it for driven.
         self.leave();
         let lease = self.shared.lease();

@@ -5,6 +5,9 @@
 //! the call begins. At a rate the line is kept by its lock, first come, first served; at an open circuit everybody waits
 //! for its time, one becomes the probe, and the others wait for what it says.
 
+mod keys;
+
+use self::keys::{Key, Keys};
 use crate::parts::Clock;
 use crate::slots::QueueTimeout;
 use crate::telemetry as t;
@@ -16,39 +19,51 @@ use heddle_core::gate::{self, Gates as Wanted};
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::outcome::{Failure, FailureKind, Outcome};
 use heddle_core::run::event::Node;
+use heddle_core::share::Share;
 use heddle_core::time::{Span, Timestamp};
 use metrics::counter;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
 
-type Key = (Tenant, Arc<str>);
-
 /// All of a node.
 pub(crate) struct Gates {
-    rates: Mutex<HashMap<Key, Arc<Line>>>,
-    circuits: Mutex<HashMap<Key, Known>>,
+    rates: Mutex<Keys<Arc<Line>>>,
+    circuits: Mutex<Keys<Circuit>>,
     /// A circuit has turned.
     turned: Notify,
     waiting: Mutex<BTreeMap<(RunId, Node), Hold>>,
     clock: Arc<dyn Clock>,
     began: Instant,
-    most: usize,
 }
 
-/// Who has the lock is the next to begin.
-#[derive(Default)]
+/// Who has the lock is the next to begin. Whoever has come to it and not begun holds the line itself.
 struct Line {
     account: tokio::sync::Mutex<Account>,
+    /// The rule as the last call had it that came, and what the key has had, for people to look at.
+    shown: Mutex<(RateRule, Account)>,
 }
 
-struct Known {
-    circuit: Circuit,
-    /// As the last call had it.
-    rule: CircuitRule,
+impl Line {
+    fn new(rule: RateRule) -> Line {
+        Line { account: tokio::sync::Mutex::default(), shown: Mutex::new((rule, Account::default())) }
+    }
+}
+
+/// A rate, as people are shown it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct RateReport {
+    /// Its key.
+    pub key: Arc<str>,
+    /// Its rule, as the last call had it.
+    pub rule: RateRule,
+    /// Attempts that wait: for their turn, or for a sandbox while the turn is theirs.
+    pub waiting: u32,
+    /// Milliseconds until the next one may begin; 0 when it may now.
+    pub next_in_ms: u64,
 }
 
 /// Where an attempt waits.
@@ -107,8 +122,8 @@ pub(crate) struct Ahead {
 pub(crate) struct Who<'a> {
     /// The step or item of a run.
     pub(crate) who: (RunId, Node),
-    /// The owner of the run.
-    pub(crate) tenant: &'a Tenant,
+    /// On whose account.
+    pub(crate) share: &'a Share,
     /// Whether the run stands still.
     pub(crate) still: &'a watch::Receiver<bool>,
 }
@@ -151,13 +166,12 @@ impl Gates {
     /// None known yet, and so many at most of each sort.
     pub(crate) fn new(most: u64, clock: Arc<dyn Clock>) -> Gates {
         Gates {
-            rates: Mutex::default(),
-            circuits: Mutex::default(),
+            rates: Mutex::new(Keys::new(most, "rate limits")),
+            circuits: Mutex::new(Keys::new(most, "circuit breakers")),
             turned: Notify::new(),
             waiting: Mutex::default(),
             clock,
             began: Instant::now(),
-            most: most as usize,
         }
     }
 
@@ -169,12 +183,12 @@ impl Gates {
     /// waited long enough.
     pub(crate) async fn enter<S, F: Future<Output = Result<S, QueueTimeout>>>(
         &self,
-        Who { who, tenant, still }: Who<'_>,
+        Who { who, share, still }: Who<'_>,
         wanted: &Wanted,
         until: Option<Instant>,
         take: impl Fn() -> F,
     ) -> Result<(S, Passed<'_>), Failure> {
-        let key = |key: &Arc<str>| (tenant.clone(), key.clone());
+        let key = |key: &Arc<str>| (share.tenant.clone(), key.clone());
         let circuit = wanted.circuit.as_ref().map(|(own, rule)| (key(own), *rule));
         let rate = wanted.rate.as_ref().map(|(own, rule)| (key(own), *rule));
         let enter = async {
@@ -183,7 +197,7 @@ impl Gates {
                 if let Some((key, rule)) = &circuit {
                     self.await_circuit(who, key, *rule).await?;
                 }
-                let line = rate.as_ref().map(|(key, _)| self.line(key)).transpose()?;
+                let line = rate.as_ref().map(|(key, rule)| self.line(key, share, *rule)).transpose()?;
                 let turn = match (&line, &rate) {
                     (Some(line), Some((key, rule))) => self.turn(who, line, key, *rule).await?,
                     _ => None,
@@ -194,7 +208,7 @@ impl Gates {
                 }
                 let pass = match &circuit {
                     None => None,
-                    Some((key, rule)) => match self.ask(key, *rule, self.clock.now())? {
+                    Some((key, rule)) => match self.ask(key, share, rule)? {
                         Asked::Through(pass) => Some((key.clone(), *rule, pass)),
                         // It has turned meanwhile.
                         Asked::Shut(_) | Asked::Probed => continue,
@@ -262,6 +276,7 @@ impl Gates {
             early if early > 0 && rule.on_limit == OnLimit::Reject => Err(too_many(key, rule, Some(early))),
             _ => {
                 account.begin(rule, now);
+                lock(&line.shown).1 = *account;
                 Ok(())
             }
         }
@@ -307,29 +322,17 @@ impl Gates {
 
     /// Where a circuit stands; one that nobody has asked is closed.
     fn standing(&self, key: &Key, now: Timestamp) -> Standing {
-        lock(&self.circuits).get(key).map_or(Standing::Closed, |known| known.circuit.standing(now))
+        lock(&self.circuits).get(key).map_or(Standing::Closed, |circuit| circuit.standing(now))
     }
-    fn ask(&self, key: &Key, rule: CircuitRule, now: Timestamp) -> Result<Asked, Failure> {
-        let mut circuits = lock(&self.circuits);
-        if !circuits.contains_key(key) {
-            if circuits.len() >= self.most {
-                let idle = |known: &Known| {
-                    known.circuit.standing(now) == Standing::Closed
-                        && known.circuit.lately(&known.rule, now) == (0, 0)
-                };
-                circuits.retain(|_, known| !idle(known));
-            }
-            self.room(circuits.len(), "circuits")?;
-        }
-        let known =
-            circuits.entry(key.clone()).or_insert_with(|| Known { circuit: Circuit::default(), rule });
-        known.rule = rule;
-        Ok(known.circuit.ask(now))
+    fn ask(&self, key: &Key, share: &Share, rule: &CircuitRule) -> Result<Asked, Failure> {
+        let (now, mut circuits) = (self.clock.now(), lock(&self.circuits));
+        let circuit = circuits.of_call(key, share, |circuit| circuit.is_idle(now), Circuit::default)?;
+        Ok(circuit.ask(rule, now))
     }
     fn told(&self, key: &Key, rule: &CircuitRule, pass: Pass, said: Said) {
         let now = self.clock.now();
         let turned = match lock(&self.circuits).get_mut(key) {
-            Some(known) => known.circuit.ended(rule, pass, said, now),
+            Some(circuit) => circuit.ended(rule, pass, said, now),
             None => Turned::Not,
         };
         match turned {
@@ -343,26 +346,16 @@ impl Gates {
         }
         self.turned.notify_waiters();
     }
-    fn line(&self, key: &Key) -> Result<Arc<Line>, Failure> {
+    fn line(&self, key: &Key, share: &Share, rule: RateRule) -> Result<Arc<Line>, Failure> {
+        let now = self.now_us();
+        // One that nobody holds can be locked, and nobody comes to it meanwhile.
+        let is_idle = |line: &Arc<Line>| {
+            Arc::strong_count(line) == 1 && line.account.try_lock().is_ok_and(|account| account.is_level(now))
+        };
         let mut rates = lock(&self.rates);
-        if let Some(line) = rates.get(key) {
-            return Ok(line.clone());
-        }
-        if rates.len() >= self.most {
-            let now = self.now_us();
-            // One that nobody holds can be locked.
-            rates.retain(|_, line| !line.account.try_lock().is_ok_and(|account| account.is_level(now)));
-        }
-        self.room(rates.len(), "rate limits")?;
-        Ok(rates.entry(key.clone()).or_default().clone())
-    }
-    fn room(&self, known: usize, what: &str) -> Result<(), Failure> {
-        if known < self.most {
-            return Ok(());
-        }
-        let message = format!("this node keeps {known} {what} already (limit gate_keys); use fewer keys");
-        // Somebody else may have them, and they become idle.
-        Err(Failure { retryable: true, ..Failure::new(FailureKind::QuotaExceeded, message) })
+        let line = rates.of_call(key, share, is_idle, || Arc::new(Line::new(rule)))?.clone();
+        lock(&line.shown).0 = rule;
+        Ok(line)
     }
 
     fn now_us(&self) -> u64 {
@@ -387,34 +380,49 @@ impl Gates {
     pub(crate) fn circuits(&self, tenant: &Tenant) -> Vec<CircuitReport> {
         let now = self.clock.now();
         let known = lock(&self.circuits);
-        let own = known.iter().filter(|((of, _), _)| of == tenant);
-        let mut reports: Vec<CircuitReport> = own.map(|((_, key), known)| report(key, known, now)).collect();
-        reports.sort_by(|a, b| a.key.cmp(&b.key));
-        reports
+        let reports = known.of(tenant).into_iter().filter_map(|(key, circuit)| report(key, circuit, now));
+        reports.collect()
+    }
+    /// The rates of a tenant, in the order of their keys.
+    pub(crate) fn rates(&self, tenant: &Tenant) -> Vec<RateReport> {
+        let now = self.now_us();
+        let known = lock(&self.rates);
+        let report = |(key, line): (&Arc<str>, &Arc<Line>)| {
+            let (rule, account) = *lock(&line.shown);
+            let waiting = (Arc::strong_count(line) - 1) as u32;
+            RateReport {
+                key: key.clone(),
+                rule,
+                waiting,
+                next_in_ms: account.wait_us(rule, now).div_ceil(1_000),
+            }
+        };
+        known.of(tenant).into_iter().map(report).collect()
     }
     /// Closes a circuit. `None` where there is none of this key.
     pub(crate) fn close(&self, tenant: &Tenant, key: &str) -> Option<CircuitReport> {
         let key: Key = (tenant.clone(), key.into());
         let mut circuits = lock(&self.circuits);
-        let known = circuits.get_mut(&key)?;
-        known.circuit.close();
-        let report = report(&key.1, known, self.clock.now());
+        let circuit = circuits.get_mut(&key)?;
+        circuit.close();
+        let report = report(&key.1, circuit, self.clock.now());
         drop(circuits);
         self.turned.notify_waiters();
-        Some(report)
+        report
     }
 }
 
-fn report(key: &Arc<str>, known: &Known, now: Timestamp) -> CircuitReport {
-    let (calls, failures) = known.circuit.lately(&known.rule, now);
-    CircuitReport {
+/// `None` where no call has asked it.
+fn report(key: &Arc<str>, circuit: &Circuit, now: Timestamp) -> Option<CircuitReport> {
+    let (calls, failures) = circuit.lately(now);
+    Some(CircuitReport {
         key: key.clone(),
-        standing: known.circuit.standing(now),
+        standing: circuit.standing(now),
         calls,
         failures,
-        opened: known.circuit.opened(),
-        rule: known.rule,
-    }
+        opened: circuit.opened(),
+        rule: *circuit.rule()?,
+    })
 }
 
 fn rate_hold(key: &Key, rule: RateRule) -> Hold {

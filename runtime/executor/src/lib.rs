@@ -25,9 +25,10 @@ mod snapshot;
 mod submit;
 pub mod telemetry;
 mod upkeep;
+mod waiting;
 mod workflows;
 
-pub use gates::{CircuitReport, Hold, HoldAt};
+pub use gates::{CircuitReport, Hold, HoldAt, RateReport};
 pub use labels::LabelsFault;
 pub use parts::{
     Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
@@ -38,6 +39,7 @@ pub use rerun::{Rerun, RerunFault};
 pub use schedules::{ScheduleView, Triggered, WishFault};
 pub use snapshot::{SnapshotFault, Unresolved};
 pub use submit::{Repeated, Submit, SubmitFault, Submitted, TakenOver, Timing, WorkflowChoice};
+pub use waiting::WaitsFor;
 pub use workflows::{Novelty, PublishFault, Published, WorkflowEntry};
 
 use futures_util::Stream;
@@ -133,6 +135,12 @@ pub struct ExecutorReport {
     pub runs_active: usize,
     /// Runs that wait for a node, as far as this one knows.
     pub runs_queued: u64,
+    /// Runs that wait for a slot of their `concurrency`.
+    pub runs_for_slot: u64,
+    /// Runs that wait for the time at which they are to begin.
+    pub runs_for_time: u64,
+    /// Runs that have begun and wait, without a driver, for the outside.
+    pub runs_parked: u64,
     /// Sandboxes in use and in all.
     pub slots: (usize, usize),
     /// Attempts that wait for a sandbox.
@@ -166,6 +174,7 @@ impl Executor {
         shared.registry.load(&*shared.shelf, &Tenant::default()).await?;
         labels::load(&shared, &Tenant::default()).await?;
         upkeep::forget_ended(&shared).await?;
+        shared.waiting.restore(shared.store.report(ReportDepth::Waiting).await?.waiting);
         tokio::spawn(upkeep::claim_loop(shared.clone()));
         tokio::spawn(upkeep::lease_loop(shared.clone()));
         tokio::spawn(schedules::keeper::keep_time(shared.clone()));
@@ -191,7 +200,10 @@ impl Executor {
             node: shared.settings.node.to_string(),
             epoch: shared.epoch(),
             runs_active: shared.active_count(),
-            runs_queued: shared.queued.load(Ordering::Relaxed),
+            runs_queued: shared.waiting.count(WaitsFor::Node),
+            runs_for_slot: shared.waiting.count(WaitsFor::Slot),
+            runs_for_time: shared.waiting.count(WaitsFor::Time),
+            runs_parked: shared.waiting.count(WaitsFor::Outside),
             slots: shared.slots.used(),
             attempts_queued: shared.slots.queued(),
             nested_slots: shared.slots.nested_used(),
@@ -515,6 +527,10 @@ impl Executor {
     /// The circuit breakers of this node that calls of the tenant have asked, in the order of their keys.
     pub fn circuits(&self, tenant: &Tenant) -> Vec<CircuitReport> {
         self.shared.gates.circuits(tenant)
+    }
+    /// The rates of this node, in the order of their keys.
+    pub fn rates(&self, tenant: &Tenant) -> Vec<RateReport> {
+        self.shared.gates.rates(tenant)
     }
     /// Closes a circuit of this node. `None` where no call has asked it.
     pub fn close_circuit(&self, tenant: &Tenant, key: &str) -> Option<CircuitReport> {

@@ -10,6 +10,7 @@ use crate::read::RunDetail;
 use crate::registry::Registry;
 use crate::slots::Slots;
 use crate::snapshot::Snapshots;
+use crate::waiting::{Waiting, WaitsFor};
 use crate::workflows::WorkflowEntry;
 use heddle_core::document::Fault;
 use heddle_core::id::{Digest, RunId, Tenant};
@@ -21,7 +22,7 @@ use heddle_core::time::Timestamp;
 use heddle_store::{Lease, Recipient, RunStore, Shelf};
 use std::collections::{BTreeMap, HashMap};
 use std::fmt;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 use tokio::sync::{mpsc, watch};
@@ -56,8 +57,8 @@ pub(crate) struct Shared {
     left_inside: Option<Mutex<LeftByRun>>,
     /// What belongs to attempts of which this process cannot know whether their end is on disk.
     for_good: Mutex<Vec<Held>>,
-    /// Runs that wait in the store for a node, as far as this one knows.
-    pub(crate) queued: AtomicU64,
+    /// Runs that nobody drives.
+    pub(crate) waiting: Waiting,
     pub(crate) draining: AtomicBool,
     pub(crate) lost: AtomicBool,
     /// Runs that cannot go on, and why; the first of them.
@@ -114,7 +115,7 @@ impl Shared {
                 Mutex::new(by_run)
             }),
             for_good: Mutex::default(),
-            queued: AtomicU64::new(0),
+            waiting: Waiting::new(),
             draining: AtomicBool::new(false),
             lost: AtomicBool::new(false),
             stuck: Mutex::default(),
@@ -172,7 +173,7 @@ impl Shared {
         self.meters.runs_active.set(map.len() as f64);
         drop(map);
         // Somebody may have waited for the room. The question costs a write, so it is not asked without a reason.
-        if was_full || self.queued.load(Ordering::Relaxed) > 0 {
+        if was_full || self.waiting.count(WaitsFor::Node) > 0 {
             self.wake_claim.notify_one();
         }
     }

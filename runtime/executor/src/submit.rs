@@ -2,28 +2,30 @@
 //! records it. The answer follows the commit. Where a driver is free, that same append claims the run and begins its
 //! first attempts.
 
+mod record;
+
+use self::record::{Unrecorded, has_drivers, may_park, record};
 use crate::driver::{Driver, Opening, Standing};
 use crate::shared::Shared;
 use crate::snapshot::{Snapshot, SnapshotFault};
 use crate::telemetry as t;
+use crate::waiting::WaitsFor;
 use crate::workflows;
 use heddle_core::document::{Doc, Fault};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::{OnDuplicate, Plan, WorkflowRef};
 use heddle_core::run::Run;
-use heddle_core::run::event::{Accepted, Batch, Event, Parent, Payload, Place, Queueing, SlotWish};
+use heddle_core::run::event::{Accepted, Event, Parent, Payload, Place, Queueing, SlotWish};
 use heddle_core::run::queue::{self, AdmissionFault};
 use heddle_core::run::rerun::RerunOf;
 use heddle_core::schema::Mismatch;
 use heddle_core::time::{Span, Timestamp};
 use heddle_store::{
-    Append, AppendFault, Blob, IdempotencyClaim, IndexChange, Queue, RunRow, RunStatus, SameRequest,
-    StoreFault, Urgency,
+    AppendFault, Blob, IdempotencyClaim, IndexChange, Queue, Rest, RunRow, RunStatus, SameRequest, StoreFault,
 };
 use metrics::counter;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use tokio::sync::oneshot;
 
 /// A wish for a run.
@@ -165,11 +167,21 @@ pub enum SubmitFault {
         /// What of it.
         why: &'static str,
     },
+    /// It would begin too far ahead.
+    #[error("it would begin in {}; the limit start_ahead_ms is {}: let it begin earlier, or give it to a schedule", Span(*.ahead_ms), Span(*.most_ms))]
+    TooFarAhead {
+        /// Milliseconds until then.
+        ahead_ms: u64,
+        /// How many there may be.
+        most_ms: u64,
+    },
     /// Too many runs wait.
-    #[error("{queued} runs wait for this node (limit runs_queued); try again later")]
+    #[error("{waiting} runs {} (limit {}); try again later", .for_what.told().0, .for_what.told().1)]
     QueueFull {
         /// How many wait.
-        queued: u64,
+        waiting: u64,
+        /// For what.
+        for_what: WaitsFor,
     },
     /// The node is stopping.
     #[error("the node is stopping; try again later")]
@@ -189,16 +201,14 @@ pub(crate) async fn submit(shared: &Arc<Shared>, wish: Submit) -> Result<Submitt
     check_size(shared, &wish)?;
     check_timing(shared, wish.timing)?;
     let (snapshot, input) = checked(shared, &wish).await?;
-    let free = (shared.active_count() as u64) < shared.limits.runs_active;
-    let queued = shared.queued.load(Ordering::Relaxed);
-    if !free && queued >= shared.limits.runs_queued {
-        return Err(SubmitFault::QueueFull { queued });
-    }
+    may_park(shared)?;
     let run = RunId(uuid::Uuid::now_v7().as_u128());
     let opened = open(shared, run, &wish, &snapshot, input, None)?;
+    let waits_for = opened.waits_for();
     // Another run may have the key or the slot, so nothing begins before the claim is committed.
     // Whoever waits was here before.
-    let answer = match free && queued == 0 && opened.claims.is_empty() && opened.begins_at_once() {
+    let alone = has_drivers(shared) && shared.waiting.count(WaitsFor::Node) == 0 && opened.claims.is_empty();
+    let answer = match alone && waits_for == WaitsFor::Node {
         true => drive_at_once(shared, run, snapshot, opened).await,
         false => record_first(shared, run, opened).await,
     };
@@ -229,7 +239,7 @@ pub(crate) struct AsChild {
 }
 
 /// Accepts a run that another one asks for, unless it was accepted before. What admits the wishes of clients does not
-/// count here: its parent was admitted.
+/// count here, because its parent was admitted; the bounds on how many runs may wait do.
 pub(crate) async fn submit_child(
     shared: &Arc<Shared>,
     wish: Submit,
@@ -239,17 +249,21 @@ pub(crate) async fn submit_child(
     let (snapshot, input) = checked(shared, &wish).await?;
     let run = child.run;
     let opened = open(shared, run, &wish, &snapshot, input, Some(child))?;
-    let is_queued = opened.begins_at_once();
-    match shared.store.append(recorded(shared, run, opened)).await {
-        Ok(_) => {
+    let recorded = match may_park(shared) {
+        Ok(()) => record(shared, run, opened).await,
+        Err(full) => Err(Unrecorded::Full(full)),
+    };
+    match recorded {
+        Ok(()) => {
             counter!(t::RUNS_ACCEPTED).increment(1);
-            shared.queued.fetch_add(u64::from(is_queued), Ordering::Relaxed);
-            shared.wake_claim.notify_one();
             Ok(())
         }
-        Err(AppendFault::Conflict { found, .. }) if found > 0 => Ok(()),
-        Err(AppendFault::Duplicate { run, .. }) => Err(SubmitFault::DuplicateRun { run }),
-        Err(fault) => Err(refused(fault)),
+        // It may be there since before.
+        Err(Unrecorded::Full(_)) if shared.store.run(run).await?.is_some() => Ok(()),
+        Err(Unrecorded::Full(full)) => Err(full),
+        Err(Unrecorded::By(AppendFault::Conflict { found, .. })) if found > 0 => Ok(()),
+        Err(Unrecorded::By(AppendFault::Duplicate { run, .. })) => Err(SubmitFault::DuplicateRun { run }),
+        Err(Unrecorded::By(fault)) => Err(refused(fault)),
     }
 }
 
@@ -299,12 +313,21 @@ struct Opened {
 }
 
 impl Opened {
-    fn begins_at_once(&self) -> bool {
-        matches!(&self.opening.index, IndexChange::Create(row) if row.status != RunStatus::Waiting)
+    /// What it waits for until a node drives it.
+    fn waits_for(&self) -> WaitsFor {
+        match &self.opening.index {
+            IndexChange::Create(row) => row.rest.map_or(WaitsFor::Node, WaitsFor::from),
+            _ => WaitsFor::Node,
+        }
     }
 }
 
 fn check_timing(shared: &Shared, timing: Timing) -> Result<(), SubmitFault> {
+    let ahead_ms = timing.start_at.map_or(0, |start| start.since_ms(shared.now()));
+    let most_ms = shared.limits.start_ahead_ms;
+    if ahead_ms > most_ms {
+        return Err(SubmitFault::TooFarAhead { ahead_ms, most_ms });
+    }
     let Some(deadline) = timing.deadline else { return Ok(()) };
     match (deadline <= shared.now(), timing.start_at.is_some_and(|start| deadline <= start)) {
         (true, _) => Err(SubmitFault::NoTime { deadline, why: "over" }),
@@ -368,6 +391,7 @@ fn open(
         labels: wish.labels.clone(),
         created: now,
         status: if waits { RunStatus::Waiting } else { RunStatus::Running },
+        rest: waits.then_some(if start_at.is_some() { Rest::Time } else { Rest::Slot }),
         due: [start_at, accepted.deadline].into_iter().flatten().min().filter(|_| waits),
         finished: None,
     };
@@ -445,47 +469,20 @@ async fn drive_at_once(
     }
 }
 
-/// The append that records a run which nobody drives yet.
-fn recorded(shared: &Shared, id: RunId, opened: Opened) -> Append {
-    let Opened { event, mut opening, now, queue, claims } = opened;
-    if let IndexChange::Create(row) = &mut opening.index
-        && row.status == RunStatus::Running
-    {
-        row.status = RunStatus::Queued;
-    }
-    Append {
-        run: id,
-        epoch: shared.epoch(),
-        expected: 0,
-        batch: Batch { at: now, events: vec![event] },
-        index: opening.index,
-        blobs: opening.blobs,
-        holds: opening.holds,
-        cache: Vec::new(),
-        consumed: Vec::new(),
-        mail: Vec::new(),
-        listens: opening.listens,
-        idempotency: claims,
-        queue: Some(queue),
-        urgency: Urgency::Now,
-    }
-}
-
-/// Records a run that nobody drives yet; the claim loop hands it to a driver.
+/// Accepts a run that nobody drives yet.
 async fn record_first(shared: &Arc<Shared>, id: RunId, opened: Opened) -> Answer {
-    let is_queued = opened.begins_at_once();
-    match shared.store.append(recorded(shared, id, opened)).await {
-        Ok(_) => {
-            shared.queued.fetch_add(u64::from(is_queued), Ordering::Relaxed);
-            shared.wake_claim.notify_one();
-            Ok((id, Repeated::No))
-        }
-        Err(AppendFault::Duplicate { run, same_request: SameRequest::Yes, .. }) => Ok((run, Repeated::Yes)),
-        Err(AppendFault::Duplicate { key, run, .. }) => Err(match key.starts_with(OF_A_WORKFLOW) {
+    let fault = match record(shared, id, opened).await {
+        Ok(()) => return Ok((id, Repeated::No)),
+        Err(Unrecorded::Full(full)) => return Err(full),
+        Err(Unrecorded::By(fault)) => fault,
+    };
+    match fault {
+        AppendFault::Duplicate { run, same_request: SameRequest::Yes, .. } => Ok((run, Repeated::Yes)),
+        AppendFault::Duplicate { key, run, .. } => Err(match key.starts_with(OF_A_WORKFLOW) {
             true => SubmitFault::DuplicateRun { run },
             false => SubmitFault::IdempotencyMismatch { run },
         }),
-        Err(fault) => Err(refused(fault)),
+        fault => Err(refused(fault)),
     }
 }
 

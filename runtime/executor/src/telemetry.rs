@@ -36,6 +36,7 @@ metrics_table! {
     RUNS_FINISHED = "heddle_runs_finished_total" Counter "Runs ended, by `status`.";
     RUN_SECONDS = "heddle_run_duration_seconds" Histogram "Time from acceptance to end of a run, by `status`.";
     RUNS_ACTIVE = "heddle_runs_active" Gauge "Runs that this node drives.";
+    RUNS_WAITING = "heddle_runs_waiting" Gauge "Runs that no node drives, by what they wait `for`: a node, a slot of their `concurrency`, the time at which they are to begin, or, parked, the outside.";
     RUNS_RECOVERED = "heddle_runs_recovered_total" Counter "Runs taken over from a process that went away.";
     ATTEMPTS = "heddle_attempts_total" Counter "Attempts ended, by plugin `kind` and `result`.";
     ATTEMPT_SECONDS = "heddle_attempt_duration_seconds" Histogram "Time in the sandbox, by plugin `kind`.";

@@ -5,6 +5,7 @@ use crate::driver::{Driver, Exit, Nudge, Opening, Standing};
 use crate::read;
 use crate::shared::Shared;
 use crate::telemetry as t;
+use crate::waiting::WaitsFor;
 use heddle_core::id::RunId;
 use heddle_core::run::event::Event;
 use heddle_store::{RunRow, RunStatus, StoreFault};
@@ -84,10 +85,8 @@ async fn claim(shared: &Arc<Shared>, limit: u32) -> usize {
     };
     let taken = rows.len();
     for row in rows {
-        if row.status == RunStatus::Queued {
-            let _ = shared
-                .queued
-                .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |n| Some(n.saturating_sub(1)));
+        if let Some(kind) = WaitsFor::of(&row) {
+            shared.waiting.ends(kind);
         }
         take_over(shared, row).await;
     }

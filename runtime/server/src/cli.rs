@@ -18,6 +18,7 @@ mod node_args;
 mod out;
 pub mod paint;
 mod plugin;
+mod rates;
 mod run;
 mod runs;
 mod schedules;
@@ -91,6 +92,8 @@ enum Command {
     /// Look at circuit breakers, and close one by hand.
     #[command(subcommand)]
     Circuits(circuits::CircuitsCommand),
+    /// Look at rate limits: how many calls each key may have, and when the next one may begin.
+    Rates,
     /// Load plugins and look at them.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -326,6 +329,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
             WorkflowCommand::Publish { file } => workflow::publish(&file, context).await,
             WorkflowCommand::Ls => workflow::ls(context).await,
         },
+        Command::Rates => Box::pin(rates::rates(context)).await,
         Command::Circuits(command) => Box::pin(circuits::circuits(&command, context)).await,
         Command::Schedules(command) => Box::pin(schedules::schedules(&command, context)).await,
         Command::Plugin(command) => Box::pin(plugin::plugin(&command, context)).await,

@@ -25,6 +25,7 @@ mod pages;
 mod plugins;
 mod prefer;
 pub mod problem;
+mod rates;
 mod rerun;
 mod runs;
 mod schedules;
@@ -75,6 +76,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(workflows::routes())
         .merge(schedules::routes())
         .merge(circuits::routes())
+        .merge(rates::routes())
         .merge(plugins::routes())
         .merge(health::routes())
         .merge(pages::routes())

@@ -59,17 +59,20 @@ fn install() -> PrometheusHandle {
         tracing::warn!("another metrics recorder was installed first; `/metrics` will be empty");
     }
     for metric in METRICS {
+        // Without a label it can be shown from the start; with labels it appears with its first value.
+        let is_plain = !metric.help.contains(", by ");
         match metric.kind {
             MetricKind::Counter => {
                 metrics::describe_counter!(metric.name, metric.help);
-                // Without a label it can be shown from the start; with labels it appears with its first value.
-                if !metric.help.contains(", by ") {
+                if is_plain {
                     metrics::counter!(metric.name).absolute(0);
                 }
             }
             MetricKind::Gauge => {
                 metrics::describe_gauge!(metric.name, metric.help);
-                metrics::gauge!(metric.name).set(0.0);
+                if is_plain {
+                    metrics::gauge!(metric.name).set(0.0);
+                }
             }
             MetricKind::Histogram => metrics::describe_histogram!(metric.name, metric.help),
         }

@@ -34,12 +34,16 @@ fn append(run: RunId, epoch: u64, expected: u64, last: u64, output: &Json) -> Ap
             labels: vec![],
             created: Timestamp(1),
             status: RunStatus::Running,
+            rest: None,
             due: None,
             finished: None,
         })),
-        e if e + 1 == last => {
-            IndexChange::Update { status: RunStatus::Succeeded, due: None, finished: Some(Timestamp(2)) }
-        }
+        e if e + 1 == last => IndexChange::Update {
+            status: RunStatus::Succeeded,
+            rest: None,
+            due: None,
+            finished: Some(Timestamp(2)),
+        },
         _ => IndexChange::None,
     };
     let batch = Batch { at: Timestamp(1), events };

@@ -128,7 +128,10 @@ impl<B: Backend> Setup<B> {
     /// An append that changes the status.
     pub fn status(&self, run: RunId, expected: u64, status: RunStatus, due: Option<Timestamp>) -> Append {
         let finished = status.is_terminal().then(|| self.now());
-        Append { index: IndexChange::Update { status, due, finished }, ..self.step(run, expected) }
+        Append {
+            index: IndexChange::Update { status, rest: None, due, finished },
+            ..self.step(run, expected)
+        }
     }
     /// The end of a run.
     pub fn end(&self, run: RunId, expected: u64) -> Append {
@@ -168,6 +171,7 @@ pub fn row(run: RunId) -> RunRow {
         labels: vec![],
         created: START,
         status: RunStatus::Queued,
+        rest: None,
         due: None,
         finished: None,
     }
@@ -202,7 +206,7 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(@ $open, keeping:
             old_runs_go_and_others_stay retention_is_bounded a_value_goes_after_its_last_holder
             keys_and_entries_end a_restart_keeps_what_was_answered records_have_versions records_are_in_order
-            a_store_reports);
+            a_store_reports runs_that_wait_are_counted);
         $crate::conformance_tests!(@ $open, schedules:
             a_schedule_is_written_at_its_version schedules_are_in_order a_schedule_of_an_ended_lease_is_fenced
             a_schedule_has_one_keeper);

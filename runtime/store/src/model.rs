@@ -3,7 +3,7 @@
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::run::event::{Batch, SlotWish};
-pub use heddle_core::run::status::RunStatus;
+pub use heddle_core::run::status::{Rest, RunStatus};
 use heddle_core::time::Timestamp;
 use serde::Serialize;
 use std::sync::Arc;
@@ -38,6 +38,8 @@ pub struct RunRow {
     pub created: Timestamp,
     /// Where it stands.
     pub status: RunStatus,
+    /// What it was left for, until its next driver has something to say.
+    pub rest: Option<Rest>,
     /// When a node must look at it again, where it waits for a time.
     pub due: Option<Timestamp>,
     /// When it ended.
@@ -175,6 +177,8 @@ pub enum IndexChange {
     Update {
         /// The new status.
         status: RunStatus,
+        /// What it is left for, where its driver goes.
+        rest: Option<Rest>,
         /// The new due time.
         due: Option<Timestamp>,
         /// The end, with a terminal status.
@@ -378,8 +382,24 @@ pub struct StoreReport {
     pub queued: u64,
     /// Runs by status.
     pub runs: std::collections::BTreeMap<String, u64>,
+    /// Runs that no node drives, where they were counted.
+    #[serde(skip_serializing)]
+    pub waiting: WaitingRuns,
     /// What an integrity check found; empty when nothing.
     pub damage: Vec<String>,
+}
+
+/// How many runs no node drives, by what they wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct WaitingRuns {
+    /// A node.
+    pub node: u64,
+    /// A slot of their `concurrency`.
+    pub slot: u64,
+    /// The time at which they are to begin.
+    pub time: u64,
+    /// They have begun, and are parked.
+    pub parked: u64,
 }
 
 /// A record of a [`crate::Shelf`] collection.

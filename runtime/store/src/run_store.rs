@@ -83,6 +83,8 @@ pub trait RunStore: Send + Sync + 'static {
 pub enum ReportDepth {
     /// Counters only.
     Quick,
+    /// Counts the runs that no node drives, too.
+    Waiting,
     /// Counts the runs and checks the integrity of what is stored.
     Deep,
 }

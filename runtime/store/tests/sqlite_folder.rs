@@ -72,7 +72,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     drop(open(folder.path()).unwrap());
     let file = folder.path().join("heddle.db");
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(open(folder.path()).err(), Some(StoreFault::NewerSchema { found: 99, known: 6 }));
+    assert_eq!(open(folder.path()).err(), Some(StoreFault::NewerSchema { found: 99, known: 7 }));
     let version = Connection::open(&file).unwrap().pragma_query_value(None, "user_version", |row| row.get(0));
     assert_eq!(version, Ok(99));
 }
@@ -94,6 +94,8 @@ async fn the_schema_before_is_brought_up_to_date() {
     assert_eq!(node.lease.epoch, 8, "epochs go on where they were");
     let (ended, waits) = (run(1), run(2));
     assert_eq!(node.store().run(ended).await.unwrap().unwrap().status, RunStatus::Succeeded);
+    let waiting = node.store().report(ReportDepth::Waiting).await.unwrap().waiting;
+    assert_eq!(waiting, WaitingRuns { parked: 1, ..WaitingRuns::default() });
     assert_eq!(node.claim(10).await, [waits]);
     assert_eq!(node.store().inbox(waits).await.unwrap()[0].body.text(), r#"{"cancel":true}"#);
     assert_eq!(node.store().blob(Digest::of(b"test")).await.unwrap().as_deref(), Some(&b"test"[..]));

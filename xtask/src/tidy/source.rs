@@ -43,7 +43,7 @@ fn collect(folder: &Path, prefix: &str, sources: &mut Vec<Source>) -> Result<()>
         let hidden = name.starts_with('.') && ![".cargo", ".ci", ".config", ".github"].contains(&&*name);
         if kind.is_dir() && !hidden && !SKIPPED.contains(&&*name) {
             collect(&entry.path(), &format!("{path}/"), sources)?;
-        } else if kind.is_file() && !name.ends_with(".log") {
+        } else if kind.is_file() && name != ".git" && !name.ends_with(".log") {
             // What is not text (images, components) is of no interest here.
             if let Ok(text) = String::from_utf8(std::fs::read(entry.path())?) {
                 sources.push(Source { path, text });

@@ -58,6 +58,16 @@ impl Template {
     pub fn eval(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalFault> {
         eval(&self.form, scope, budget)
     }
+    /// Whether the id of the run stands in it by itself, so that no two runs have the same value.
+    pub fn has_run_id(&self) -> bool {
+        match &*self.form {
+            Form::Whole(expr) => expr.is_run_id(),
+            Form::Text(pieces) => {
+                pieces.iter().any(|piece| matches!(piece, Piece::Expr(expr) if expr.is_run_id()))
+            }
+            _ => false,
+        }
+    }
     /// The value, where no expression is in it.
     pub fn constant(&self) -> Option<&Value> {
         match &*self.form {

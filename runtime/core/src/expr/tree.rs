@@ -25,6 +25,13 @@ pub struct Expr {
     pub result: Type,
 }
 
+impl Expr {
+    /// Whether it is `run.id` and nothing else.
+    pub(super) fn is_run_id(&self) -> bool {
+        matches!(&*self.tree, Tree::Select(of, name) if matches!(**of, Tree::Run) && &**name == "id")
+    }
+}
+
 /// The names that an expression may use, and what is known of their types.
 #[derive(Clone, Debug, Default)]
 pub struct Names {

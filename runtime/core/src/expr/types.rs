@@ -49,8 +49,8 @@ pub struct Object {
 pub struct TypeNames {
     /// Of `input`.
     pub input: Type,
-    /// Of each step's output.
-    pub steps: Vec<Type>,
+    /// Of each step's output. Shared: every expression of a workflow sees them.
+    pub steps: Arc<Vec<Type>>,
     /// Of the bound names.
     pub vars: Vec<Type>,
 }

@@ -1,5 +1,8 @@
 //! A circuit opens when too many of the last calls failed, and lets nobody through for a while. Then one call is the
 //! probe: when it ends well the circuit is closed again, and when it does not, it stays open for as long again.
+//!
+//! Steps with the same key may have different rules. What their calls say counts under each of the rules that were asked
+//! with lately, and the first of them that says so opens the circuit, for as long as it says.
 
 use crate::time::{Span, Timestamp};
 
@@ -27,8 +30,17 @@ pub enum WhenOpen {
     Fail,
 }
 
+impl Rule {
+    /// Whether both open a circuit at the same time and for as long.
+    fn judges_as(&self, other: &Rule) -> bool {
+        Rule { when_open: other.when_open, ..*self } == *other
+    }
+}
+
 /// The window, in parts that are forgotten one by one.
 const PARTS: u64 = 10;
+/// Rules that one circuit is judged by; of more, those that were asked with last.
+const RULES: usize = 4;
 
 /// Calls of one part of the window.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -37,6 +49,45 @@ struct Part {
     number: u64,
     calls: u32,
     failures: u32,
+}
+
+/// What was seen in the window of one rule.
+#[derive(Clone, Debug)]
+struct Tally {
+    rule: Rule,
+    parts: [Part; PARTS as usize],
+}
+
+impl Tally {
+    fn new(rule: Rule) -> Tally {
+        Tally { rule, parts: [Part::default(); PARTS as usize] }
+    }
+    fn part_of(&self, now: Timestamp) -> u64 {
+        now.0 / (self.rule.window.0 / PARTS).max(1)
+    }
+    fn count(&mut self, failed: bool, now: Timestamp) {
+        let number = self.part_of(now);
+        let part = &mut self.parts[(number % PARTS) as usize];
+        if part.number != number {
+            *part = Part { number, ..Part::default() };
+        }
+        part.calls = part.calls.saturating_add(1);
+        part.failures = part.failures.saturating_add(u32::from(failed));
+    }
+    /// Calls of the window, and how many of them failed.
+    fn lately(&self, now: Timestamp) -> (u32, u32) {
+        let this = self.part_of(now);
+        let parts = self.parts.iter().filter(|part| part.number <= this && part.number + PARTS > this);
+        parts.fold((0, 0), |(calls, failures), part| {
+            (calls.saturating_add(part.calls), failures.saturating_add(part.failures))
+        })
+    }
+    /// Whether its rule says that the circuit is to open.
+    fn opens(&self, now: Timestamp) -> bool {
+        let (calls, failures) = self.lately(now);
+        let enough = calls >= self.rule.min_calls.max(1);
+        enough && failures > 0 && f64::from(failures) >= f64::from(calls) * self.rule.failure_rate
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -76,7 +127,8 @@ impl Standing {
 /// One circuit.
 #[derive(Clone, Debug)]
 pub struct Circuit {
-    parts: [Part; PARTS as usize],
+    /// That of the rule which was asked with last comes first.
+    tallies: Vec<Tally>,
     state: State,
     /// How often it has opened or closed: what began before says nothing of what is now.
     turns: u64,
@@ -127,13 +179,14 @@ pub enum Turned {
 
 impl Default for Circuit {
     fn default() -> Circuit {
-        Circuit { parts: [Part::default(); PARTS as usize], state: State::Closed, turns: 0, opened: 0 }
+        Circuit { tallies: Vec::new(), state: State::Closed, turns: 0, opened: 0 }
     }
 }
 
 impl Circuit {
-    /// A call asks.
-    pub fn ask(&mut self, now: Timestamp) -> Asked {
+    /// A call asks, under this rule.
+    pub fn ask(&mut self, rule: &Rule, now: Timestamp) -> Asked {
+        self.heed(rule);
         match self.state {
             State::Closed => Asked::Through(Pass { turn: self.turns, probe: false }),
             State::Open { until } if now < until => Asked::Shut(until),
@@ -154,50 +207,62 @@ impl Circuit {
                 self.close();
                 Turned::Closed
             }
-            (true, Said::Ill) => self.open(rule, now),
+            (true, Said::Ill) => self.open(rule.open_for, now),
             (true, Said::Nothing) => {
                 self.state = State::Open { until: now };
                 Turned::Again
             }
             (false, Said::Nothing) => Turned::Not,
             (false, said) => {
-                self.count(rule, said == Said::Ill, now);
-                let (calls, failures) = self.lately(rule, now);
-                let enough = calls >= rule.min_calls.max(1);
-                match enough && f64::from(failures) >= f64::from(calls) * rule.failure_rate && failures > 0 {
-                    true => self.open(rule, now),
-                    false => Turned::Not,
+                self.tallies.iter_mut().for_each(|tally| tally.count(said == Said::Ill, now));
+                match self.tallies.iter().find(|tally| tally.opens(now)).map(|tally| tally.rule.open_for) {
+                    Some(open_for) => self.open(open_for, now),
+                    None => Turned::Not,
                 }
             }
         }
     }
     /// Closes it, whatever it has seen.
     pub fn close(&mut self) {
-        *self = Circuit { turns: self.turns + 1, opened: self.opened, ..Circuit::default() };
+        self.state = State::Closed;
+        self.turns(0);
     }
-    fn open(&mut self, rule: &Rule, now: Timestamp) -> Turned {
-        self.state = State::Open { until: now.plus_ms(rule.open_for.0) };
-        self.parts = [Part::default(); PARTS as usize];
-        self.turns += 1;
-        self.opened += 1;
+    fn open(&mut self, open_for: Span, now: Timestamp) -> Turned {
+        self.state = State::Open { until: now.plus_ms(open_for.0) };
+        self.turns(1);
         Turned::Opened
     }
-    fn count(&mut self, rule: &Rule, failed: bool, now: Timestamp) {
-        let number = part_of(rule, now);
-        let part = &mut self.parts[(number % PARTS) as usize];
-        if part.number != number {
-            *part = Part { number, ..Part::default() };
-        }
-        part.calls = part.calls.saturating_add(1);
-        part.failures = part.failures.saturating_add(u32::from(failed));
+    /// What it has seen so far says nothing any more.
+    fn turns(&mut self, opened: u64) {
+        self.tallies.iter_mut().for_each(|tally| *tally = Tally::new(tally.rule));
+        self.turns += 1;
+        self.opened += opened;
     }
-    /// Calls of the window, and how many of them failed.
-    pub fn lately(&self, rule: &Rule, now: Timestamp) -> (u32, u32) {
-        let this = part_of(rule, now);
-        let parts = self.parts.iter().filter(|part| part.number <= this && part.number + PARTS > this);
-        parts.fold((0, 0), |(calls, failures), part| {
-            (calls.saturating_add(part.calls), failures.saturating_add(part.failures))
-        })
+    /// This rule counts, too, and before all others.
+    fn heed(&mut self, rule: &Rule) {
+        match self.tallies.iter().position(|tally| tally.rule.judges_as(rule)) {
+            Some(0) => {}
+            Some(place) => self.tallies[..=place].rotate_right(1),
+            None => {
+                self.tallies.insert(0, Tally::new(*rule));
+                self.tallies.truncate(RULES);
+            }
+        }
+        if let Some(first) = self.tallies.first_mut() {
+            first.rule.when_open = rule.when_open;
+        }
+    }
+    /// The rule that was asked with last.
+    pub fn rule(&self) -> Option<&Rule> {
+        self.tallies.first().map(|tally| &tally.rule)
+    }
+    /// Calls in the window of that rule, and how many of them failed.
+    pub fn lately(&self, now: Timestamp) -> (u32, u32) {
+        self.tallies.first().map_or((0, 0), |tally| tally.lately(now))
+    }
+    /// Whether forgetting it changes nothing.
+    pub fn is_idle(&self, now: Timestamp) -> bool {
+        self.state == State::Closed && self.tallies.iter().all(|tally| tally.lately(now) == (0, 0))
     }
     /// Where it stands.
     pub fn standing(&self, now: Timestamp) -> Standing {
@@ -214,10 +279,6 @@ impl Circuit {
     }
 }
 
-fn part_of(rule: &Rule, now: Timestamp) -> u64 {
-    now.0 / (rule.window.0 / PARTS).max(1)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -232,7 +293,7 @@ mod tests {
     const T: Timestamp = Timestamp(1_000_000);
 
     fn through(circuit: &mut Circuit, now: Timestamp) -> Pass {
-        match circuit.ask(now) {
+        match circuit.ask(&RULE, now) {
             Asked::Through(pass) => pass,
             other => panic!("{other:?}"),
         }
@@ -263,23 +324,48 @@ mod tests {
         (0..3).for_each(|_| assert_eq!(call(&mut circuit, Said::Ill, T), Turned::Not));
         let later = T.plus_ms(10_000);
         assert_eq!(call(&mut circuit, Said::Ill, later), Turned::Not);
-        assert_eq!(circuit.lately(&RULE, later), (1, 1));
+        assert_eq!(circuit.lately(later), (1, 1));
+    }
+    /// Two steps with one key and different rules: the calls of both count under both, however far apart the windows
+    /// are, and whoever asks last takes nothing from the other.
+    #[test]
+    fn the_first_rule_that_says_so_opens_it() {
+        let strict = Rule { min_calls: 3, window: Span(3_600_000), open_for: Span(60_000), ..RULE };
+        let loose = Rule { min_calls: 1_000, window: Span(100), ..RULE };
+        let mut circuit = Circuit::default();
+        for (at, turned) in [(0, Turned::Not), (20_000, Turned::Not), (40_000, Turned::Opened)] {
+            let now = T.plus_ms(at);
+            // The strict one has only asked.
+            assert!(at > 0 || matches!(circuit.ask(&strict, now), Asked::Through(_)));
+            let Asked::Through(pass) = circuit.ask(&loose, now) else { panic!("it is closed") };
+            assert_eq!(circuit.ended(&loose, pass, Said::Ill, now), turned);
+        }
+        assert_eq!(circuit.standing(T.plus_ms(99_999)), Standing::Open(T.plus_ms(100_000)));
+        assert_eq!(circuit.rule(), Some(&loose));
+        // As many rules as it heeds, and the oldest is forgotten.
+        for calls in 1..=9 {
+            circuit.ask(&Rule { min_calls: calls, ..RULE }, T);
+        }
+        assert_eq!(circuit.tallies.len(), RULES);
+        assert!(!circuit.is_idle(T));
+        circuit.close();
+        assert!(circuit.is_idle(T) && circuit.rule().is_some_and(|rule| rule.min_calls == 9));
     }
     #[test]
     fn one_probe_decides() {
         let mut circuit = opened();
-        assert_eq!(circuit.ask(T.plus_ms(4_999)), Asked::Shut(T.plus_ms(5_000)));
+        assert_eq!(circuit.ask(&RULE, T.plus_ms(4_999)), Asked::Shut(T.plus_ms(5_000)));
         let now = T.plus_ms(5_000);
         assert_eq!(circuit.standing(now), Standing::HalfOpen);
         let probe = through(&mut circuit, now);
-        assert_eq!((circuit.ask(now), circuit.standing(now)), (Asked::Probed, Standing::Probing));
+        assert_eq!((circuit.ask(&RULE, now), circuit.standing(now)), (Asked::Probed, Standing::Probing));
         assert_eq!(circuit.ended(&RULE, probe, Said::Ill, now), Turned::Opened);
         assert_eq!(circuit.standing(now), Standing::Open(T.plus_ms(10_000)));
         let now = T.plus_ms(10_000);
         assert_eq!(call(&mut circuit, Said::Nothing, now), Turned::Again);
         assert_eq!(call(&mut circuit, Said::Well, now), Turned::Closed);
         assert_eq!((circuit.standing(now), circuit.opened()), (Standing::Closed, 2));
-        assert_eq!(circuit.lately(&RULE, now), (0, 0), "it begins anew");
+        assert_eq!(circuit.lately(now), (0, 0), "it begins anew");
     }
     #[test]
     fn what_began_before_it_opened_says_nothing() {
@@ -310,7 +396,7 @@ mod tests {
                 now = now.plus_ms(next(1_500));
                 if next(2) == 0 || under_way.is_empty() {
                     let before = circuit.standing(now);
-                    match (before, circuit.ask(now)) {
+                    match (before, circuit.ask(&RULE, now)) {
                         (Standing::Closed | Standing::HalfOpen, Asked::Through(pass)) => under_way.push(pass),
                         (Standing::Open(until), Asked::Shut(at)) => assert!(at == until && now < at),
                         (Standing::Probing, Asked::Probed) => {}

@@ -39,7 +39,7 @@ fn skip(
     known: &[Option<Option<&'static str>>],
 ) -> Option<Option<&'static str>> {
     let entry = &entries[index];
-    let group = entries.iter().find(|other| entry.group.as_ref() == Some(&other.id));
+    let group = entry.group.as_ref().and_then(|id| entries.iter().find(|other| other.id == *id));
     if entry.doc.get("when").is_some() || group.is_some_and(|group| group.doc.get("when").is_some()) {
         return Some(Some(CONDITION));
     }

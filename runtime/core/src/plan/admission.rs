@@ -2,12 +2,13 @@
 //! first (`priority`), which wish is the same wish again (`idempotency`), and when it must have ended (`deadline`). All of it is known when a run is accepted,
 //! from its input and from what is known of the run; steps have no part in it.
 
-use super::policy;
 use super::wait::time_of;
 use super::walk::{Faults, Fields, span};
+use super::{Reading, policy};
 use crate::document::{Doc, Part, pointer};
 use crate::expr::{Names, Template};
 use crate::limits::Limits;
+use crate::run::queue::key_text;
 use crate::time::Span;
 use crate::value::Value;
 use serde::{Deserialize, Serialize};
@@ -118,12 +119,12 @@ pub enum OnDuplicate {
 pub(super) fn read(
     workflow: &mut Fields<'_>,
     names: &Names,
-    limits: &Limits,
+    (limits, reading): (&Limits, Reading),
     faults: &mut Faults,
 ) -> AdmissionRules {
     // Nothing has run yet.
     let names = Names { steps: Default::default(), lists: Default::default(), ..names.clone() };
-    let at = Place { names: &names, limits };
+    let at = Place { names: &names, limits, reading };
     AdmissionRules {
         concurrency: workflow
             .get("concurrency")
@@ -138,6 +139,7 @@ pub(super) fn read(
 struct Place<'a> {
     names: &'a Names,
     limits: &'a Limits,
+    reading: Reading,
 }
 
 impl Place<'_> {
@@ -145,6 +147,25 @@ impl Place<'_> {
         let mut found = Vec::new();
         let template = Template::compile(doc, path, self.names, self.limits, &mut found);
         faults.list.extend(found);
+        template
+    }
+
+    fn key(&self, doc: &Doc, path: &str, faults: &mut Faults) -> Template {
+        let template = self.template(doc, path, faults);
+        literal_key((doc, path), &template, |key| key_text(key, self.limits), faults);
+        template
+    }
+
+    /// A key that several runs are to have.
+    fn key_of_several(&self, doc: &Doc, path: &str, faults: &mut Faults) -> Template {
+        let template = self.key(doc, path, faults);
+        if template.has_run_id() && self.reading == Reading::New {
+            faults.at(
+                doc,
+                path,
+                "the id of the run is another one for each, so no two runs have this key; write an expression over `input`",
+            );
+        }
         template
     }
 
@@ -161,7 +182,7 @@ impl Place<'_> {
 
     fn rule(&self, doc: &Doc, path: &str, faults: &mut Faults) -> Concurrency {
         let mut fields = Fields::of(doc, path, faults);
-        let key = fields.get("key").map(|(doc, path)| self.template(doc, &path, faults));
+        let key = fields.get("key").map(|(doc, path)| self.key_of_several(doc, &path, faults));
         let most = self.limits.concurrency_limit;
         let given = fields.need("limit", faults).is_some();
         let limit = if given { fields.count("limit", most, faults) } else { None };
@@ -189,7 +210,7 @@ impl Place<'_> {
         }
         let mut fields = Fields::of(doc, path, faults);
         let level = fields.get("level").map(|(doc, path)| self.level(doc, &path, faults));
-        let fairness_key = fields.get("fairnessKey").map(|(doc, path)| self.template(doc, &path, faults));
+        let fairness_key = fields.get("fairnessKey").map(|(doc, path)| self.key(doc, &path, faults));
         let weight = fields.get("weight").and_then(|(doc, path)| {
             let weight = match doc.part {
                 Part::Scalar(Value::Int(n)) => Some(n as f64),
@@ -226,7 +247,7 @@ impl Place<'_> {
     fn idempotency(&self, doc: &Doc, path: &str, faults: &mut Faults) -> Option<Idempotency> {
         let mut fields = Fields::of(doc, path, faults);
         let key = fields.need("key", faults).map(|(doc, path)| {
-            let template = self.template(doc, &path, faults);
+            let template = self.key_of_several(doc, &path, faults);
             if template.constant().is_some() {
                 faults.at(
                     doc,
@@ -252,6 +273,18 @@ impl Place<'_> {
         let on_duplicate = policy::word(&mut fields, "onDuplicate", &ways, faults).unwrap_or_default();
         fields.finish(faults);
         Some(Idempotency { key: key?, ttl: ttl.unwrap_or(KEY_LIFE), on_duplicate })
+    }
+}
+
+/// A key that is written out is found to be none when the workflow is read, and not by a run.
+pub(super) fn literal_key(
+    (doc, path): (&Doc, &str),
+    key: &Template,
+    read: impl Fn(&Value) -> Result<String, String>,
+    faults: &mut Faults,
+) {
+    if let Some(Err(why)) = key.constant().map(read) {
+        faults.at(doc, path, why);
     }
 }
 

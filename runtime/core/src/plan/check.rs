@@ -76,7 +76,7 @@ fn in_steps(
     for (entry, step) in entries.iter().zip(&read) {
         wait::fits((entry.doc, &entry.path), step, most, limits.aftermath_ms, &mut faults);
     }
-    let admission = admission::read(&mut fields, &shared.names, limits, &mut faults);
+    let admission = admission::read(&mut fields, &shared.names, (limits, reading), &mut faults);
     let output =
         fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
     fields.finish(&mut faults);
@@ -152,6 +152,7 @@ fn steps_of(
         Reading::Again => Arc::default(),
     };
     let mut read: Vec<Step> = Vec::with_capacity(entries.len());
+    let mut seen = None;
     for part in Part::ALL {
         shared.names.absent = held(absent::for_part(entries, &skips, part));
         shared.names.error = match part {
@@ -159,14 +160,19 @@ fn steps_of(
             _ => ErrorName::Bound,
         };
         for (index, entry) in entries.iter().enumerate().filter(|(_, entry)| entry.part == part) {
-            shared.names.steps = Arc::new(parts::visible(entries, part, entry.group.as_deref()));
+            // Most steps see the same as the one before, and making the list takes as long as the workflow.
+            let sees = (part, entry.group.as_deref());
+            if seen.replace(sees) != Some(sees) {
+                shared.names.steps = Arc::new(parts::visible(entries, part, sees.1));
+            }
             if let Some(undone) = entry.undoes {
                 shared.names.absent = held(absent::for_undoing(undone, &read, &skips));
             }
             let mut step = step::read(index, entry, shared, faults);
             graph::imply(&mut step, entries);
             if let Some(template) = step.verb.computes() {
-                shared.names.types.steps[index] = mapped(template.result.clone(), depth(entry.doc));
+                let result = mapped(template.result.clone(), depth(entry.doc));
+                Arc::make_mut(&mut shared.names.types.steps)[index] = result;
             }
             if let Some(undone) = entry.undoes {
                 read[undone as usize].compensation = Some(index as u32);
@@ -291,7 +297,7 @@ fn shared<'a>(
         .collect();
     let types = TypeNames {
         input: input.map(|s| Type::of_schema(s.text())).unwrap_or_default(),
-        steps,
+        steps: Arc::new(steps),
         vars: Vec::new(),
     };
     let mapped = |(index, entry): (u32, &Entry<'_>)| entry.doc.get("forEach").is_some().then_some(index);

@@ -1,11 +1,14 @@
 //! `rateLimit` and `circuitBreaker`: what an attempt of a step must pass before it may have a sandbox.
 
+use super::admission::literal_key;
 use super::policy::word;
 use super::step::{Shared, compile};
 use super::walk::{Faults, Fields};
 use crate::document::{Doc, Part};
 use crate::expr::{Names, Template};
 use crate::gate::{circuit, rate};
+use crate::limits::Limits;
+use crate::run::queue::key_text;
 use crate::time::Span;
 use crate::value::Value;
 
@@ -135,7 +138,20 @@ fn circuit_rule(
 
 fn key(fields: &mut Fields<'_>, names: &Names, shared: &Shared<'_>, faults: &mut Faults) -> Option<Template> {
     let (doc, path) = fields.get("key")?;
-    Some(compile(doc, &path, names, shared, faults))
+    let template = compile(doc, &path, names, shared, faults);
+    literal_key((doc, &path), &template, |key| gate_key_text(key, shared.limits), faults);
+    Some(template)
+}
+
+/// The key of a rate or a circuit, where the value is one; otherwise why it is none. A circuit is named in a path, where
+/// dots alone mean something else.
+pub(crate) fn gate_key_text(value: &Value, limits: &Limits) -> Result<String, String> {
+    match key_text(value, limits)? {
+        key if matches!(&*key, "" | "." | "..") => {
+            Err(format!("`{key}` is no key: write what tells it from others"))
+        }
+        key => Ok(key),
+    }
 }
 
 fn bounded(fields: &mut Fields<'_>, key: &'static str, least: Span, faults: &mut Faults) -> Option<Span> {

@@ -2,11 +2,11 @@
 
 use super::Run;
 use super::event::Node;
-use super::queue::key_text;
 use super::scope::{RunScope, Values};
 use crate::expr::Template;
 use crate::gate::Gates;
 use crate::outcome::{Failure, FailureKind};
+use crate::plan::gates::gate_key_text;
 use std::sync::Arc;
 
 impl Run {
@@ -42,7 +42,7 @@ impl Run {
         };
         let value = key.eval(scope, &mut self.budget());
         let value = value.map_err(|fault| self.expression_failure(&fault, node.step, place))?;
-        key_text(&value, &self.limits).map(Into::into).map_err(|why| {
+        gate_key_text(&value, &self.limits).map(Into::into).map_err(|why| {
             let message = format!("{why} (in `{place}.key` of `{}`)", self.step_id(node.step));
             Failure::new(FailureKind::ExpressionFailed, message)
         })

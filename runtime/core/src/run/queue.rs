@@ -129,7 +129,7 @@ fn key_of(
 }
 
 /// A key, where the value is one; otherwise why it is none.
-pub(super) fn key_text(value: &Value, limits: &Limits) -> Result<String, String> {
+pub(crate) fn key_text(value: &Value, limits: &Limits) -> Result<String, String> {
     let key = match value {
         Value::String(text) => text.to_string(),
         Value::Bool(_) | Value::Int(_) | Value::Uint(_) | Value::Double(_) | Value::Number(_) => {

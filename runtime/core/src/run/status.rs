@@ -47,6 +47,18 @@ impl RunStatus {
     }
 }
 
+/// What a run is left for while no node drives it. Counted, and bounded.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Rest {
+    /// A slot that other runs have; it has not begun.
+    Slot,
+    /// Its time; it has not begun.
+    Time,
+    /// It is parked: it has begun, and waits for a time, a signal, a person or another run.
+    Parked,
+}
+
 impl From<Finish> for RunStatus {
     fn from(finish: Finish) -> RunStatus {
         match finish {
@@ -74,5 +86,13 @@ impl Run {
     /// The same, in the words of the API.
     pub fn status(&self) -> &'static str {
         self.standing().word()
+    }
+    /// What it is left for, where its driver goes.
+    pub fn rest(&self) -> Rest {
+        match self.held_back() {
+            Some(_) if !self.wants_slots().is_empty() => Rest::Slot,
+            Some(queue) if queue.start_at.is_some() => Rest::Time,
+            _ => Rest::Parked,
+        }
     }
 }

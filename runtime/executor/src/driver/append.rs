@@ -146,13 +146,16 @@ impl Driver {
     }
     pub(super) fn index_change(&mut self, now: Timestamp) -> IndexChange {
         match self.run.finish() {
-            Some(finish) => {
-                IndexChange::Update { status: RunStatus::from(finish), due: None, finished: Some(now) }
-            }
+            Some(finish) => IndexChange::Update {
+                status: RunStatus::from(finish),
+                rest: None,
+                due: None,
+                finished: Some(now),
+            },
             None if self.index == RunStatus::Running => IndexChange::None,
             None => {
                 self.index = RunStatus::Running;
-                IndexChange::Update { status: RunStatus::Running, due: None, finished: None }
+                IndexChange::Update { status: RunStatus::Running, rest: None, due: None, finished: None }
             }
         }
     }

@@ -25,8 +25,11 @@ pub(super) async fn circuits(command: &CircuitsCommand, context: &Context) -> Re
     match command {
         CircuitsCommand::Ls => ls(&client, context).await,
         CircuitsCommand::Close { key } => {
-            if key.is_empty() {
-                return Err(Fault::usage("the key is missing; `heddle circuits ls` lists them"));
+            // As a part of a path these would mean something else, and no circuit has such a key.
+            if matches!(&**key, "" | "." | "..") {
+                return Err(Fault::usage(format!(
+                    "`{key}` is the key of no circuit; `heddle circuits ls` lists them"
+                )));
             }
             let target = format!("/v1/circuits/{}/close", encode(key));
             let ask = Ask::post(&target, "application/json", "{}".to_owned()).with("heddle-user", user());

@@ -9,12 +9,14 @@ use super::paint::{Paint, harmless, stderr_is_live};
 use super::sse::Reader;
 use super::tree::{Picture, Screen};
 use futures_util::StreamExt as _;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How often a picture is drawn at most.
 const FRAME: Duration = Duration::from_millis(80);
 /// How long to wait before coming back to a node that went away.
 const COME_BACK: Duration = Duration::from_millis(500);
+/// How long a run may take to begin before it is said what it waits for.
+const BEGINS_WITHIN: Duration = Duration::from_millis(500);
 /// How many times in a row a node may be away, or have nothing new to say.
 const TRIES: u32 = 60;
 
@@ -56,6 +58,8 @@ struct Follower<'a> {
     last: Option<String>,
     /// What was said last about why nothing comes.
     told: Option<Trouble>,
+    /// When the run should have begun, until it was said why it has not.
+    begins_by: Option<Instant>,
 }
 
 /// Follows a run to its end and gives its document. `reach` says who can answer what the run asks.
@@ -78,6 +82,7 @@ pub(crate) async fn follow(
         asks: Asks::new(run, reach),
         last: None,
         told: None,
+        begins_by: Some(Instant::now() + BEGINS_WITHIN),
     };
     let mut interrupts = 0;
     loop {
@@ -205,6 +210,7 @@ impl Follower<'_> {
                     None => break,
                 },
                 _ = frames.tick(), if self.show == Show::People => {
+                    self.tell_why_not().await;
                     self.tell_asks();
                     self.draw();
                 }
@@ -212,6 +218,24 @@ impl Follower<'_> {
         }
         self.draw();
         Ok(())
+    }
+
+    /// Says once what keeps the run from beginning: its time, or a slot that others have.
+    async fn tell_why_not(&mut self) {
+        if !self.picture.is_queued() {
+            self.begins_by = None;
+        }
+        if self.begins_by.is_none_or(|by| by > Instant::now()) {
+            return;
+        }
+        self.begins_by = None;
+        let asked = self.client.json(Ask::get(&format!("/v1/runs/{}/why", self.run))).await;
+        if let Ok(why) = asked
+            && let Some(why) = why["why"].as_str().filter(|_| why["status"] == "waiting")
+        {
+            note(&harmless(why));
+            self.screen = self.screen.take().map(|_| Screen::default());
+        }
     }
 
     /// Says what the run waits for people to do. Told with the frames, so that what was answered long ago is not.

@@ -364,6 +364,7 @@ fn show(run: &Value) {
             out::line(&format!("{name:<9} {}", text(&run[key])));
         }
     }
+    queue(&run["queue"]);
     if let Some(left) = run["estimate"]["remainingMs"].as_u64() {
         out::line(&format!("left      about {}", heddle_core::time::Span(left)));
     }
@@ -399,17 +400,43 @@ fn show(run: &Value) {
             attempts.to_string(),
             cache,
             took,
-            text(&step["plugin"]["name"]),
+            done_by(step),
         ]
     };
     out::table(
-        &["STEP", "STATUS", "ITEMS", "ATTEMPTS", "CACHE", "TOOK", "PLUGIN"],
+        &["STEP", "STATUS", "ITEMS", "ATTEMPTS", "CACHE", "TOOK", "BY"],
         &steps.iter().map(row).collect::<Vec<_>>(),
     );
     let hints: Vec<String> = steps.iter().filter_map(by_hand).collect();
     if !hints.is_empty() {
         out::line("");
         hints.iter().for_each(|hint| out::line(hint));
+    }
+}
+
+/// What does a step's work: its plugin, or the run that it has asked for.
+fn done_by(step: &Value) -> String {
+    let last = step["attempts"].as_array().and_then(|attempts| attempts.last());
+    match last.and_then(|attempt| attempt["run"].as_str()) {
+        Some(run) => format!("run {run}"),
+        None => text(&step["plugin"]["name"]),
+    }
+}
+
+/// What a run waits for that has not begun.
+fn queue(queue: &Value) {
+    if queue["startAt"].is_string() {
+        out::line(&format!("begins    {} at the earliest", text(&queue["startAt"])));
+    }
+    for slot in queue["slots"].as_array().map(Vec::as_slice).unwrap_or_default() {
+        let holders = slot["heldBy"].as_array().map(Vec::as_slice).unwrap_or_default();
+        let held = match holders.last() {
+            Some(oldest) => format!("; run {} has one", text(oldest)),
+            None => String::new(),
+        };
+        let line =
+            format!("waits     for one of {} slots of the key `{}`{held}", slot["limit"], text(&slot["key"]));
+        out::line(&harmless(&line));
     }
 }
 
@@ -430,9 +457,14 @@ async fn why(client: &Client, id: &str, context: &Context) -> Result<Exit, Fault
         out::json(&why);
         return Ok(Exit::Ok);
     }
-    out::line(&format!("{}: {}", text(&why["status"]), text(&why["why"])));
+    let whole = text(&why["why"]);
+    out::line(&format!("{}: {whole}", text(&why["status"])));
     for step in why["steps"].as_array().map(Vec::as_slice).unwrap_or_default() {
-        out::line(&format!("  {} ({}): {}", text(&step["step"]), text(&step["status"]), text(&step["why"])));
+        let (id, said) = (text(&step["step"]), text(&step["why"]));
+        // What the first line has said already is not said again.
+        if whole != format!("`{id}`: {said}") || step["hint"].is_object() {
+            out::line(&format!("  {id} ({}): {said}", text(&step["status"])));
+        }
         if let Some(hint) = by_hand(step) {
             out::line(&format!("  {hint}"));
         }

@@ -63,6 +63,11 @@ impl Picture {
         }
     }
 
+    /// Whether the run has not begun.
+    pub(crate) fn is_queued(&self) -> bool {
+        self.status == "queued"
+    }
+
     /// Whether the run has ended.
     pub(crate) fn is_over(&self) -> bool {
         matches!(self.status, "succeeded" | "failed" | "cancelled")

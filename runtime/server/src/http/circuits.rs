@@ -6,6 +6,7 @@ use super::caller::caller;
 use super::codes::Code;
 use super::openapi::Problems;
 use super::problem::Problem;
+use super::rates::page;
 use axum::Json as Answer;
 use axum::extract::{Path, RawQuery, Request, State};
 use heddle_core::gate::circuit::{Standing, WhenOpen};
@@ -117,12 +118,9 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
     let after = query.cursor::<String>();
     let limit = query.page(api.app.limits.page_items) as usize;
     query.finish()?;
-    let mut found = api.app.executor.circuits(&Tenant::default());
-    found.retain(|report| after.as_deref().is_none_or(|after| *report.key > *after));
-    let more = found.len() > limit;
-    found.truncate(limit);
-    let cursor = found.last().filter(|_| more).map(|report| report.key.to_string());
-    Ok(Answer(CircuitPage { items: found.into_iter().map(CircuitDoc::from).collect(), cursor }))
+    let found = api.app.executor.circuits(&Tenant::default());
+    let (items, cursor) = page(found, |report| &report.key, after.as_deref(), limit);
+    Ok(Answer(CircuitPage { items: items.into_iter().map(CircuitDoc::from).collect(), cursor }))
 }
 
 /// Close a circuit breaker, whatever it has seen.

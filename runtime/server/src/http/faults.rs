@@ -86,6 +86,7 @@ impl From<SubmitFault> for Problem {
             SubmitFault::Admission(fault) => admission(&fault),
             SubmitFault::SlotsTaken { .. } => Problem::new(Code::ConcurrencyLimit, detail).after(BUSY_MS),
             SubmitFault::DuplicateRun { .. } => Problem::new(Code::DuplicateRun, detail),
+            SubmitFault::TooFarAhead { .. } => Problem::new(Code::InputTooLarge, detail),
             SubmitFault::NoTime { .. } => Problem::new(Code::DeadlinePassed, detail),
             SubmitFault::QueueFull { .. } => Problem::new(Code::QueueFull, detail).after(BUSY_MS),
             SubmitFault::Draining => Problem::new(Code::Draining, detail).after(RESTART_MS),

@@ -99,7 +99,8 @@ async fn node(State(api): State<Api>) -> Result<Answer<NodeReport>, Problem> {
     let store = api.app.executor.store_report(heddle_store::ReportDepth::Deep).await?;
     let limits = &api.app.limits;
     let limits = serde_json::json!({
-        "runsActive": limits.runs_active, "runsQueued": limits.runs_queued, "subscriptions": limits.subscriptions,
+        "runsActive": limits.runs_active, "runsQueued": limits.runs_queued, "runsForSlot": limits.runs_for_slot,
+        "runsForTime": limits.runs_for_time, "runsParked": limits.runs_parked, "subscriptions": limits.subscriptions,
     });
     Ok(Answer(NodeReport { executor: api.app.executor.report(), store, limits }))
 }

@@ -48,11 +48,17 @@ fn page(api: &Api, rows: &[Listed], now: Timestamp) -> String {
     let mut out = format!(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
          <meta http-equiv=\"refresh\" content=\"5\"><title>Heddle</title><style>{STYLE}</style>\
-         <h1>Heddle</h1><p>Node <code>{}</code> {state}: {} runs under way, {} of {} sandboxes in use.</p>",
+         <h1>Heddle</h1><p>Node <code>{}</code> {state}: {} runs under way, {} of {} sandboxes in use. \
+         Of the runs that wait, {} wait for a node, {} for a slot of their <code>concurrency</code>, {} for the time at which \
+         they are to begin, and {} are parked.</p>",
         escaped(&report.node),
         report.runs_active,
         report.slots.0,
         report.slots.1,
+        report.runs_queued,
+        report.runs_for_slot,
+        report.runs_for_time,
+        report.runs_parked,
     );
     out.push_str("<h2>Runs</h2>");
     if rows.is_empty() {

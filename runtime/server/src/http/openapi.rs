@@ -42,7 +42,7 @@ impl IntoResponses for Problems {
         (name = "approvals", description = "What runs ask people."),
         (name = "workflows", description = "Check, publish and read workflows."),
         (name = "schedules", description = "When workflows run by themselves."),
-        (name = "circuits", description = "What is not called while it does not answer."),
+        (name = "circuits", description = "What is not called too often, and not while it does not answer."),
         (name = "plugins", description = "Load and read plugins."),
         (name = "node", description = "How the node is."),
     ),

@@ -228,3 +228,38 @@ pub async fn a_store_reports(backend: impl Backend) {
     assert_eq!(runs, [("queued", 1), ("running", 1), ("succeeded", 1)]);
     assert_eq!(deep.damage, [""; 0]);
 }
+
+/// Runs that no node drives are counted by what they were left for, until whoever takes them up has something to say.
+pub async fn runs_that_wait_are_counted(backend: impl Backend) {
+    let mut node = Setup::new(backend).await;
+    let counted = async |node: &Setup<_>| {
+        let WaitingRuns { node, slot, time, parked } =
+            node.store().report(ReportDepth::Waiting).await.unwrap().waiting;
+        [node, slot, time, parked]
+    };
+    assert_eq!(counted(&node).await, [0; 4]);
+    let queue = Queue { level: 3, fairness_key: "w".into(), weight: 1.0, slots: vec![] };
+    let queued = Append { queue: Some(Box::new(queue)), ..node.acceptance(run(1), RunStatus::Queued) };
+    node.store().append(queued).await.unwrap();
+    for (number, rest) in [(2, Rest::Slot), (3, Rest::Time), (4, Rest::Parked), (5, Rest::Parked)] {
+        node.accept(run(number), RunStatus::Running).await;
+        let due = Some(START.plus_ms(number));
+        let index = IndexChange::Update { status: RunStatus::Waiting, rest: Some(rest), due, finished: None };
+        let parked = Append { index, ..node.step(run(number), 1) };
+        node.store().append(parked).await.unwrap();
+        node.store().release(&node.lease, vec![run(number)]).await.unwrap();
+        assert_eq!(node.store().run(run(number)).await.unwrap().unwrap().rest, Some(rest));
+    }
+    assert_eq!(counted(&node).await, [1, 1, 1, 2]);
+    node.restart().await;
+    assert_eq!(counted(&node).await, [1, 1, 1, 2]);
+    node.pass(5);
+    let mut claimed = node.store().claim(&node.lease, 10).await.unwrap();
+    claimed.sort_by_key(|row| row.run);
+    let rests: Vec<_> = claimed.iter().map(|row| row.rest).collect();
+    assert_eq!(rests, [None, Some(Rest::Slot), Some(Rest::Time), Some(Rest::Parked), Some(Rest::Parked)]);
+    node.store().append(node.status(run(1), 1, RunStatus::Running, None)).await.unwrap();
+    node.store().append(node.status(run(2), 2, RunStatus::Running, None)).await.unwrap();
+    node.store().append(node.end(run(4), 2)).await.unwrap();
+    assert_eq!(counted(&node).await, [0, 0, 1, 1]);
+}

@@ -170,9 +170,9 @@ impl State {
                 let line = queue.map(|queue| (queue.level, self.slots.place(&row.tenant, queue)));
                 self.runs.insert(run, Entry { row: *row, owner: driven.then_some(epoch), wake, line });
             }
-            IndexChange::Update { status, due, finished } => {
+            IndexChange::Update { status, rest, due, finished } => {
                 let Some(entry) = self.runs.get_mut(&run) else { return };
-                (entry.row.status, entry.row.due) = (status, due);
+                (entry.row.status, entry.row.rest, entry.row.due) = (status, rest, due);
                 entry.wake = wake(status, due, entry.row.created);
                 if status.is_terminal() {
                     (entry.row.finished, entry.owner) = (finished, None);
@@ -344,6 +344,18 @@ impl State {
             appends: self.appends,
             ..StoreReport::default()
         };
+        if depth == ReportDepth::Waiting {
+            for entry in self.runs.values() {
+                let waiting = &mut report.waiting;
+                match (entry.row.status, entry.row.rest) {
+                    (RunStatus::Queued, _) => waiting.node += 1,
+                    (_, Some(Rest::Slot)) => waiting.slot += 1,
+                    (_, Some(Rest::Time)) => waiting.time += 1,
+                    (_, Some(Rest::Parked)) => waiting.parked += 1,
+                    (_, None) => {}
+                }
+            }
+        }
         if depth == ReportDepth::Deep {
             for entry in self.runs.values() {
                 *report.runs.entry(entry.row.status.word().into()).or_default() += 1;

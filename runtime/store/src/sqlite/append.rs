@@ -1,7 +1,7 @@
 //! One append inside a transaction: every check first, then every row.
 
 use super::slots;
-use super::status::status_code;
+use super::status::{rest_code, status_code};
 use super::values::FILE_BYTES;
 use super::writer::Writer;
 use crate::model::*;
@@ -190,9 +190,9 @@ fn change_index(writer: &mut Writer, append: &Prepared) -> rusqlite::Result<()> 
     match &append.index {
         IndexChange::None => Ok(()),
         IndexChange::Create(row) => create(writer, append, row),
-        IndexChange::Update { status, due, finished } if status.is_terminal() => {
+        IndexChange::Update { status, due, finished, .. } if status.is_terminal() => {
             writer.execute(
-                "UPDATE runs SET status = ?2, due = ?3, finished = ?4, wake = NULL, owner = NULL, seq = ?5 WHERE run = ?1",
+                "UPDATE runs SET status = ?2, due = ?3, finished = ?4, wake = NULL, owner = NULL, seq = ?5, rest = NULL WHERE run = ?1",
                 (&run, status_code(*status), at(*due), at(*finished), seq),
             )?;
             writer.execute("DELETE FROM inbox WHERE run = ?1", [&run])?;
@@ -201,10 +201,10 @@ fn change_index(writer: &mut Writer, append: &Prepared) -> rusqlite::Result<()> 
             slots::give_back(writer, append.run)
         }
         // Only the columns that change: an index is rewritten for each column that is named.
-        IndexChange::Update { status, due, .. } => {
+        IndexChange::Update { status, due, rest, .. } => {
             writer.execute(
-                "UPDATE runs SET status = ?2, due = ?3, wake = iif(?4, created, ?3), seq = ?5 WHERE run = ?1",
-                (&run, status_code(*status), at(*due), is_active(*status), seq),
+                "UPDATE runs SET status = ?2, due = ?3, wake = iif(?4, created, ?3), seq = ?5, rest = ?6 WHERE run = ?1",
+                (&run, status_code(*status), at(*due), is_active(*status), seq, rest.map(rest_code)),
             )?;
             Ok(())
         }
@@ -218,8 +218,8 @@ fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<
     let in_line = append.queue.as_deref().filter(|_| row.status == RunStatus::Queued);
     let place = in_line.map(|queue| slots::place(writer, &row.tenant, queue)).transpose()?;
     writer.execute(
-        "INSERT INTO runs (run, tenant, workflow, version, snapshot, labels, created, status, due, finished, owner, wake, seq, level, place) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15)",
+        "INSERT INTO runs (run, tenant, workflow, version, snapshot, labels, created, status, due, finished, owner, wake, seq, level, place, rest) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
         (
             &run,
             &*row.tenant.0,
@@ -236,6 +236,7 @@ fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<
             append.expected as i64 + 1,
             in_line.map_or(LEVEL, |queue| queue.level),
             place,
+            row.rest.map(rest_code),
         ),
     )?;
     for (name, value) in &row.labels {

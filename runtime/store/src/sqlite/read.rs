@@ -1,6 +1,6 @@
 //! Reads, each on a connection of its own thread: they see all that was committed before the call.
 
-use super::status::{STATUSES, status_code};
+use super::status::{RESTS, STATUSES, status_code};
 use super::{Values, fault};
 use crate::model::*;
 use crate::row::{self, Coded};
@@ -13,7 +13,11 @@ use std::sync::Arc;
 
 /// The columns that [`run_row`] reads, in order.
 pub(super) const RUN_COLUMNS: &str =
-    "runs.run, runs.tenant, workflow, version, snapshot, labels, created, status, due, finished";
+    "runs.run, runs.tenant, workflow, version, snapshot, labels, created, status, due, finished, rest";
+
+/// The same of a database from before it was known what runs are left for.
+pub(super) const EARLIER_COLUMNS: &str =
+    "runs.run, runs.tenant, workflow, version, snapshot, labels, created, status, due, finished, NULL";
 
 /// Reads an index row.
 pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
@@ -26,6 +30,7 @@ pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
     let code = row.get::<_, u8>(7)?;
     let status =
         STATUSES.get(usize::from(code)).ok_or(rusqlite::Error::IntegralValueOutOfRange(7, code.into()))?;
+    let rest = row.get::<_, Option<u8>>(10)?.map(usize::from);
     Ok(RunRow {
         run: RunId(u128::from_be_bytes(row.get(0)?)),
         tenant: Tenant(text(1)?),
@@ -35,6 +40,7 @@ pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         labels,
         created: time(row.get(6)?),
         status: *status,
+        rest: rest.and_then(|code| RESTS.get(code.wrapping_sub(1)).copied()),
         due: row.get::<_, Option<i64>>(8)?.map(time),
         finished: row.get::<_, Option<i64>>(9)?.map(time),
     })
@@ -78,7 +84,12 @@ pub(super) fn journal(
 
 /// An index row.
 pub(super) fn run(db: &Connection, run: RunId) -> Result<Option<RunRow>, StoreFault> {
-    db.prepare_cached(&format!("SELECT {RUN_COLUMNS} FROM runs WHERE run = ?1"))
+    run_by(db, RUN_COLUMNS, run)
+}
+
+/// An index row, by these columns.
+pub(super) fn run_by(db: &Connection, columns: &str, run: RunId) -> Result<Option<RunRow>, StoreFault> {
+    db.prepare_cached(&format!("SELECT {columns} FROM runs WHERE run = ?1"))
         .and_then(|mut statement| statement.query_row([run.0.to_be_bytes()], run_row).optional())
         .map_err(|error| match fault(error) {
             StoreFault::Damaged { why, .. } => {

@@ -1,7 +1,7 @@
 //! What the store says of itself.
 
-use super::status::STATUSES;
-use crate::model::{StoreFault, StoreReport};
+use super::status::{STATUSES, rest_code, status_code};
+use crate::model::{Rest, RunStatus, StoreFault, StoreReport, WaitingRuns};
 use crate::run_store::ReportDepth;
 use crate::sqlite::fault;
 use heddle_core::id::RunId;
@@ -19,7 +19,10 @@ pub(super) fn report(
     mut report: StoreReport,
 ) -> Result<StoreReport, StoreFault> {
     sizes(folder, &mut report);
-    if depth == ReportDepth::Quick {
+    if depth == ReportDepth::Waiting {
+        report.waiting = waiting(db).map_err(fault)?;
+    }
+    if depth != ReportDepth::Deep {
         return Ok(report);
     }
     count(db, &mut report)?;
@@ -32,6 +35,23 @@ pub(super) fn sizes(folder: &Path, report: &mut StoreReport) {
     let size = |name: &str| std::fs::metadata(folder.join(name)).map_or(0, |file| file.len());
     report.bytes = size("heddle.db");
     report.wal_bytes = size("heddle.db-wal");
+}
+
+/// How many runs no node drives. Each number is that of the entries of an index that has no others; what an ended lease
+/// left behind before it had begun waits for a node, too.
+fn waiting(db: &Connection) -> rusqlite::Result<WaitingRuns> {
+    let count = |sql: &str, params: &[i64]| {
+        db.query_one(sql, rusqlite::params_from_iter(params), |row| row.get::<_, i64>(0)).map(|n| n as u64)
+    };
+    let of = |rest: Rest| count("SELECT count(*) FROM runs WHERE rest = ?1", &[rest_code(rest)]);
+    let in_line = "SELECT count(*) FROM runs WHERE owner IS NULL AND place IS NOT NULL";
+    let left = "SELECT count(*) FROM runs WHERE owner IS NOT NULL AND status = ?1";
+    Ok(WaitingRuns {
+        node: count(in_line, &[])? + count(left, &[status_code(RunStatus::Queued)])?,
+        slot: of(Rest::Slot)?,
+        time: of(Rest::Time)?,
+        parked: of(Rest::Parked)?,
+    })
 }
 
 /// How many runs there are of each status.

@@ -1,6 +1,7 @@
-//! The numbers that statuses are kept as: shorter than words in every index that a status is part of.
+//! The numbers that statuses are kept as, and what runs are left for: shorter than words in every index that they are
+//! part of.
 
-use crate::model::RunStatus;
+use crate::model::{Rest, RunStatus};
 
 /// The statuses in the order of their codes. A code never changes its meaning.
 pub(super) const STATUSES: [RunStatus; 8] = [
@@ -28,6 +29,18 @@ pub(super) fn status_code(status: RunStatus) -> i64 {
     }
 }
 
+/// What runs are left for, in the order of their codes, which begin with 1. A code never changes its meaning.
+pub(super) const RESTS: [Rest; 3] = [Rest::Slot, Rest::Time, Rest::Parked];
+
+/// The number that this is kept as.
+pub(super) fn rest_code(rest: Rest) -> i64 {
+    match rest {
+        Rest::Slot => 1,
+        Rest::Time => 2,
+        Rest::Parked => 3,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -37,6 +50,9 @@ mod tests {
         for (code, status) in STATUSES.into_iter().enumerate() {
             assert_eq!(status_code(status), code as i64);
             assert_eq!(serde_json::to_string(&status).unwrap(), format!("\"{}\"", status.word()));
+        }
+        for (place, rest) in RESTS.into_iter().enumerate() {
+            assert_eq!(rest_code(rest), place as i64 + 1);
         }
     }
 }

@@ -56,7 +56,6 @@ fn executor(report: &Value, findings: &mut Vec<Finding>) -> usize {
     let (executor, limits) = (&report["executor"], &report["limits"]);
     let number = |value: &Value| value.as_u64().unwrap_or(0);
     let (used, all) = (number(&executor["slots"][0]), number(&executor["slots"][1]));
-    let (active, queued) = (number(&executor["runsActive"]), number(&executor["runsQueued"]));
     let waiting = number(&executor["attemptsQueued"]);
     findings.push(match waiting {
         1.. => warn(
@@ -81,16 +80,43 @@ fn executor(report: &Value, findings: &mut Vec<Finding>) -> usize {
                 .collect(),
         ),
     });
-    let most = number(&limits["runsQueued"]);
-    findings.push(match queued * 10 >= most * 9 {
-        true => bad(
-            "queue",
-            format!("{queued} runs wait; at {most} new ones are refused"),
-            "wait, or raise `limits.runs_queued` and `limits.runs_active`",
-        ),
-        false => ok("queue", format!("{queued} runs wait, {active} are driven")),
-    });
+    findings.push(queues(executor, limits));
     stuck.len()
+}
+
+/// The runs that nobody drives, by what they wait for.
+fn queues(executor: &Value, limits: &Value) -> Finding {
+    let number = |value: &Value| value.as_u64().unwrap_or(0);
+    let queues = [
+        ("runsQueued", "runs_queued", "for the node"),
+        ("runsForSlot", "runs_for_slot", "for a slot of their `concurrency`"),
+        ("runsForTime", "runs_for_time", "for the time at which they are to begin"),
+        ("runsParked", "runs_parked", "in the middle, for a time, a signal, a person or another run"),
+    ];
+    let queues =
+        queues.map(|(name, limit, what)| (number(&executor[name]), number(&limits[name]), limit, what));
+    let nearly = |(waiting, most, ..): &&(u64, u64, &str, &str)| *most > 0 && waiting * 10 >= most * 9;
+    let full: Vec<_> = queues.iter().filter(nearly).collect();
+    if !full.is_empty() {
+        let found = full.iter().map(|(waiting, most, _, what)| {
+            format!("{waiting} runs wait {what}; at {most} new ones are refused")
+        });
+        let limits = full.iter().map(|(_, _, limit, _)| match *limit {
+            "runs_queued" => "`limits.runs_queued` and `limits.runs_active`".to_owned(),
+            other => format!("`limits.{other}`"),
+        });
+        let (found, limits): (Vec<_>, Vec<_>) = (found.collect(), limits.collect());
+        let fix = format!("wait, end those that nobody needs, or raise {}", limits.join(", "));
+        return bad("queue", found.join(", "), fix);
+    }
+    let active = several(number(&executor["runsActive"]), "run");
+    let [queued, slot, time, parked] = queues.map(|(waiting, ..)| waiting);
+    ok(
+        "queue",
+        format!(
+            "{active} driven; {queued} wait for the node, {slot} for a slot, {time} for their time to begin; {parked} are parked"
+        ),
+    )
 }
 
 /// A node that runs checks the structure of its database; the rows are read where it is stopped.
