@@ -14,6 +14,7 @@ mod inbox;
 mod labels;
 mod meters;
 mod parts;
+mod plugins;
 mod reach;
 mod read;
 mod registry;
@@ -46,10 +47,7 @@ use futures_util::Stream;
 use heddle_core::document::Doc;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
-use heddle_core::outcome::PluginKind;
 use heddle_core::plan::{Plan, WorkflowRef};
-use heddle_core::plugin::Metadata;
-use heddle_core::route::{CapabilityRef, Labels};
 use heddle_core::run::Run;
 use heddle_core::run::approval::{Decision, Undecidable};
 use heddle_core::run::event::{Order, Pause};
@@ -565,35 +563,6 @@ impl Executor {
         schedules::trigger(&self.shared, tenant, id, by).await
     }
 
-    /// Takes a plugin that has been compiled and described; the next run may use it.
-    pub async fn add_plugin(
-        &self,
-        tenant: &Tenant,
-        metadata: Metadata,
-        digest: Digest,
-        size: u64,
-    ) -> Result<(), PluginFault> {
-        let (metadata, loaded_at) = (Arc::new(metadata), self.shared.now());
-        let entry = PluginEntry { metadata, digest, size, loaded_at, labels: Arc::default() };
-        self.shared.registry.add(&*self.shared.shelf, tenant, entry).await
-    }
-    /// Every version of every plugin, by kind and name.
-    pub fn plugins(&self, tenant: &Tenant) -> Vec<PluginEntry> {
-        self.shared.registry.all(tenant)
-    }
-    /// Sets labels of a plugin and takes away those without a value. Gives all that there are then.
-    pub async fn label_plugin(
-        &self,
-        tenant: &Tenant,
-        plugin: (PluginKind, &str),
-        changes: &BTreeMap<String, Option<String>>,
-    ) -> Result<Labels, LabelsFault> {
-        labels::set(&self.shared, tenant, plugin, changes).await
-    }
-    /// The newest version of each plugin that can do this, in the order in which a run would try them.
-    pub fn providers(&self, tenant: &Tenant, capability: &CapabilityRef) -> Vec<PluginEntry> {
-        self.shared.registry.candidates(tenant, capability).unwrap_or_default()
-    }
     /// Keeps bytes under their digest: a component.
     pub async fn put_blob(&self, bytes: Arc<[u8]>) -> Result<Digest, StoreFault> {
         let digest = Digest::of(&bytes);
