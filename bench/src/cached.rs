@@ -13,7 +13,9 @@ use heddle_core::limits::{AskedLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Outcome, PluginKind, Usage};
 use heddle_core::plan::WorkflowRef;
 use heddle_core::plugin::Metadata;
-use heddle_executor::{Executor, Invocation, Invoker, Parts, Settings, Submit, SystemClock, WorkflowChoice};
+use heddle_executor::{
+    Executor, Invocation, Invoker, Parts, Settings, Submit, SystemClock, WebhookParts, WorkflowChoice,
+};
 use heddle_store::MemoryStore;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -77,6 +79,7 @@ async fn executor(invoker: Arc<dyn Invoker>) -> anyhow::Result<Executor> {
         limits: Arc::new(Limits::default()),
         settings: Settings::default(),
         left_inside: None,
+        webhooks: WebhookParts::default(),
     })
     .await?;
     let metadata = Metadata {

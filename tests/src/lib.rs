@@ -7,6 +7,7 @@
     reason = "a test stops where something is not as it must be"
 )]
 
+pub mod receiver;
 pub mod tools;
 
 use rustix::process::{Pid, Signal, kill_process};

@@ -13,20 +13,29 @@ fn tools() -> PathBuf {
 
 /// `schemathesis`, which makes up requests from an OpenAPI document, in a Python environment of its own.
 pub fn schemathesis() -> PathBuf {
-    let folder = tools().join(format!("schemathesis-{SCHEMATHESIS}"));
-    let program = folder.join("bin/schemathesis");
-    if !program.exists() {
+    let package = format!("schemathesis=={SCHEMATHESIS}");
+    python(&format!("schemathesis-{SCHEMATHESIS}"), &[&package]).with_file_name("schemathesis")
+}
+
+/// A Python that has these packages, in an environment of its own with this name. Tests may ask for it at the same time.
+pub fn python(name: &str, packages: &[&str]) -> PathBuf {
+    std::fs::create_dir_all(tools()).unwrap();
+    let lock = std::fs::File::create(tools().join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let folder = tools().join(name);
+    let whole = folder.join("whole");
+    if !whole.exists() {
         run(
-            Command::new("python3").args(["-m", "venv"]).arg(&folder),
+            Command::new("python3").args(["-m", "venv", "--clear"]).arg(&folder),
             "install python3 with its venv module",
         );
-        let package = format!("schemathesis=={SCHEMATHESIS}");
         run(
-            Command::new(folder.join("bin/pip")).args(["install", "--quiet", &package]),
+            Command::new(folder.join("bin/pip")).args(["install", "--quiet"]).args(packages),
             "check the connection to the package index",
         );
+        std::fs::write(whole, "").unwrap();
     }
-    program
+    folder.join("bin/python")
 }
 
 /// `promtool`, which reads metrics as Prometheus does: the one on the path, or the one of the Debian package.

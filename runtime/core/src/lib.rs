@@ -4,6 +4,7 @@
 //! `limits` holds every maximum, `outcome` every way in which an attempt can end.
 
 pub mod document;
+pub mod egress;
 pub mod expr;
 pub mod fingerprint;
 pub mod gate;
@@ -22,3 +23,4 @@ pub mod schema;
 pub mod share;
 pub mod time;
 pub mod value;
+pub mod webhook;

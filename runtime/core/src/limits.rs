@@ -121,6 +121,18 @@ limits! {
     schedule_backfill: Count = 100, max 10_000, "Ticks of one backfill.";
     schedule_history: Count = 50, max 1_000, "Ticks of one schedule that are remembered with what became of them.";
 
+    // Webhooks.
+    notify: Count = 8, max 64, "Endpoints under `notify` of one workflow.";
+    webhooks: Count = 100, max 10_000, "Webhooks of one tenant that were made over the API.";
+    webhook_ms: Millis = 15 * SECOND, max MINUTE, "One try to deliver, from looking up the name to the answer.";
+    webhook_bytes: Bytes = 20 * KIB, max 64 * KIB, "One message to a webhook; a longer one is cut down to what happened to which run.";
+    webhook_tries: Count = 10, max 20, "Tries to deliver one message.";
+    webhook_retry_ms: Millis = 5 * SECOND, max HOUR, "The wait before the second try; each further one is five times longer, a day at most.";
+    webhook_rotation_ms: Millis = DAY, max 30 * DAY, "How long the secret before a rotation signs as well.";
+    webhooks_at_once: Count = 32, max 1_000, "Messages to webhooks that a node sends at the same time.";
+    webhook_endpoint_at_once: Count = 4, max 100, "Of these, to one endpoint.";
+    deliveries_waiting: Count = 100_000, max 10_000_000, "Messages to webhooks that wait; further ones are recorded as failed, and can be sent by hand.";
+
     // One node.
     runs_active: Count = 1_000, max 100_000, "Runs that a node drives at the same time; others wait in the store.";
     runs_queued: Count = 10_000, max 1_000_000, "Runs that wait for a node.";

@@ -21,6 +21,7 @@ mod graph;
 mod group;
 mod map;
 mod nodes;
+mod notify;
 mod parts;
 mod policy;
 mod reach;
@@ -52,6 +53,7 @@ pub use child::{Child, ChildWorkflow, OnParentCancel};
 pub use emit::Emit;
 pub use fallback::Alternative;
 pub use gates::{GateRules, Keyed};
+pub use notify::Notify;
 pub use parts::Compensation;
 pub use policy::{Backoff, CacheMode, CachePolicy, CacheScope, Jitter, Retry, Timeouts, Tolerance};
 pub use reference::{WorkflowRef, WorkflowRefFault};
@@ -96,6 +98,8 @@ pub struct Plan {
     pub admission: AdmissionRules,
     /// Everything that a step calls, each once.
     pub calls: Vec<Callee>,
+    /// Who is told of what happens to its runs.
+    pub notify: Vec<Notify>,
 }
 
 /// What a failed step does to the rest of its run.
@@ -358,6 +362,10 @@ pub trait Catalog {
     fn names(&self) -> Vec<String>;
     /// Why a published workflow cannot be run, where that is known: that there is none, with what was probably meant.
     fn lacks_workflow(&self, _reference: &WorkflowRef) -> Option<String> {
+        None
+    }
+    /// Why a webhook secret cannot be used, where that is known: that there is none of this name, and what to do.
+    fn lacks_secret(&self, _name: &str) -> Option<String> {
         None
     }
 }

@@ -137,6 +137,8 @@ struct Untold {
     held: Vec<Held>,
     /// Who gets mail by it.
     reached: Vec<Recipient>,
+    /// Whether it owes something to webhooks.
+    is_owed: bool,
 }
 
 /// How the store has a run that a driver is made for.

@@ -27,6 +27,7 @@ mod submit;
 pub mod telemetry;
 mod upkeep;
 mod waiting;
+mod webhooks;
 mod workflows;
 
 pub use gates::{CircuitReport, Hold, HoldAt, RateReport};
@@ -41,6 +42,10 @@ pub use schedules::{ScheduleView, Triggered, WishFault};
 pub use snapshot::{SnapshotFault, Unresolved};
 pub use submit::{Repeated, Submit, SubmitFault, Submitted, TakenOver, Timing, WorkflowChoice};
 pub use waiting::WaitsFor;
+pub use webhooks::{
+    Courier, DeliveryView, Disabled, NodeWebhook, Nowhere, Post, Tried, WebhookChange, WebhookFault,
+    WebhookLevel, WebhookParts, WebhookView, WebhookWish,
+};
 pub use workflows::{Novelty, PublishFault, Published, WorkflowEntry};
 
 use futures_util::Stream;
@@ -149,6 +154,13 @@ pub struct ExecutorReport {
     pub cache: (u64, u64),
     /// Open event streams.
     pub subscribers: usize,
+    /// Messages to webhooks that wait, and when the oldest of them was made, as far as this node knows.
+    pub deliveries_waiting: u64,
+    /// That time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub oldest_delivery: Option<String>,
+    /// Webhooks that nothing is sent to.
+    pub webhooks_disabled: usize,
     /// Runs that cannot go on, and why: the first hundred.
     pub stuck: BTreeMap<String, String>,
 }
@@ -171,11 +183,13 @@ impl Executor {
         let shared = Arc::new(Shared::new(parts, lease));
         shared.registry.load(&*shared.shelf, &Tenant::default()).await?;
         labels::load(&shared, &Tenant::default()).await?;
+        shared.webhooks.load(&shared, &Tenant::default()).await?;
         upkeep::forget_ended(&shared).await?;
         shared.waiting.restore(shared.store.report(ReportDepth::Waiting).await?.waiting);
         tokio::spawn(upkeep::claim_loop(shared.clone()));
         tokio::spawn(upkeep::lease_loop(shared.clone()));
         tokio::spawn(schedules::keeper::keep_time(shared.clone()));
+        tokio::spawn(webhooks::deliver::deliver(shared.clone()));
         tokio::spawn(upkeep::retention_loop(shared.clone()));
         Ok(Executor { shared })
     }
@@ -207,6 +221,9 @@ impl Executor {
             nested_slots: shared.slots.nested_used(),
             cache: shared.cache.size(),
             subscribers: shared.bus.listeners(),
+            deliveries_waiting: shared.webhooks.waiting.load(Ordering::Relaxed),
+            oldest_delivery: shared.webhooks.oldest().map(|at| at.rfc3339()),
+            webhooks_disabled: shared.webhooks.disabled(),
             stuck: shared.stuck().into_iter().map(|(run, why)| (run.to_string(), why)).collect(),
         }
     }

@@ -1,5 +1,6 @@
 //! What an executor is made of, and the seams at which the outside is plugged in.
 
+use crate::webhooks::WebhookParts;
 use futures_util::future::BoxFuture;
 use heddle_core::id::RunId;
 use heddle_core::json::Json;
@@ -34,6 +35,8 @@ pub struct Parts {
     /// Others were only waiting, and are not counted as interrupted. With each, what is to be held until it is on disk
     /// what became of it.
     pub left_inside: Option<Vec<(LeftInside, Held)>>,
+    /// What sends messages to webhooks, and to which of the node.
+    pub webhooks: WebhookParts,
 }
 
 /// Something of the invoker's that is held until the end of an attempt is on disk, and then dropped: what tells the

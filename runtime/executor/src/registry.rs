@@ -221,8 +221,13 @@ impl Registry {
         newest.collect()
     }
     /// The registry as the checks of one tenant's workflows see it.
-    pub(crate) fn catalog<'a>(&'a self, tenant: &'a Tenant, lacking: Lacking) -> TenantCatalog<'a> {
-        TenantCatalog { registry: self, tenant, lacking }
+    pub(crate) fn catalog<'a>(
+        &'a self,
+        tenant: &'a Tenant,
+        lacking: Lacking,
+        secrets: Vec<Arc<str>>,
+    ) -> TenantCatalog<'a> {
+        TenantCatalog { registry: self, tenant, lacking, secrets }
     }
 }
 
@@ -233,6 +238,8 @@ pub(crate) struct TenantCatalog<'a> {
     tenant: &'a Tenant,
     /// Workflows that the document names and that are not published.
     lacking: Lacking,
+    /// The webhook secrets of the node, by name.
+    secrets: Vec<Arc<str>>,
 }
 
 impl Catalog for TenantCatalog<'_> {
@@ -245,6 +252,10 @@ impl Catalog for TenantCatalog<'_> {
     }
     fn lacks_workflow(&self, reference: &WorkflowRef) -> Option<String> {
         self.lacking.iter().find(|(lacking, _)| lacking == reference).map(|(_, why)| why.clone())
+    }
+    fn lacks_secret(&self, name: &str) -> Option<String> {
+        let is_there = self.secrets.iter().any(|known| **known == *name);
+        (!is_there).then(|| crate::webhooks::lacks_secret(name, &self.secrets))
     }
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =

@@ -11,6 +11,7 @@ use crate::registry::Registry;
 use crate::slots::Slots;
 use crate::snapshot::Snapshots;
 use crate::waiting::{Waiting, WaitsFor};
+use crate::webhooks::Endpoints;
 use crate::workflows::WorkflowEntry;
 use heddle_core::document::Fault;
 use heddle_core::id::{Digest, RunId, Tenant};
@@ -51,6 +52,7 @@ pub(crate) struct Shared {
     pub(crate) registry: Registry,
     pub(crate) snapshots: Snapshots,
     pub(crate) meters: Meters,
+    pub(crate) webhooks: Endpoints,
     lease: RwLock<Lease>,
     active: Mutex<HashMap<RunId, Active>>,
     /// What the process before this one left in its sandboxes, until the runs are taken over.
@@ -105,6 +107,7 @@ impl Shared {
             bus: Bus::new(limits.sse_backlog as usize, limits.subscriptions as usize),
             registry: Registry::default(),
             snapshots: Snapshots::new(parts.store.clone(), limits.plan_cache),
+            webhooks: Endpoints::new(parts.webhooks),
             lease: RwLock::new(lease),
             active: Mutex::new(HashMap::new()),
             left_inside: parts.left_inside.map(|left| {

@@ -210,7 +210,7 @@ pub(crate) async fn submit(shared: &Arc<Shared>, wish: Submit) -> Result<Submitt
     let alone = has_drivers(shared) && shared.waiting.count(WaitsFor::Node) == 0 && opened.claims.is_empty();
     let answer = match alone && waits_for == WaitsFor::Node {
         true => drive_at_once(shared, run, snapshot, opened).await,
-        false => record_first(shared, run, opened).await,
+        false => record_first(shared, run, &snapshot, opened).await,
     };
     let repeated = answer?;
     if repeated.1 == Repeated::No {
@@ -250,7 +250,7 @@ pub(crate) async fn submit_child(
     let run = child.run;
     let opened = open(shared, run, &wish, &snapshot, input, Some(child))?;
     let recorded = match may_park(shared) {
-        Ok(()) => record(shared, run, opened).await,
+        Ok(()) => record(shared, run, &snapshot, opened).await,
         Err(full) => Err(Unrecorded::Full(full)),
     };
     match recorded {
@@ -470,8 +470,8 @@ async fn drive_at_once(
 }
 
 /// Accepts a run that nobody drives yet.
-async fn record_first(shared: &Arc<Shared>, id: RunId, opened: Opened) -> Answer {
-    let fault = match record(shared, id, opened).await {
+async fn record_first(shared: &Arc<Shared>, id: RunId, snapshot: &Snapshot, opened: Opened) -> Answer {
+    let fault = match record(shared, id, snapshot, opened).await {
         Ok(()) => return Ok((id, Repeated::No)),
         Err(Unrecorded::Full(full)) => return Err(full),
         Err(Unrecorded::By(fault)) => fault,

@@ -59,6 +59,9 @@ metrics_table! {
     GATE_WAITS = "heddle_gate_waits_total" Counter "Attempts that had to wait at a rate limit or an open circuit, by `gate`: rate or circuit.";
     GATE_REFUSALS = "heddle_gate_refusals_total" Counter "Attempts that failed at a rate limit or an open circuit, by `gate`: rate or circuit.";
     TICKS = "heddle_schedule_ticks_total" Counter "Ticks of schedules, by `outcome`: started, refused, or why there is no run.";
+    DELIVERIES = "heddle_webhook_deliveries_total" Counter "Tries to deliver a message to a webhook, by `outcome`: delivered, again (it is sent again later) or failed (it is given up).";
+    DELIVERY_SECONDS = "heddle_webhook_delivery_duration_seconds" Histogram "Time that a try to deliver took.";
+    DELIVERIES_WAITING = "heddle_webhook_deliveries_waiting" Gauge "Messages to webhooks that wait.";
     LOG_LINES_DROPPED = "heddle_guest_log_lines_dropped_total" Counter "Log lines of plugins that were dropped for want of room.";
     OUTPUT_BYTES_DROPPED = "heddle_guest_output_bytes_dropped_total" Counter "Bytes on stdout and stderr of plugins that were dropped for want of room.";
     LEASE_LOST = "heddle_lease_lost_total" Counter "Times that this node lost its lease.";

@@ -160,7 +160,10 @@ pub(crate) async fn drain(shared: &Arc<Shared>) {
     }
     let end = tokio::time::Instant::now() + Duration::from_millis(shared.limits.drain_ms);
     let mut stopped = false;
-    while shared.active_count() > 0 {
+    // What is on its way to a webhook is worth waiting for, but no reason to stay.
+    let on_its_way =
+        || shared.webhooks.sending.load(Ordering::Acquire) > 0 && tokio::time::Instant::now() < end;
+    while shared.active_count() > 0 || on_its_way() {
         if tokio::time::Instant::now() >= end && !stopped {
             stopped = true;
             for (_, active) in shared.all_active() {

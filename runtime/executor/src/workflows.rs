@@ -79,7 +79,8 @@ pub(crate) fn check(
     doc: &Doc,
     lacking: Lacking,
 ) -> Result<Arc<Plan>, Vec<Fault>> {
-    Plan::read(doc, Some(&shared.registry.catalog(tenant, lacking)), &shared.limits).map(Arc::new)
+    let catalog = shared.registry.catalog(tenant, lacking, shared.webhooks.secret_names());
+    Plan::read(doc, Some(&catalog), &shared.limits).map(Arc::new)
 }
 
 /// Workflows that a document names and that are not published, with what to do about each.

@@ -94,6 +94,7 @@ impl Stage {
             // The store's clock does not jump, so what lies there would not come back in time.
             settings: Settings { park_after_ms: u64::MAX, ..Settings::default() },
             left_inside: left.map(|left| left.into_iter().map(|one| (one, Held::default())).collect()),
+            webhooks: WebhookParts::default(),
         };
         Executor::start(parts).await.unwrap()
     }

@@ -50,6 +50,7 @@ impl World {
             limits: Arc::new(self.limits.clone()),
             settings: Settings { node: name.into(), ..Settings::default() },
             left_inside: None,
+            webhooks: WebhookParts::default(),
         };
         let executor = Executor::start(parts).await.unwrap();
         let metadata = Metadata {

@@ -1,8 +1,10 @@
 //! The wiring: the only file that names concrete parts. It opens the store, makes the host, starts the executor, and
 //! takes them down again in the opposite order.
 
+mod courier;
 mod invoker;
 pub mod loader;
+mod secrets;
 
 use crate::config::Config;
 use anyhow::Context as _;
@@ -68,6 +70,7 @@ impl App {
         let folder = scratch.as_ref().map_or(config.data.as_path(), TempDir::path);
         let (store, shelf) = stores(folder, keeping, &limits)?;
         let host = host(folder, &limits, store.clone())?;
+        let webhooks = secrets::webhook_parts(config, folder)?;
         let parts = Parts {
             store: store.clone(),
             shelf,
@@ -83,6 +86,7 @@ impl App {
                 ..Settings::default()
             },
             left_inside: Some(host.take_left_inside().into_iter().map(left_inside).collect()),
+            webhooks,
         };
         let executor = Executor::start(parts).await.context("the node cannot start")?;
         let loader = Loader::new(host.clone(), executor.clone(), store);

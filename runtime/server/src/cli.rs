@@ -27,6 +27,7 @@ mod show;
 mod sse;
 mod step;
 mod tree;
+mod webhooks;
 mod workflow;
 
 use crate::http::graph::Format;
@@ -94,6 +95,9 @@ enum Command {
     Circuits(circuits::CircuitsCommand),
     /// Look at rate limits: how many calls each key may have, and when the next one may begin.
     Rates,
+    /// Make and look at webhooks, and at what was sent to them.
+    #[command(subcommand)]
+    Webhooks(webhooks::WebhooksCommand),
     /// Load plugins and look at them.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
@@ -237,7 +241,9 @@ impl Command {
             Command::Workflow(WorkflowCommand::Graph { .. } | WorkflowCommand::Schema) => {
                 "works without a node"
             }
-            Command::Completions { .. } => "works without a node",
+            Command::Completions { .. } | Command::Webhooks(webhooks::WebhooksCommand::Verify(_)) => {
+                "works without a node"
+            }
             _ => return None,
         })
     }
@@ -332,6 +338,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Rates => Box::pin(rates::rates(context)).await,
         Command::Circuits(command) => Box::pin(circuits::circuits(&command, context)).await,
         Command::Schedules(command) => Box::pin(schedules::schedules(&command, context)).await,
+        Command::Webhooks(command) => Box::pin(webhooks::webhooks(&command, context)).await,
         Command::Plugin(command) => Box::pin(plugin::plugin(&command, context)).await,
         Command::Limits(LimitsCommand::Show { node }) => show::limits(&node, context),
         Command::Config(ConfigCommand::Show { origin, example, node }) => {

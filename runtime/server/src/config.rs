@@ -8,16 +8,21 @@ pub mod example;
 pub mod quantity;
 pub mod said;
 pub mod table;
+pub mod webhooks;
 
+use heddle_core::egress::Egress;
 use heddle_core::limits::{Limits, TABLE};
 use heddle_core::run::event::Defaults;
 use heddle_core::time::Span;
+use heddle_executor::NodeWebhook;
 use said::{Said, Sayings};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use table::{Kind, SETTINGS};
+use webhooks::SecretSource;
 
 /// Everything that a node is told.
 #[derive(Clone, Debug)]
@@ -42,6 +47,12 @@ pub struct Config {
     pub telemetry: Telemetry,
     /// Where `/metrics` listens besides the API.
     pub metrics_listen: Option<SocketAddr>,
+    /// Which addresses may be dialled.
+    pub egress: Egress,
+    /// Where the secrets are that sign messages to webhooks, by name.
+    pub webhook_secrets: BTreeMap<Arc<str>, SecretSource>,
+    /// Webhooks of the node.
+    pub webhooks: Vec<NodeWebhook>,
     /// The limits.
     pub limits: Limits,
     /// Every setting with its value and its origin, in the order of the table, limits last.
@@ -196,6 +207,9 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
         files: reader.count("telemetry.files").unwrap_or(5) as u32,
     };
     let metrics_listen = reader.maybe_address("metrics.listen");
+    let egress = reader.egress();
+    let webhook_secrets = reader.secrets();
+    let webhooks = reader.webhooks(&webhook_secrets);
     let limits = reader.limits();
     let shown = reader.shown;
     check_together((run_parallel, workers, defaults), &limits, sayings, faults);
@@ -210,6 +224,9 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
         start_rate_per_s,
         telemetry,
         metrics_listen,
+        egress,
+        webhook_secrets,
+        webhooks,
         limits,
         shown,
     }

@@ -32,6 +32,7 @@ mod schedules;
 pub mod server;
 mod signal;
 mod submit;
+mod webhooks;
 mod why;
 mod wire;
 mod workflows;
@@ -77,6 +78,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(schedules::routes())
         .merge(circuits::routes())
         .merge(rates::routes())
+        .merge(webhooks::routes())
         .merge(plugins::routes())
         .merge(health::routes())
         .merge(pages::routes())

@@ -2,11 +2,12 @@
 //! behind the executor.
 //!
 //! `config` says what the operator chose, `app` puts the parts together, `http` lets programs in and `cli` people.
-//! `telemetry` is what operators see.
+//! `egress` is the way out, and `telemetry` what operators see.
 
 pub mod app;
 pub mod cli;
 pub mod config;
+mod egress;
 pub mod http;
 mod shell;
 pub mod telemetry;

@@ -58,6 +58,7 @@ fn append(run: RunId, epoch: u64, expected: u64, last: u64, output: &Json) -> Ap
         cache: vec![],
         consumed: vec![],
         mail: vec![],
+        deliveries: vec![],
         listens: vec![],
         idempotency: vec![],
         queue: None,

@@ -8,6 +8,7 @@
 pub mod appends;
 pub mod driving;
 pub mod keeping;
+pub mod outbox;
 pub mod reading;
 pub mod schedules;
 pub mod slots;
@@ -111,6 +112,7 @@ impl<B: Backend> Setup<B> {
             cache: vec![],
             consumed: vec![],
             mail: vec![],
+            deliveries: vec![],
             listens: vec![],
             idempotency: vec![],
             queue: None,
@@ -210,6 +212,9 @@ macro_rules! conformance_tests {
         $crate::conformance_tests!(@ $open, schedules:
             a_schedule_is_written_at_its_version schedules_are_in_order a_schedule_of_an_ended_lease_is_fenced
             a_schedule_has_one_keeper);
+        $crate::conformance_tests!(@ $open, outbox:
+            a_delivery_goes_with_its_append a_delivery_is_sent_by_one_node endpoints_have_their_turn
+            deliveries_are_listed old_deliveries_go);
         $crate::conformance_tests!(@ $open, slots:
             a_slot_goes_from_one_run_to_the_next what_becomes_of_one_too_many only_who_stays_takes_a_place several_slots_come_together
             levels_and_turns slots_are_neither_lost_nor_given_twice);

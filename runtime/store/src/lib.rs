@@ -2,7 +2,8 @@
 //! kept under a name. Every backend passes the one suite in [`conformance`].
 //!
 //! The rules that every backend keeps:
-//! - An append is one transaction: journal row, index row, values, cache rows. It is answered after the commit.
+//! - An append is one transaction: journal row, index row, values, cache rows, what is owed to
+//!   webhooks. It is answered after the commit.
 //! - It carries the version it was decided on and the epoch of the node's lease. Another version or an ended epoch is
 //!   a [`AppendFault::Conflict`] or [`AppendFault::Fenced`]: a normal answer, nothing was written.
 //! - Appends of one run handed over one after another are committed in that order; once one fails, those queued
@@ -15,6 +16,7 @@ pub mod conformance;
 mod leases;
 pub mod memory;
 pub mod model;
+pub mod outbox;
 mod row;
 mod rules;
 pub mod run_store;
@@ -26,6 +28,7 @@ pub mod timetable;
 pub use clock::StoreClock;
 pub use memory::MemoryStore;
 pub use model::*;
+pub use outbox::Outbox;
 pub use run_store::{ReportDepth, RunStore};
 pub use shelf::Shelf;
 #[cfg(feature = "sqlite")]

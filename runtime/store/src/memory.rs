@@ -1,6 +1,7 @@
 //! A store that keeps everything in memory: for simulation and for tests. It answers as the SQLite store does, down to
 //! the bytes of its journal rows, and adds what a test needs: commits that wait for a word, and one that fails.
 
+mod outbox;
 mod retain;
 mod slots;
 mod state;
@@ -8,6 +9,9 @@ mod timetable;
 
 use crate::clock::StoreClock;
 use crate::model::*;
+use crate::outbox::{
+    Claimed, DeliveryClaim, DeliveryQuery, DeliveryRow, DeliveryWrite, Outbox, OutboxFault, OutboxReport,
+};
 use crate::run_store::{ReportDepth, RunStore};
 use crate::shelf::Shelf;
 use crate::timetable::{ScheduleFault, ScheduleRow, ScheduleWrite, Timetable};
@@ -15,6 +19,7 @@ use futures_util::future::BoxFuture;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::time::Timestamp;
+use heddle_core::webhook::DeliveryId;
 use state::State;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -293,5 +298,33 @@ impl Timetable for MemoryStore {
     ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, StoreFault>> {
         let epoch = lease.epoch;
         self.write(move |state| state.claim_schedules(epoch, limit))
+    }
+}
+
+impl Outbox for MemoryStore {
+    fn claim_deliveries(
+        &self,
+        lease: &Lease,
+        claim: DeliveryClaim,
+    ) -> BoxFuture<'static, Result<Claimed, StoreFault>> {
+        let epoch = lease.epoch;
+        self.write(move |state| state.claim_deliveries(epoch, &claim))
+    }
+    fn put_delivery(&self, write: DeliveryWrite) -> BoxFuture<'static, Result<u64, OutboxFault>> {
+        let put = self.write(move |state| state.put_delivery(write));
+        Box::pin(async move { put.await? })
+    }
+    fn delivery(
+        &self,
+        tenant: &Tenant,
+        id: DeliveryId,
+    ) -> BoxFuture<'static, Result<Option<DeliveryRow>, StoreFault>> {
+        self.read(|state| Ok(state.outbox.one(tenant, id)))
+    }
+    fn deliveries(&self, query: DeliveryQuery) -> BoxFuture<'static, Result<Vec<DeliveryRow>, StoreFault>> {
+        self.read(|state| Ok(state.outbox.page(&query)))
+    }
+    fn outbox_report(&self) -> BoxFuture<'static, Result<OutboxReport, StoreFault>> {
+        self.read(|state| Ok(state.outbox.report()))
     }
 }

@@ -1,5 +1,6 @@
 //! The records that cross the seam: plain data, the same for every backend.
 
+use crate::outbox::Delivery;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::run::event::{Batch, SlotWish};
@@ -140,6 +141,8 @@ pub struct Append {
     pub consumed: Vec<u64>,
     /// Messages that are sent with it.
     pub mail: Vec<Mail>,
+    /// What is owed to webhooks by it.
+    pub deliveries: Vec<Delivery>,
     /// For an acceptance: the events that the run is told of while it lives, by name.
     pub listens: Vec<Arc<str>>,
     /// For an acceptance: the idempotency keys to claim.

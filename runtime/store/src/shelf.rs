@@ -1,13 +1,14 @@
 //! Everything that is kept under a name and is not a run: workflows, plugins, later keys and policies.
 
 use crate::model::{Record, StoreFault};
+use crate::outbox::Outbox;
 use crate::timetable::Timetable;
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 
 /// Collections of JSON records with versions. A collection is named by a fixed word and the tenant: see [`collection`].
-/// Schedules have rows of their own, with owners: [`Timetable`].
-pub trait Shelf: Timetable {
+/// Schedules and what is owed to webhooks have rows of their own, with owners: [`Timetable`], [`Outbox`].
+pub trait Shelf: Timetable + Outbox {
     /// One record.
     fn get(&self, collection: &str, key: &str) -> BoxFuture<'static, Result<Option<Record>, StoreFault>>;
     /// Writes a record if it still has this version (0: if there is none yet). Gives the new version;

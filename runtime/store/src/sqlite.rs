@@ -20,6 +20,7 @@ mod handover;
 pub mod inspect;
 mod line;
 mod open;
+mod outbox;
 mod read;
 mod report;
 mod retain;
@@ -34,6 +35,9 @@ mod writer;
 
 use crate::clock::StoreClock;
 use crate::model::*;
+use crate::outbox::{
+    Claimed, DeliveryClaim, DeliveryQuery, DeliveryRow, DeliveryWrite, Outbox, OutboxFault, OutboxReport,
+};
 use crate::run_store::{ReportDepth, RunStore};
 use crate::shelf::Shelf;
 use crate::timetable::{ScheduleFault, ScheduleRow, ScheduleWrite, Timetable};
@@ -44,6 +48,7 @@ use handover::Handover;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::time::Timestamp;
+use heddle_core::webhook::DeliveryId;
 use line::{Lane, Line};
 use rusqlite::{Connection, ErrorCode};
 use std::fmt;
@@ -493,5 +498,34 @@ impl Timetable for SqliteStore {
     ) -> BoxFuture<'static, Result<Vec<ScheduleRow>, StoreFault>> {
         let lease = lease.clone();
         self.write(move |writer| timetable::claim(writer, &lease, limit))
+    }
+}
+
+impl Outbox for SqliteStore {
+    fn claim_deliveries(
+        &self,
+        lease: &Lease,
+        claim: DeliveryClaim,
+    ) -> BoxFuture<'static, Result<Claimed, StoreFault>> {
+        let lease = lease.clone();
+        self.write(move |writer| outbox::claim(writer, &lease, &claim))
+    }
+    fn put_delivery(&self, write: DeliveryWrite) -> BoxFuture<'static, Result<u64, OutboxFault>> {
+        let put = self.write(move |writer| outbox::put(writer, &write));
+        Box::pin(async move { put.await? })
+    }
+    fn delivery(
+        &self,
+        tenant: &Tenant,
+        id: DeliveryId,
+    ) -> BoxFuture<'static, Result<Option<DeliveryRow>, StoreFault>> {
+        let tenant = tenant.clone();
+        self.read(move |db| outbox::one(db, &tenant, id))
+    }
+    fn deliveries(&self, query: DeliveryQuery) -> BoxFuture<'static, Result<Vec<DeliveryRow>, StoreFault>> {
+        self.read(move |db| outbox::page(db, &query))
+    }
+    fn outbox_report(&self) -> BoxFuture<'static, Result<OutboxReport, StoreFault>> {
+        self.read(outbox::report)
     }
 }

@@ -70,8 +70,10 @@ const EDGES: &[Edges] = &[
 
 /// Every direct dependency of the core, so that a new one is talked about.
 const OF_CORE: &[&str] = &[
+    "base64",
     "cel",
     "croner",
+    "hmac",
     "jiff",
     "jiter",
     "jsonschema",
@@ -82,6 +84,7 @@ const OF_CORE: &[&str] = &[
     "serde_json",
     "sha2",
     "thiserror",
+    "url",
 ];
 
 /// What the guests may use of the project: the SDK, which knows the contract and nothing of the host.

@@ -5,8 +5,8 @@ use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
 use super::{
-    Catalog, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph, group, nodes, reach,
-    schedules, wait,
+    Catalog, Notify, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph, group, nodes,
+    notify, reach, schedules, wait,
 };
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::tree::ErrorName;
@@ -77,6 +77,8 @@ fn in_steps(
         wait::fits((entry.doc, &entry.path), step, most, limits.aftermath_ms, &mut faults);
     }
     let admission = admission::read(&mut fields, &shared.names, (limits, reading), &mut faults);
+    let notify =
+        fields.get("notify").map(|(doc, path)| notify::read((doc, &path), catalog, limits, &mut faults));
     let output =
         fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
     fields.finish(&mut faults);
@@ -93,7 +95,7 @@ fn in_steps(
             output,
             max_parallel,
             total,
-            (on_step_failure, compensation, admission),
+            (on_step_failure, compensation, admission, notify.unwrap_or_default()),
             shared,
         )),
         _ => {
@@ -113,7 +115,12 @@ fn assemble(
     output: Option<Template>,
     max_parallel: Option<u32>,
     total: Option<Span>,
-    (on_step_failure, compensation, admission): (OnStepFailure, Compensation, admission::AdmissionRules),
+    (on_step_failure, compensation, admission, notify): (
+        OnStepFailure,
+        Compensation,
+        admission::AdmissionRules,
+        Vec<Notify>,
+    ),
     shared: Shared<'_>,
 ) -> Plan {
     let source = Json::from_value(doc.value());
@@ -136,6 +143,7 @@ fn assemble(
         compensation,
         admission,
         calls: shared.calls,
+        notify,
     }
 }
 

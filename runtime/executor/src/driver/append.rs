@@ -3,6 +3,7 @@
 use super::{Driver, Untold};
 use crate::inbox::Message;
 use crate::submit::line;
+use crate::webhooks::outbox::owed;
 use futures_util::FutureExt;
 use heddle_core::id::Digest;
 use heddle_core::journal::Nature;
@@ -57,10 +58,13 @@ impl Driver {
         let seq = self.gate.handed_over();
         let mail = self.mail();
         let reached = mail.iter().map(|mail| mail.to.clone()).collect();
+        let accepted = self.run.accepted().map(|accepted| &**accepted);
+        let deliveries = owed(&self.shared, &self.snapshot, (self.run.id, seq), &batch, accepted);
+        let is_owed = !deliveries.is_empty();
         // Its time has come: what it has waited for so far is asked for now.
         let due = batch.events.contains(&Event::RunDue {}).then(|| self.run.held_back()).flatten();
         let queue = due.map(|queue| Box::new(line(queue.place.clone(), queue.slots.clone())));
-        self.untold.push_back(Untold { seq, batch: batch.clone(), held: Vec::new(), reached });
+        self.untold.push_back(Untold { seq, batch: batch.clone(), held: Vec::new(), reached, is_owed });
         let since = Instant::now();
         let answer = self.shared.store.append(Append {
             run: self.run.id,
@@ -73,6 +77,7 @@ impl Driver {
             cache: std::mem::take(&mut self.cache),
             consumed: std::mem::take(&mut self.consumed),
             mail,
+            deliveries,
             listens: std::mem::take(&mut self.listens),
             idempotency: vec![],
             queue,

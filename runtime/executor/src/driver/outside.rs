@@ -45,6 +45,9 @@ impl Driver {
             if let Some(row) = self.untold.pop_front() {
                 self.tell(row.seq, &row.batch);
                 row.reached.iter().for_each(|to| self.shared.has_mail(to));
+                if row.is_owed {
+                    self.shared.webhooks.ring();
+                }
             }
         }
         for (node, attempt) in free {

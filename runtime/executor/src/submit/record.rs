@@ -2,10 +2,12 @@
 
 use super::{Opened, SubmitFault};
 use crate::shared::Shared;
+use crate::snapshot::Snapshot;
 use crate::waiting::WaitsFor;
+use crate::webhooks::outbox::owed;
 use heddle_core::id::RunId;
 use heddle_core::plan::OnLimit;
-use heddle_core::run::event::Batch;
+use heddle_core::run::event::{Batch, Event};
 use heddle_store::{Append, AppendFault, IndexChange, RunStatus, Urgency};
 use std::sync::Arc;
 
@@ -52,14 +54,24 @@ pub(super) enum Unrecorded {
 
 /// Records a run that nobody drives yet, and counts it; the claim loop hands it to a driver. Whoever asked for it may go
 /// away meanwhile, so it is seen to its end in a task of its own: what is counted is what is on disk.
-pub(super) async fn record(shared: &Arc<Shared>, id: RunId, mut opened: Opened) -> Result<(), Unrecorded> {
+pub(super) async fn record(
+    shared: &Arc<Shared>,
+    id: RunId,
+    snapshot: &Snapshot,
+    mut opened: Opened,
+) -> Result<(), Unrecorded> {
     let for_what = opened.waits_for();
     let full = waits(shared, &mut opened).map_err(Unrecorded::Full)?;
-    let (shared, answer) = (shared.clone(), shared.store.append(recorded(shared, id, opened)));
+    let append = recorded(shared, id, snapshot, opened);
+    let is_owed = !append.deliveries.is_empty();
+    let (shared, answer) = (shared.clone(), shared.store.append(append));
     let recording = tokio::spawn(async move {
         match answer.await {
             Ok(_) => {
                 shared.wake_claim.notify_one();
+                if is_owed {
+                    shared.webhooks.ring();
+                }
                 Ok(())
             }
             Err(fault) => {
@@ -76,18 +88,24 @@ pub(super) async fn record(shared: &Arc<Shared>, id: RunId, mut opened: Opened) 
 }
 
 /// The append that records a run which nobody drives yet.
-fn recorded(shared: &Shared, id: RunId, opened: Opened) -> Append {
+fn recorded(shared: &Shared, id: RunId, snapshot: &Snapshot, opened: Opened) -> Append {
     let Opened { event, mut opening, now, queue, claims } = opened;
     if let IndexChange::Create(row) = &mut opening.index
         && row.status == RunStatus::Running
     {
         row.status = RunStatus::Queued;
     }
+    let accepted = match &event {
+        Event::RunAccepted(accepted) => Some(accepted.clone()),
+        _ => None,
+    };
+    let batch = Batch { at: now, events: vec![event] };
     Append {
         run: id,
         epoch: shared.epoch(),
         expected: 0,
-        batch: Batch { at: now, events: vec![event] },
+        deliveries: owed(shared, snapshot, (id, 1), &batch, accepted.as_deref()),
+        batch,
         index: opening.index,
         blobs: opening.blobs,
         holds: opening.holds,

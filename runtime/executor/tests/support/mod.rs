@@ -117,9 +117,18 @@ pub(crate) fn memory() -> MemoryStore {
 
 /// A node on this store, with `tool:e`, `transform:t` and `agent:a`.
 pub(crate) async fn node_on(store: MemoryStore, change: impl FnOnce(&mut Settings, &mut Limits)) -> Node {
+    node_telling(store, WebhookParts::default(), change).await
+}
+
+/// A node that tells others.
+pub(crate) async fn node_telling(
+    store: MemoryStore,
+    webhooks: WebhookParts,
+    change: impl FnOnce(&mut Settings, &mut Limits),
+) -> Node {
     let (mut settings, mut limits) = (Settings::default(), Limits::default());
     change(&mut settings, &mut limits);
-    start(store, settings, limits, None).await
+    start(store, settings, limits, None, webhooks).await
 }
 
 /// A node on the store of one that was killed, when these were in their sandboxes.
@@ -127,7 +136,7 @@ pub(crate) async fn node_after(killed: Node, left_inside: Vec<LeftInside>) -> No
     let (report, store) = (killed.executor.report(), killed.store);
     let lease = Lease { node: report.node.into(), epoch: report.epoch, expires: Timestamp(0) };
     store.release_lease(&lease).await.unwrap();
-    start(store, Settings::default(), Limits::default(), Some(left_inside)).await
+    start(store, Settings::default(), Limits::default(), Some(left_inside), WebhookParts::default()).await
 }
 
 async fn start(
@@ -135,6 +144,7 @@ async fn start(
     settings: Settings,
     limits: Limits,
     left_inside: Option<Vec<LeftInside>>,
+    webhooks: WebhookParts,
 ) -> Node {
     let script = Arc::new(Script::default());
     let parts = Parts {
@@ -145,6 +155,7 @@ async fn start(
         limits: Arc::new(limits),
         settings,
         left_inside: left_inside.map(|left| left.into_iter().map(|one| (one, script.token())).collect()),
+        webhooks,
     };
     let executor = Executor::start(parts).await.unwrap();
     let node = Node { executor, script, store };

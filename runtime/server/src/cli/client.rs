@@ -59,6 +59,14 @@ impl<'a> Ask<'a> {
         let headers = vec![(CONTENT_TYPE.as_str(), media_type.to_owned())];
         Ask { method, path, headers, body: body.into() }
     }
+    /// Changes something by something of this type.
+    pub(crate) fn patch(path: &'a str, media_type: &str, body: impl Into<Bytes>) -> Ask<'a> {
+        Ask { method: Method::PATCH, ..Ask::post(path, media_type, body) }
+    }
+    /// Removes something.
+    pub(crate) fn delete(path: &'a str) -> Ask<'a> {
+        Ask { method: Method::DELETE, ..Ask::get(path) }
+    }
     /// The same, with a header.
     pub(crate) fn with(mut self, name: &'static str, value: impl Into<String>) -> Ask<'a> {
         self.headers.push((name, value.into()));

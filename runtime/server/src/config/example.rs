@@ -1,7 +1,7 @@
 //! A `heddle.toml` that says every default, with what each setting is for: printed by `heddle config show --example`.
 
 use super::quantity;
-use super::table::{Kind, SETTINGS, Setting};
+use super::table::{FAMILIES, Kind, SETTINGS, Setting};
 use heddle_core::limits::{TABLE, Unit};
 use std::fmt::Write as _;
 
@@ -20,6 +20,7 @@ pub fn text() -> String {
         }
         let _ = write!(out, "\n# {}\n# {name} = {}\n", setting.why, written(setting));
     }
+    families(&mut out);
     out.push_str("\n# A limit may be any value from 1 to its hard maximum.\n[limits]\n");
     for row in TABLE {
         let value = quantity::print(row.default, row.unit);
@@ -35,6 +36,26 @@ pub fn text() -> String {
     out
 }
 
+/// Sections whose names are chosen, as one may write them.
+fn families(out: &mut String) {
+    let mut section = "";
+    for family in FAMILIES {
+        let (own, name) = family.key.rsplit_once('.').unwrap_or(("", family.key));
+        if own != section {
+            section = own;
+            let _ = write!(out, "\n#   [{}]", section.replace('*', "ops"));
+        }
+        let value = match family.kind.is_list() {
+            true => format!(
+                "[{}]",
+                family.default.split(", ").map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ")
+            ),
+            false => format!("\"{}\"", family.default),
+        };
+        let _ = write!(out, "\n# {}\n#   {} = {value}\n", family.why, name.replace('*', "ops-key"));
+    }
+}
+
 /// The same for a program.
 pub fn rows() -> Vec<Row> {
     let settings = SETTINGS.iter().map(|setting| Row {
@@ -43,13 +64,19 @@ pub fn rows() -> Vec<Row> {
         max: None,
         why: setting.why,
     });
+    let families = FAMILIES.iter().map(|family| Row {
+        key: family.key.to_owned(),
+        default: String::new(),
+        max: None,
+        why: family.why,
+    });
     let limits = TABLE.iter().map(|row| Row {
         key: format!("limits.{}", row.name),
         default: quantity::print(row.default, row.unit),
         max: Some(quantity::print(row.max, row.unit)),
         why: row.why,
     });
-    settings.chain(limits).collect()
+    settings.chain(families).chain(limits).collect()
 }
 
 /// A setting as the example documents it.

@@ -1,6 +1,6 @@
 //! What the layers say: for each setting the last value said and who said it. Nothing is understood here beyond names.
 
-use super::table::{OTHER_VARIABLES, SETTINGS, TEST_VARIABLES, keys, variable};
+use super::table::{FAMILIES, OTHER_VARIABLES, TEST_VARIABLES, chosen, find, is_section, keys, variable};
 use super::{ConfigFault, Layers, Origin};
 use heddle_core::expr::tree::nearest;
 use std::collections::BTreeMap;
@@ -24,6 +24,10 @@ impl Sayings {
     /// What was said of a setting.
     pub fn get(&self, key: &str) -> Option<&Said> {
         self.0.get(key)
+    }
+    /// What was said of a family: what the operator chose for its `*`, and the value.
+    pub fn of<'a>(&'a self, family: &'a str) -> impl Iterator<Item = (&'a str, &'a Said)> {
+        self.0.iter().filter_map(move |(key, said)| Some((chosen(family, key)?, said)))
     }
     /// Who said it; the default where nobody did.
     pub fn origin(&self, key: &str) -> Origin {
@@ -49,7 +53,7 @@ pub fn collect(layers: &Layers, faults: &mut Vec<ConfigFault>) -> Sayings {
             faults.push(ConfigFault { origin, message });
             continue;
         }
-        match known.contains(key) {
+        match known.contains(key) || find(key).is_some() {
             true => drop(sayings.0.insert(key.clone(), Said { text: text.clone(), origin })),
             false => faults.push(unknown(key, &known, origin)),
         }
@@ -58,7 +62,10 @@ pub fn collect(layers: &Layers, faults: &mut Vec<ConfigFault>) -> Sayings {
 }
 
 fn unknown(key: &str, known: &[String], origin: Origin) -> ConfigFault {
-    let hint = match nearest(key, known.iter().map(String::as_str)) {
+    // A name that the operator has chosen is no misspelling.
+    let name = key.split('.').nth(1).unwrap_or_default();
+    let families: Vec<String> = FAMILIES.iter().map(|family| family.key.replace('*', name)).collect();
+    let hint = match nearest(key, known.iter().chain(&families).map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "`heddle config show` lists them".to_owned(),
     };
@@ -116,15 +123,17 @@ fn walk(
             format!("{prefix}.{}", name.get_ref())
         };
         let origin_here = origin(name.span().start);
-        let section = known.iter().any(|k| k.strip_prefix(&*key).is_some_and(|rest| rest.starts_with('.')));
+        let section = is_section(&key);
         match value.get_ref() {
             DeValue::Table(inner) if section => walk(inner, &key, origin, known, sayings, faults),
             _ if section => faults.push(ConfigFault {
                 origin: origin_here,
                 message: format!("`{key}` is a section: write `[{key}]`"),
             }),
-            _ if !known.contains(&key) => faults.push(unknown(&key, known, origin_here)),
-            value => match scalar(value) {
+            _ if !known.contains(&key) && find(&key).is_none() => {
+                faults.push(unknown(&key, known, origin_here));
+            }
+            value => match written(&key, value) {
                 Some(text) => drop(sayings.0.insert(key, Said { text, origin: origin_here })),
                 None => {
                     let message = format!("`{key}` is text or a number, not {}", value.type_str());
@@ -132,6 +141,17 @@ fn walk(
                 }
             },
         }
+    }
+}
+
+/// The text of a value; that of a list has commas.
+fn written(key: &str, value: &DeValue<'_>) -> Option<String> {
+    match value {
+        DeValue::Array(items) if find(key).is_some_and(|setting| setting.kind.is_list()) => {
+            let items = items.iter().map(|item| scalar(item.get_ref()));
+            items.collect::<Option<Vec<_>>>().map(|items| items.join(", "))
+        }
+        other => scalar(other),
     }
 }
 
@@ -178,5 +198,5 @@ pub fn process_env() -> Vec<(String, String)> {
 
 /// Whether a name is a setting that is no limit.
 pub fn is_setting(key: &str) -> bool {
-    SETTINGS.iter().any(|s| s.key == key)
+    find(key).is_some()
 }

@@ -19,6 +19,21 @@ pub enum Kind {
     Word(&'static [&'static str]),
     /// Directives of `tracing`'s filter.
     Level,
+    /// Ranges of addresses: a list, or text with commas; empty for none.
+    Networks,
+    /// An address of the web.
+    Url,
+    /// Types of events, or groups such as `run.*`: a list, or text with commas.
+    Events,
+    /// Where a secret is: `env:VARIABLE` or `file:PATH`.
+    Source,
+}
+
+impl Kind {
+    /// Whether it may be written as a list.
+    pub fn is_list(self) -> bool {
+        matches!(self, Kind::Networks | Kind::Events)
+    }
 }
 
 /// One setting.
@@ -127,7 +142,64 @@ pub const SETTINGS: &[Setting] = &[
         default: "",
         why: "An address of its own for `/metrics`, besides the one of the API.",
     },
+    Setting {
+        key: "egress.allow_private",
+        kind: Kind::Networks,
+        default: "",
+        why: "Ranges of addresses that messages to webhooks may go to although they are not public, such as `10.1.0.0/16`: a list.",
+    },
 ];
+
+/// Settings in whose name the operator chooses what stands for `*`. They have no default, and no variable.
+pub const FAMILIES: &[Setting] = &[
+    Setting {
+        key: "webhooks.*.url",
+        kind: Kind::Url,
+        default: "https://ops.example/hooks/heddle",
+        why: "A webhook of this node, which is told of the runs of every tenant: where to.",
+    },
+    Setting {
+        key: "webhooks.*.events",
+        kind: Kind::Events,
+        default: "run.failed, help.requested",
+        why: "Of which events: types of the event catalogue, or groups such as `run.*`.",
+    },
+    Setting {
+        key: "webhooks.*.secret",
+        kind: Kind::Name,
+        default: "ops-key",
+        why: "The name of the secret that signs, from `[webhook_secrets]`.",
+    },
+    Setting {
+        key: "webhook_secrets.*",
+        kind: Kind::Source,
+        default: "env:OPS_HOOK_SECRET",
+        why: "Where a secret is that signs messages to webhooks, by the name that workflows and webhooks of this node give it: `env:VARIABLE` or `file:PATH`. Several, with white space between them, sign all: for a change of secrets.",
+    },
+];
+
+/// The setting with this name.
+pub fn find(key: &str) -> Option<&'static Setting> {
+    let named = SETTINGS.iter().find(|setting| setting.key == key);
+    named.or_else(|| FAMILIES.iter().find(|family| chosen(family.key, key).is_some()))
+}
+
+/// What the operator chose for the `*` of a family, where the name is one of it.
+pub fn chosen<'a>(family: &str, key: &'a str) -> Option<&'a str> {
+    let (before, after) = family.split_once('*')?;
+    let name = key.strip_prefix(before)?.strip_suffix(after)?;
+    heddle_core::id::is_name(name).then_some(name)
+}
+
+/// Whether settings stand under this name.
+pub fn is_section(key: &str) -> bool {
+    let under = |known: &str| known.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+    let chosen_too = |family: &Setting| {
+        let section = family.key.rsplit_once('.').map_or("", |(section, _)| section);
+        under(family.key) || chosen(section, key).is_some()
+    };
+    key == "limits" || SETTINGS.iter().any(|setting| under(setting.key)) || FAMILIES.iter().any(chosen_too)
+}
 
 /// Names of `HEDDLE_*` variables that are no settings: what a client of the API goes by, and what the test suites set.
 pub const OTHER_VARIABLES: &[&str] = &["HEDDLE_SERVER", "HEDDLE_CONFIG"];

@@ -36,6 +36,8 @@ codes! {
     WorkflowNotFound = "workflow_not_found" NOT_FOUND "There is no such workflow.";
     ScheduleNotFound = "schedule_not_found" NOT_FOUND "There is no such schedule.";
     CircuitNotFound = "circuit_not_found" NOT_FOUND "There is no such circuit breaker.";
+    WebhookNotFound = "webhook_not_found" NOT_FOUND "There is no such webhook.";
+    DeliveryNotFound = "delivery_not_found" NOT_FOUND "There is no such delivery.";
     PluginNotFound = "plugin_not_found" NOT_FOUND "There is no such plugin.";
     ComponentNotFound = "component_not_found" NOT_FOUND "No component with this digest was uploaded.";
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The path has no such method.";
@@ -45,6 +47,7 @@ codes! {
     NotAssigned = "not_assigned" FORBIDDEN "Somebody else decides this.";
     StepConflict = "step_conflict" CONFLICT "The step is not where this can be done to it.";
     DuplicateRun = "duplicate_run" CONFLICT "The workflow allows one run with this key, and there is one.";
+    WebhookConflict = "webhook_conflict" CONFLICT "The webhook is not where this can be done to it.";
     VersionConflict = "version_conflict" CONFLICT "The version is taken by something else.";
     BodyTooLarge = "body_too_large" PAYLOAD_TOO_LARGE "The body is larger than allowed.";
     UriTooLong = "uri_too_long" URI_TOO_LONG "The request target is longer than allowed.";
@@ -56,6 +59,7 @@ codes! {
     RerunInvalid = "rerun_invalid" UNPROCESSABLE_ENTITY "The run cannot be run again by itself.";
     DeadlinePassed = "deadline_passed" UNPROCESSABLE_ENTITY "The deadline leaves the run no time.";
     BackfillInvalid = "backfill_invalid" UNPROCESSABLE_ENTITY "The backfill cannot be made as it is asked.";
+    WebhookInvalid = "webhook_invalid" UNPROCESSABLE_ENTITY "The webhook cannot be as it is wanted.";
     PluginMissing = "plugin_missing" UNPROCESSABLE_ENTITY "The workflow calls a plugin that is not loaded.";
     IdempotencyMismatch = "idempotency_mismatch" UNPROCESSABLE_ENTITY "The idempotency key came with another request before.";
     ComponentInvalid = "component_invalid" UNPROCESSABLE_ENTITY "The bytes are not a component that is accepted here.";
@@ -79,10 +83,10 @@ macro_rules! pages {
 
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
-    "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "circuit_not_found", "plugin_not_found",
+    "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "circuit_not_found", "webhook_not_found", "delivery_not_found", "plugin_not_found",
     "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "input_too_large",
-    "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
+    "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "webhook_invalid", "webhook_conflict", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",
     // How an attempt can end, where the word is not one of the above.
     "fuel_exhausted", "cpu_deadline", "deadline_exceeded", "memory_limit", "table_limit", "stack_overflow", "trap",

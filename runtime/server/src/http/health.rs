@@ -101,6 +101,7 @@ async fn node(State(api): State<Api>) -> Result<Answer<NodeReport>, Problem> {
     let limits = serde_json::json!({
         "runsActive": limits.runs_active, "runsQueued": limits.runs_queued, "runsForSlot": limits.runs_for_slot,
         "runsForTime": limits.runs_for_time, "runsParked": limits.runs_parked, "subscriptions": limits.subscriptions,
+        "deliveriesWaiting": limits.deliveries_waiting,
     });
     Ok(Answer(NodeReport { executor: api.app.executor.report(), store, limits }))
 }

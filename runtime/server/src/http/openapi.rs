@@ -43,6 +43,7 @@ impl IntoResponses for Problems {
         (name = "workflows", description = "Check, publish and read workflows."),
         (name = "schedules", description = "When workflows run by themselves."),
         (name = "circuits", description = "What is not called too often, and not while it does not answer."),
+        (name = "webhooks", description = "Who is told of what happens to runs, and what was sent."),
         (name = "plugins", description = "Load and read plugins."),
         (name = "node", description = "How the node is."),
     ),

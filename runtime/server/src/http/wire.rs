@@ -7,6 +7,7 @@ pub(crate) mod parts;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod webhook;
 
 use heddle_core::json::Json;
 use heddle_core::outcome::Failure;

@@ -1,5 +1,6 @@
 //! Layers, origins, and what is said about faults.
 
+use heddle_server::config::webhooks::SecretSource;
 use heddle_server::config::{Config, Layers, LogFormat, Origin, example};
 use std::path::PathBuf;
 
@@ -100,6 +101,44 @@ fn settings_that_bound_each_other_are_held_together() {
     let text = Config::load(&layers(path, &[], &[])).unwrap_err().to_string();
     assert!(text.contains("`workers.at_once` is 500, and `limits.attempts_at_once` is 64"), "{text}");
     assert!(text.contains("must exceed `limits.output_bytes`"), "{text}");
+}
+
+#[test]
+fn webhooks_have_names_that_the_operator_chooses() {
+    let (folder, path) = file(
+        "[egress]\nallow_private = [\"10.0.0.0/8\", \"::1\"]\n[webhooks.ops]\nurl = \"https://a.example/x\"\nevents = [\"run.*\", \"help.requested\"]\nsecret = \"hook-key\"\n[webhook_secrets]\nhook-key = \"file:hook.txt\"\nother = \"env:OTHER\"\n",
+    );
+    let config = Config::load(&layers(path, &[], &[])).unwrap();
+    assert_eq!(config.egress.open.len(), 2);
+    assert_eq!((config.webhooks.len(), &*config.webhooks[0].name), (1, "ops"));
+    assert!(config.webhooks[0].events.wants("run.failed"));
+    let source = &config.webhook_secrets["hook-key"];
+    assert_eq!(*source, SecretSource::File(folder.path().join("hook.txt")));
+    assert!(source.read().unwrap_err().to_string().contains("cannot be read"));
+    std::fs::write(folder.path().join("hook.txt"), "hunter2").unwrap();
+    let wrong = source.read().unwrap_err().to_string();
+    assert!(wrong.contains("24 to 64 random bytes") && !wrong.contains("hunter2"), "{wrong}");
+    let two = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\nMfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSx\n";
+    std::fs::write(folder.path().join("hook.txt"), two).unwrap();
+    assert_eq!(source.read().unwrap().len(), 2);
+    assert!(config.shown.iter().any(|shown| shown.value == "file:hook.txt"));
+
+    let (_folder, path) = file(
+        "egress.allow_private = \"10.0.0.0/99\"\n[webhooks.ops]\nurl = \"ftp://a.example/\"\nevnts = \"run.*\"\nevents = \"run.fialed\"\nsecret = \"hook-kye\"\n[webhooks.two]\nurl = \"https://a.example/\"\n[webhook_secrets]\nhook-key = \"whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw\"\nok = \"env:OK\"\n",
+    );
+    let text = Config::load(&layers(path, &[], &[])).unwrap_err().to_string();
+    for expected in [
+        "`egress.allow_private`: `10.0.0.0/99` is no range",
+        "`webhooks.ops.url`: webhooks go by `https`",
+        "no setting is called `webhooks.ops.evnts`; did you mean `webhooks.ops.events`?",
+        "`webhooks.ops.events`: no event is called `run.fialed`; did you mean `run.failed`?",
+        "`webhooks.ops.secret` is `hook-kye`, and `[webhook_secrets]` has no secret of this name",
+        "`webhooks.two.events` is missing",
+        "`webhook_secrets.hook-key` says where the secret is",
+    ] {
+        assert!(text.contains(expected), "{expected}\nin\n{text}");
+    }
+    assert!(!text.contains("MfKQ9r8G"), "a secret is said again: {text}");
 }
 
 #[test]

@@ -19,6 +19,7 @@ impl State {
             self.keys.remove(&name);
             removed += 1;
         }
+        removed += self.outbox.retain(before, limit - removed);
         let ended = self.cache.iter().filter(|(_, entry)| entry.row.expires.is_some_and(|at| at <= now));
         for name in ended.map(|(name, _)| name.clone()).take(limit - removed).collect::<Vec<_>>() {
             self.drop_entry(&name);

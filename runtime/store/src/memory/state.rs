@@ -56,6 +56,7 @@ pub(super) struct State {
     pub(super) shelf: BTreeMap<(String, String), Record>,
     pub(super) schedules: super::timetable::Rows,
     pub(super) slots: super::slots::Slots,
+    pub(super) outbox: super::outbox::Rows,
 }
 
 impl State {
@@ -77,6 +78,7 @@ impl State {
             shelf: BTreeMap::new(),
             schedules: super::timetable::Rows::default(),
             slots: super::slots::Slots::default(),
+            outbox: super::outbox::Rows::default(),
         }
     }
 
@@ -124,6 +126,7 @@ impl State {
         for mail in append.mail {
             self.send(mail);
         }
+        append.deliveries.into_iter().for_each(|delivery| self.outbox.insert(delivery));
         if let Some(queue) = append.queue.filter(|queue| !queue.slots.is_empty())
             && let Some(entry) = self.runs.get(&run)
         {

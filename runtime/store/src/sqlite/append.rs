@@ -5,6 +5,7 @@ use super::status::{rest_code, status_code};
 use super::values::FILE_BYTES;
 use super::writer::Writer;
 use crate::model::*;
+use crate::outbox::Delivery;
 use crate::row::{self, Coded};
 use crate::rules::{is_active, is_driven, wake};
 use heddle_core::id::{Digest, RunId, Tenant};
@@ -27,6 +28,7 @@ pub(super) struct Prepared {
     cache: Vec<CacheRow>,
     consumed: Vec<u64>,
     mail: Vec<Mail>,
+    deliveries: Vec<Delivery>,
     listens: Vec<Arc<str>>,
     idempotency: Vec<IdempotencyClaim>,
     queue: Option<Box<Queue>>,
@@ -69,6 +71,7 @@ impl Prepared {
             cache,
             consumed,
             mail,
+            deliveries,
             listens,
             idempotency,
             queue,
@@ -93,6 +96,7 @@ impl Prepared {
             cache,
             consumed,
             mail,
+            deliveries,
             listens,
             idempotency,
             queue,
@@ -129,6 +133,9 @@ pub(super) fn append(writer: &mut Writer, append: Prepared) -> rusqlite::Result<
     }
     for mail in &append.mail {
         super::drive::send(writer, mail)?;
+    }
+    for delivery in &append.deliveries {
+        super::outbox::insert(writer, delivery)?;
     }
     if let Some(queue) = append.queue.as_deref().filter(|queue| !queue.slots.is_empty()) {
         let tenant = writer

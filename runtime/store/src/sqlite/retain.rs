@@ -55,6 +55,7 @@ pub(super) fn retain(
          WHERE place <= (SELECT value FROM meta WHERE name = 'place') LIMIT ?1)",
         [room(&removed)],
     )?);
+    removed.rows += count(super::outbox::retain(writer, before, room(&removed))?);
     removed.rows += ended_entries(writer, now, room(&removed))?;
     removed.rows += least_used(writer, cache_bytes, room(&removed))?;
     values(writer, now, room(&removed), &mut removed)?;

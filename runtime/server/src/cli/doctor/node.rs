@@ -26,6 +26,7 @@ pub(super) fn answered(url: &str, report: &Value, config: &Config, findings: &mu
     findings.push(ok("node", format!("it answers at {url}")));
     let stuck = executor(report, findings);
     store(&report["store"], stuck, findings);
+    webhooks(report, findings);
     let place = report["store"]["place"].as_str().unwrap_or_default();
     let folder = Path::new(place);
     // The limits of guests are those of the configuration here, which is the node's where the folder is, too.
@@ -117,6 +118,30 @@ fn queues(executor: &Value, limits: &Value) -> Finding {
             "{active} driven; {queued} wait for the node, {slot} for a slot, {time} for their time to begin; {parked} are parked"
         ),
     )
+}
+
+/// Whether others are told what happens.
+fn webhooks(report: &Value, findings: &mut Vec<Finding>) {
+    let (executor, most) =
+        (&report["executor"], report["limits"]["deliveriesWaiting"].as_u64().unwrap_or(u64::MAX));
+    let number = |name: &str| executor[name].as_u64().unwrap_or(0);
+    let (waiting, disabled) = (number("deliveriesWaiting"), number("webhooksDisabled"));
+    let since =
+        executor["oldestDelivery"].as_str().map(|at| format!(", the oldest since {at}")).unwrap_or_default();
+    let waits = format!("{} waiting{since}", several(waiting, "message"));
+    findings.push(match (waiting.saturating_mul(10) >= most.saturating_mul(9), disabled) {
+        (true, _) => bad(
+            "webhooks",
+            format!("{waits}; at {most} new ones are recorded and not sent"),
+            "see who does not take them: `heddle webhooks deliveries --status waiting`",
+        ),
+        (false, 1..) => warn(
+            "webhooks",
+            format!("nothing is sent to {}; {waits}", several(disabled, "webhook")),
+            "`heddle webhooks ls` says to which and why; `heddle webhooks enable ID` sends again",
+        ),
+        (false, 0) => ok("webhooks", waits),
+    });
 }
 
 /// A node that runs checks the structure of its database; the rows are read where it is stopped.

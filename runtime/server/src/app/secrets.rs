@@ -1,0 +1,79 @@
+//! What the node needs to tell others: the way out, the operator's secrets, and the key from which the secrets of
+//! webhooks follow that are made over the API. The key stands in a file of the data folder that only its owner reads, and
+//! not in the database: a copy of that gives nobody a signature.
+
+use super::courier::Web;
+use crate::config::Config;
+use crate::egress::Dialer;
+use anyhow::Context as _;
+use heddle_executor::WebhookParts;
+use std::collections::BTreeMap;
+use std::fs::{self, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+/// The file of the key.
+const KEY_FILE: &str = "webhook.key";
+
+/// Everything that a node needs to tell others.
+///
+/// # Errors
+/// Where a secret or the key cannot be read, in words for the operator.
+pub(super) fn webhook_parts(config: &Config, folder: &Path) -> anyhow::Result<WebhookParts> {
+    let mut secrets = BTreeMap::new();
+    for (name, source) in &config.webhook_secrets {
+        let read = source.read().with_context(|| format!("the webhook secret `{name}` cannot be used"))?;
+        secrets.insert(name.clone(), read);
+    }
+    let path = folder.join(KEY_FILE);
+    let key =
+        key(&path).with_context(|| format!("the key of webhooks in `{}` cannot be used", path.display()))?;
+    let courier = Arc::new(Web(Dialer::new(config.egress.clone())));
+    Ok(WebhookParts { courier, key, secrets, node: config.webhooks.clone() })
+}
+
+/// The key in this file; a new one, where there is none yet.
+fn key(path: &Path) -> io::Result<[u8; 32]> {
+    match fs::read(path) {
+        Ok(bytes) => bytes.try_into().map_err(|_| {
+            io::Error::other("it does not have 32 bytes; bring it back from a backup, or remove it: every webhook then needs a new secret")
+        }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => make_key(path),
+        Err(error) => Err(error),
+    }
+}
+
+fn make_key(path: &Path) -> io::Result<[u8; 32]> {
+    let mut key = [0; 32];
+    getrandom::fill(&mut key).map_err(io::Error::other)?;
+    // Whole or not at all: a secret that was shown must still be the same after a crash.
+    let half = path.with_extension("key.new");
+    let _ = fs::remove_file(&half);
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(&half)?;
+    file.write_all(&key)?;
+    file.sync_all()?;
+    fs::rename(&half, path)?;
+    if let Some(folder) = path.parent() {
+        fs::File::open(folder)?.sync_all()?;
+    }
+    Ok(key)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    #[test]
+    fn a_key_is_made_once_and_read_by_its_owner_only() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(KEY_FILE);
+        let made = key(&path).unwrap();
+        assert_eq!(key(&path).unwrap(), made);
+        assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
+        fs::write(&path, b"short").unwrap();
+        assert!(key(&path).unwrap_err().to_string().contains("32 bytes"));
+    }
+}
