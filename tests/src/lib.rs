@@ -185,6 +185,14 @@ impl Server {
     pub fn patch(&self, path: &str, body: &Value) -> Answer {
         self.send(self.client.patch(self.at(path)).json(body))
     }
+    /// `POST` of JSON as it is written, with headers: every number keeps its spelling.
+    pub fn post_text(&self, path: &str, json: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.client.post(self.at(path)).header("content-type", "application/json");
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(json.to_owned()))
+    }
     /// `POST` of bytes, where the server may hang up before it has read them.
     pub fn try_post_bytes(&self, path: &str, kind: &str, bytes: Vec<u8>) -> Option<Answer> {
         self.try_send(self.client.post(self.at(path)).header("content-type", kind).body(bytes))

@@ -16,6 +16,8 @@
 mod findings;
 #[path = "crash/judge.rs"]
 mod judge;
+#[path = "crash/kin.rs"]
+mod kin;
 #[path = "crash/ledger.rs"]
 mod ledger;
 #[path = "crash/mix.rs"]
@@ -254,10 +256,15 @@ fn settle(node: &Node, ledger: &Ledger, findings: &Findings) -> BTreeMap<String,
     let server = node.server.as_ref().unwrap();
     ledger.life.store(node.lives.last(), Ordering::SeqCst);
     ledger.repeat(server);
-    let listed = listed(server);
-    account(server, ledger, &listed, findings);
-    ledger.finish(server, &listed, findings);
+    kin::stop(server);
+    let asked = listed(server);
+    account(server, ledger, &asked, findings);
+    ledger.finish(server, &asked, findings);
     calm(server, findings);
+    // With those that were asked for until the end.
+    let listed = listed(server);
+    let ticks = kin::ticks(&listed, findings);
+    let families = kin::families(server, &listed, findings);
     let seen = witness::read(&node.log(), &node.lives);
     let said = ledger.said.lock().unwrap();
     let mut by_run: BTreeMap<&str, Vec<&Said>> = BTreeMap::new();
@@ -274,7 +281,9 @@ fn settle(node: &Node, ledger: &Ledger, findings: &Findings) -> BTreeMap<String,
         ends.lock().unwrap().insert(id.clone(), end_of(&doc));
         let story = story::read(server, id, doc, findings);
         let (seen, said) = (seen.get(id).map_or(&[][..], Vec::as_slice), by_run.get(&**id));
-        let figures = judge::judge(&story, seen, said.map_or(&[][..], Vec::as_slice), &node.lives, findings);
+        let said = said.map_or(&[][..], Vec::as_slice);
+        let children = families.get(id).map_or(&[][..], Vec::as_slice);
+        let figures = judge::judge(&story, seen, said, children, &node.lives, findings);
         tally.lock().unwrap().add(&figures);
     });
     for id in seen.keys().filter(|id| !listed.iter().any(|run| run.id == **id)) {
@@ -283,6 +292,8 @@ fn settle(node: &Node, ledger: &Ledger, findings: &Findings) -> BTreeMap<String,
     let ends = ends.into_inner().unwrap();
     same_reports(&listed, &ends, findings);
     report(&ends, &said, ledger, &tally.into_inner().unwrap());
+    println!("ticks: {ticks}");
+    assert!(ticks >= 20, "only {ticks} ticks");
     ends
 }
 
@@ -311,8 +322,9 @@ fn report(ends: &BTreeMap<String, End>, said: &[Said], ledger: &Ledger, tally: &
         "words (acknowledged, without an answer): {words:?}; acknowledged when the end was settled: {}",
         tally.too_late
     );
-    let Tally { effects, repeated, interrupted, entered, given_up, not_again, .. } = tally;
-    println!("effects seen: {effects}, repeated after an interruption: {repeated}");
+    let Tally { effects, repeated, interrupted, entered, given_up, not_again, children, .. } = tally;
+    println!("effects seen: {effects}, repeated after an interruption: {repeated}; children: {children}");
+    assert!(*children >= 100, "only {children} children");
     println!(
         "attempts interrupted: {interrupted}, in their sandbox: {entered}; given up after three kills: {given_up}, after one with `onCrash: fail`: {not_again}"
     );
@@ -324,9 +336,12 @@ fn listed(server: &Server) -> Vec<Listed> {
     loop {
         let page = server.get(&format!("/v1/runs?limit=200{cursor}"));
         for run in page.body["items"].as_array().unwrap_or_else(|| panic!("{page:?}")) {
-            let n = run["labels"]["n"].as_str().and_then(|n| n.parse().ok()).unwrap();
             let kind = Kind::of(run["workflow"].as_str().unwrap()).unwrap();
-            runs.push(Listed { id: run["id"].as_str().unwrap().to_owned(), n, kind });
+            let n = run["labels"]["n"].as_str().and_then(|n| n.parse().ok());
+            assert_eq!(n.is_some(), kind.is_asked_for(), "{run}");
+            let tick = run["labels"]["scheduledAt"].as_str().map(str::to_owned);
+            let id = run["id"].as_str().unwrap().to_owned();
+            runs.push(Listed { id, n: n.unwrap_or_default(), kind, tick });
         }
         match page.body["cursor"].as_str() {
             Some(next) => cursor = format!("&cursor={next}"),
@@ -339,7 +354,7 @@ fn listed(server: &Server) -> Vec<Listed> {
 fn account(server: &Server, ledger: &Ledger, listed: &[Listed], findings: &Findings) {
     let accepted = ledger.accepted.lock().unwrap();
     let mut by_number: BTreeMap<u64, BTreeSet<&String>> = BTreeMap::new();
-    for run in listed {
+    for run in listed.iter().filter(|run| run.kind.is_asked_for()) {
         by_number.entry(run.n).or_default().insert(&run.id);
     }
     for (n, ids) in &by_number {

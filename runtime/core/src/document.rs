@@ -4,6 +4,10 @@
 //! is then walked by whoever gives it a meaning, so that all faults of a document come at once. Only `true` and
 //! `false` are booleans, only JSON's number grammar makes a number, and the text of numbers is kept.
 
+mod notes;
+mod order;
+pub mod print;
+
 use crate::json;
 use crate::limits::Limits;
 use crate::value::Value;
@@ -11,6 +15,8 @@ use saphyr_parser::{Event, Parser, ScalarStyle, Span};
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::Arc;
+
+pub use order::Order;
 
 /// Where something stands, from 1. Zero where there is no text, as in a document that came as JSON in a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
@@ -283,13 +289,14 @@ impl<'a> Reader<'a> {
         loop {
             let (key, key_place) = match self.next()? {
                 (Event::MappingEnd, _) => return Ok(Doc { place, part: Part::Map(entries) }),
+                // In quotes it is a key like any other.
+                (Event::Scalar(text, ScalarStyle::Plain, ..), place) if text == "<<" => {
+                    let message = "merge keys (`<<`) are not allowed; repeat the keys, or use `defaults`";
+                    return Err(under(at(place, message.into()), "<<"));
+                }
                 (Event::Scalar(text, ..), place) => (Arc::<str>::from(text.as_ref()), place),
                 (_, place) => return Err(at(place, "a key must be text".into())),
             };
-            if &*key == "<<" {
-                let message = "merge keys (`<<`) are not allowed; repeat the keys, or use `defaults`";
-                return Err(under(at(key_place, message.into()), &key));
-            }
             if !seen.insert(key.clone()) {
                 let message = format!("key `{key}` stands twice in this map; rename one, or leave it out");
                 return Err(under(at(key_place, message), &key));

@@ -16,6 +16,8 @@ use std::sync::{Arc, OnceLock};
 /// Levels of nesting that JSON may have whatever a node allows: the hard maximum of `limits.json_depth`. What was
 /// accepted once stays readable when the limit is lowered, so only the doors ask for less.
 pub const MAX_DEPTH: u64 = 64;
+/// Levels that a text may have which this program wrote: what was accepted stays readable within what is put around it.
+const WRITTEN_DEPTH: u64 = 4 * MAX_DEPTH;
 
 /// Canonical JSON text, shared, parsed at most once.
 #[derive(Clone)]
@@ -66,7 +68,10 @@ impl Json {
     /// The same, with at most so many levels of nesting.
     pub fn parse_within(bytes: &[u8], levels: u64) -> Result<Json, JsonFault> {
         std::str::from_utf8(bytes).map_err(|_| JsonFault::NotUtf8)?;
-        let value = value_within(bytes, levels.min(MAX_DEPTH))?;
+        Json::normal(bytes, levels.min(MAX_DEPTH))
+    }
+    fn normal(bytes: &[u8], levels: u64) -> Result<Json, JsonFault> {
+        let value = value_within(bytes, levels)?;
         let mut text = String::with_capacity(bytes.len());
         value.write_json(&mut text);
         Ok(Json::assemble(text, Some(value)))
@@ -102,7 +107,7 @@ impl Json {
     }
     /// The parsed form, parsed on first use and shared afterwards.
     pub fn value(&self) -> &Value {
-        self.0.value.get_or_init(|| parse_value(self.0.text.as_bytes()).unwrap_or_default())
+        self.0.value.get_or_init(|| value_within(self.0.text.as_bytes(), WRITTEN_DEPTH).unwrap_or_default())
     }
     /// SHA-256 of the canonical text.
     pub fn digest(&self) -> Digest {
@@ -210,10 +215,11 @@ impl Serialize for Json {
     }
 }
 impl<'de> Deserialize<'de> for Json {
-    /// Only from `serde_json`, from text: the bytes are taken as they stand and normalised.
+    /// Only from `serde_json`, from text: the bytes are taken as they stand and normalised. This is how journals are
+    /// read; the doors ask for less before.
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Json, D::Error> {
         let raw = Box::<RawValue>::deserialize(deserializer)?;
-        Json::parse(raw.get().as_bytes()).map_err(serde::de::Error::custom)
+        Json::normal(raw.get().as_bytes(), WRITTEN_DEPTH).map_err(serde::de::Error::custom)
     }
 }
 

@@ -34,6 +34,8 @@ pub enum Bug {
     ChildForgotten,
     /// A run begins without the slots that it wants.
     SlotIgnored,
+    /// A step that waits does not show for what.
+    WaitUnnamed,
 }
 
 impl Bug {
@@ -54,6 +56,7 @@ impl Bug {
         Bug::CancelLost,
         Bug::ChildForgotten,
         Bug::SlotIgnored,
+        Bug::WaitUnnamed,
     ];
 }
 

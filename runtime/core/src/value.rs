@@ -118,15 +118,6 @@ impl Value {
             }
         }
     }
-    /// Roughly the bytes this value occupies as JSON, without printing it; used by budgets.
-    pub fn weight(&self) -> usize {
-        match self {
-            Value::String(text) | Value::Number(text) => text.len() + 2,
-            Value::List(items) => 2 + items.iter().map(|v| v.weight() + 1).sum::<usize>(),
-            Value::Map(map) => 2 + map.iter().map(|(k, v)| k.len() + v.weight() + 4).sum::<usize>(),
-            _ => 8,
-        }
-    }
 }
 
 /// JSON has no spelling for an integer-valued double other than with a point, and that is what is written.

@@ -6,6 +6,8 @@
 mod expect;
 #[path = "scenario/file.rs"]
 mod file;
+#[path = "scenario/view.rs"]
+mod view;
 
 use expect::{Outcome, faults, refusal_faults};
 use file::{Act, ActEnd, START, SUBMITTER, Scenario, Word, all};
@@ -126,7 +128,7 @@ impl Teller<'_> {
     }
 
     fn outcome(&self) -> Outcome {
-        Outcome { view: self.run.view(), began: self.began.clone(), took: self.now.since_ms(START) }
+        view::outcome(&self.run.view(), self.began.clone(), self.now.since_ms(START))
     }
 
     fn take(&mut self, next: Next) {

@@ -16,15 +16,22 @@ mod children;
 mod plans;
 #[path = "simulation/queue.rs"]
 mod queue;
+#[path = "simulation/report.rs"]
+mod report;
+#[path = "simulation/rng.rs"]
+mod rng;
 #[path = "simulation/told.rs"]
 mod told;
+#[path = "simulation/why.rs"]
+mod why;
 #[path = "simulation/world.rs"]
 mod world;
 
 use heddle_core::planted::{Bug, plant};
 use plans::Case;
+use report::Report;
 use std::collections::BTreeMap;
-use world::{Report, World};
+use world::World;
 
 /// Runs of the honest simulation, over all four parts.
 const RUNS: u64 = 120_000;

@@ -6,8 +6,10 @@
 mod expect;
 #[path = "../../core/tests/scenario/file.rs"]
 mod file;
+#[path = "../../core/tests/scenario/view.rs"]
+mod view;
 
-use expect::{Outcome, faults, refusal_faults};
+use expect::{faults, refusal_faults};
 use file::{Act, ActEnd, START, SUBMITTER, Scenario, Word, act_of, all};
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
@@ -222,7 +224,7 @@ async fn tell(scenario: &Scenario) -> Vec<String> {
                     tokio::time::sleep(Duration::from_millis(50)).await;
                     let view = executor.run(&tenant, run).await.unwrap().unwrap().view;
                     let began = stage.began.lock().unwrap().clone();
-                    let differ = faults(&look, &Outcome { view, began, took: at });
+                    let differ = faults(&look, &view::outcome(&view, began, at));
                     wrong.extend(differ.iter().map(|fault| format!("after {at} ms: {fault}")));
                 }
                 None => panic!("{}: nothing happens any more", scenario.file),
@@ -231,7 +233,7 @@ async fn tell(scenario: &Scenario) -> Vec<String> {
     };
     let took = detail.view.finished_at.unwrap().since_ms(detail.view.created_at);
     let began = stage.began.lock().unwrap().clone();
-    wrong.extend(faults(&scenario.expect, &Outcome { view: detail.view.clone(), began, took }));
+    wrong.extend(faults(&scenario.expect, &view::outcome(&detail.view, began, took)));
     wrong
 }
 

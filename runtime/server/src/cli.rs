@@ -14,6 +14,7 @@ mod exit;
 mod faults;
 mod follow;
 mod input;
+mod layout;
 mod node_args;
 mod out;
 pub mod paint;
@@ -134,6 +135,20 @@ enum WorkflowCommand {
         #[arg(long, value_enum, default_value = "mermaid")]
         format: Format,
     },
+    /// Lay workflows out as they read best: keys in the order of the language, comments where they stood.
+    ///
+    /// What a workflow says stays as it is. Aliases are written out, and JSON becomes YAML.
+    Fmt {
+        /// YAML or JSON; one, where it is printed.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// Write what has another layout into its file, instead of printing it.
+        #[arg(long)]
+        write: bool,
+        /// Print the names of the files that have another layout, and end with 1 where there are some.
+        #[arg(long, conflicts_with = "write")]
+        check: bool,
+    },
     /// Print the JSON Schema of the workflow language, for editors.
     Schema,
     /// Publish a version of a workflow.
@@ -238,9 +253,9 @@ impl Command {
             Command::Limits(_) | Command::Config(_) => {
                 "shows what a node started here would be told; what a running one is told is shown where it runs"
             }
-            Command::Workflow(WorkflowCommand::Graph { .. } | WorkflowCommand::Schema) => {
-                "works without a node"
-            }
+            Command::Workflow(
+                WorkflowCommand::Graph { .. } | WorkflowCommand::Fmt { .. } | WorkflowCommand::Schema,
+            ) => "works without a node",
             Command::Completions { .. } | Command::Webhooks(webhooks::WebhooksCommand::Verify(_)) => {
                 "works without a node"
             }
@@ -330,6 +345,14 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
             WorkflowCommand::Validate { file } => workflow::validate(&file, context).await,
             WorkflowCommand::Graph { file, format } => {
                 workflow::graph(&file, if context.json { Format::Json } else { format })
+            }
+            WorkflowCommand::Fmt { files, write, check } => {
+                let then = match (write, check) {
+                    (true, _) => layout::Then::Write,
+                    (false, true) => layout::Then::Check,
+                    (false, false) => layout::Then::Print,
+                };
+                layout::fmt(&files, then, context)
             }
             WorkflowCommand::Schema => workflow::schema(),
             WorkflowCommand::Publish { file } => workflow::publish(&file, context).await,

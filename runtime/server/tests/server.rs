@@ -19,6 +19,8 @@ mod doctor;
 mod events;
 #[path = "server/generated.rs"]
 mod generated;
+#[path = "server/layout.rs"]
+mod layout;
 #[path = "server/limits.rs"]
 mod limits;
 #[path = "server/pages.rs"]

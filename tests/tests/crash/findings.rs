@@ -25,6 +25,11 @@ const COUNTERS: &[(&str, &str)] = &[
     ("began_paused", "attempts that began while their run stood still"),
     ("comp_missing", "what was not undone, or undone twice"),
     ("comp_order", "what was undone in the wrong order"),
+    ("child_lost", "runs that a step waited for, went on from and that are not there, or ended otherwise"),
+    ("child_dup", "attempts with two runs"),
+    ("child_unexplained", "runs of steps that did not ask for them"),
+    ("tick_lost", "times of a schedule that had no run"),
+    ("tick_dup", "times of a schedule that had two"),
     ("leak", "slots, places in a queue and runs that were not given back"),
 ];
 

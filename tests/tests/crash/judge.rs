@@ -1,6 +1,7 @@
 //! What must hold of a run after all kills, by its journal and by what was seen.
 
 use crate::findings::Findings;
+use crate::kin::{self, Child};
 use crate::ledger::Said;
 use crate::mix::{Kind, Word};
 use crate::story::{Fact, Place, Story};
@@ -15,14 +16,17 @@ pub(crate) fn judge(
     story: &Story,
     seen: &[Seen],
     said: &[&Said],
+    children: &[Child],
     lives: &Lives,
     findings: &Findings,
 ) -> Tally {
-    let mut tally = Tally::default();
+    let mut tally = Tally { children: children.len() as u64, ..Tally::default() };
     outcomes(story, findings);
     times(story, findings);
     let given_up = given_up(story, lives, findings, &mut tally);
-    end(story, &given_up, said, findings);
+    kin::judge(story, children, findings);
+    let excused = !given_up.is_empty() || children.iter().any(Child::was_given_up);
+    end(story, excused, said, findings);
     words(story, (said, &given_up), lives, findings, &mut tally);
     undone(story, &given_up, findings);
     effects(story, seen, lives, findings, &mut tally);
@@ -44,6 +48,8 @@ pub(crate) struct Tally {
     pub(crate) not_again: u64,
     /// Words that came when it was settled already how their run ends.
     pub(crate) too_late: u64,
+    /// Runs that other runs asked for.
+    pub(crate) children: u64,
 }
 
 impl Tally {
@@ -55,6 +61,7 @@ impl Tally {
         self.given_up += other.given_up;
         self.not_again += other.not_again;
         self.too_late += other.too_late;
+        self.children += other.children;
     }
 }
 
@@ -156,25 +163,25 @@ fn given_up(story: &Story, lives: &Lives, findings: &Findings, tally: &mut Tally
 }
 
 /// The run ended as its kind and what it was told make it end, or because a step was given up.
-fn end(story: &Story, given_up: &[Place], said: &[&Said], findings: &Findings) {
+fn end(story: &Story, excused: bool, said: &[&Said], findings: &Findings) {
     let (id, status) = (&story.id, story.status());
     let error = &story.doc["error"];
-    if given_up.is_empty() {
+    if !excused {
         let ends = story.kind.ends(story.n);
         findings.check(ends.contains(&status), "wrong_end", || {
             format!("{id} is {status}, not {ends:?}: {error}")
         });
         let wanted = match (story.kind, status) {
             (Kind::Talk, "failed") => "rejected",
-            (Kind::Undo, "failed") => "guest_error",
+            (Kind::Undo | Kind::Family, "failed") => "guest_error",
             _ => "",
         };
         let why = error["kind"].as_str().unwrap_or_default();
         findings.check(status != "failed" || why == wanted, "wrong_end", || format!("{id}: {error}"));
     }
-    let cancelled = said.iter().any(|said| said.word == Word::Cancel);
+    let cancelled = story.kind == Kind::Child || said.iter().any(|said| said.word == Word::Cancel);
     findings.check(status != "cancelled" || cancelled, "wrong_end", || format!("nobody cancelled {id}"));
-    if status == "succeeded" && story.kind != Kind::Audit {
+    if status == "succeeded" && !matches!(story.kind, Kind::Audit | Kind::Tick) {
         let n = story.doc["output"]["n"].as_u64();
         findings.check(n == Some(story.n), "wrong_end", || format!("{id} has the output of {n:?}"));
     }
@@ -213,7 +220,8 @@ fn words(
             _ => heard == 1,
         };
         if said.answered && !had_effect {
-            let own_end = matches!((story.kind, said.word), (Kind::Chain | Kind::Undo, Word::Cancel));
+            let ends_alone = matches!(story.kind, Kind::Chain | Kind::Undo | Kind::Family);
+            let own_end = ends_alone && said.word == Word::Cancel;
             let too_late = (own_end || !given_up.is_empty()) && lives.at(story.settled()) == said.life;
             findings.check(too_late, "lost_word", || format!("{id}: {said:?}; it is {}", story.status()));
             tally.too_late += u64::from(too_late);

@@ -65,6 +65,8 @@ pub(crate) struct Listed {
     /// The number of the request that it comes from.
     pub(crate) n: u64,
     pub(crate) kind: Kind,
+    /// The time that it is for, where a schedule asked for it.
+    pub(crate) tick: Option<String>,
 }
 
 /// What is still to be said to a run.
@@ -242,7 +244,7 @@ impl Ledger {
     /// acknowledged.
     pub(crate) fn finish(&self, server: &Server, listed: &[Listed], findings: &Findings) {
         let unanswered = self.unanswered.lock().unwrap().clone();
-        for run in listed.iter().filter(|run| unanswered.contains(&run.n)) {
+        for run in listed.iter().filter(|run| run.kind.is_asked_for() && unanswered.contains(&run.n)) {
             self.begin_talk(run.id.clone(), run.kind, run.n);
         }
         let since = Instant::now();

@@ -59,6 +59,41 @@ steps:
 output: {as: {n: "${ steps.after.output.value }"}}
 "#;
 
+/// Runs others: one whose end it waits for and undoes, and two side by side.
+const FAMILY: &str = r#"
+input: {schema: {type: object, properties: {n: {type: integer}, fails: {type: boolean}}}}
+steps:
+  before: {call: "tool:witness", with: {delayMs: 5}, compensate: {call: "tool:witness"}}
+  sub: {workflow: test/child, with: {n: "${ input.n }"}, dependsOn: [before], compensate: {call: "tool:witness", with: {value: "${ steps.sub.output.n }"}}}
+  several: {forEach: {in: "${ [0, 1] }"}, workflow: test/child, with: {n: "${ input.n + item }"}, dependsOn: [before]}
+  last: {call: "tool:witness", with: {succeedsAt: "${ input.fails ? 99 : 1 }"}, dependsOn: [sub, several]}
+output: {as: {n: "${ steps.sub.output.n }"}}
+"#;
+
+/// What they run.
+const CHILD: &str = r#"
+input: {schema: {type: object, properties: {n: {type: integer}}}}
+steps:
+  work: {call: "tool:witness", with: {value: "${ input.n }", delayMs: 10}}
+  rest: {wait: 25ms, dependsOn: [work]}
+output: {as: {n: "${ steps.work.output.value }"}}
+"#;
+
+/// What runs by itself.
+const TICK: &str = r#"
+schedule: [{id: beat, every: 1s, overlap: allowAll, catchup: 1h}]
+steps:
+  work: {call: "tool:witness", with: {delayMs: 5}}
+  rest: {wait: 20ms, dependsOn: [work]}
+output: {as: {at: "${ run.scheduledAt }"}}
+"#;
+
+/// The schedule of that.
+pub(crate) const SCHEDULE: &str = "test.tick.beat";
+
+/// The step of a family that runs another workflow, by its number in the journal: steps are counted by their names.
+pub(crate) const SUB: u64 = 3;
+
 /// A workflow of the mix.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Kind {
@@ -67,6 +102,11 @@ pub(crate) enum Kind {
     Undo,
     Once,
     Talk,
+    Family,
+    /// Asked for by a run of that.
+    Child,
+    /// Asked for by a schedule.
+    Tick,
 }
 
 /// Something that is said to a run.
@@ -84,17 +124,21 @@ impl Kind {
     /// One of them, the usual ones more often.
     pub(crate) fn by(dice: u64) -> Kind {
         match dice % 20 {
-            0..=6 => Kind::Chain,
-            7 => Kind::Audit,
-            8..=10 => Kind::Undo,
-            11..=15 => Kind::Once,
-            _ => Kind::Talk,
+            0..=4 => Kind::Chain,
+            5 => Kind::Audit,
+            6..=8 => Kind::Undo,
+            9..=12 => Kind::Once,
+            13..=16 => Kind::Talk,
+            _ => Kind::Family,
         }
     }
+    /// Whether clients ask for it.
+    pub(crate) fn is_asked_for(self) -> bool {
+        !matches!(self, Kind::Child | Kind::Tick)
+    }
     pub(crate) fn of(workflow: &str) -> Option<Kind> {
-        [Kind::Chain, Kind::Audit, Kind::Undo, Kind::Once, Kind::Talk]
-            .into_iter()
-            .find(|kind| kind.workflow() == workflow)
+        let asked = [Kind::Chain, Kind::Audit, Kind::Undo, Kind::Once, Kind::Talk, Kind::Family];
+        asked.into_iter().chain([Kind::Child, Kind::Tick]).find(|kind| kind.workflow() == workflow)
     }
     /// The published name.
     pub(crate) fn workflow(self) -> &'static str {
@@ -104,6 +148,9 @@ impl Kind {
             Kind::Undo => "test/undo",
             Kind::Once => "test/once",
             Kind::Talk => "test/talk",
+            Kind::Family => "test/family",
+            Kind::Child => "test/child",
+            Kind::Tick => "test/tick",
         }
     }
     /// The input of the run with this number.
@@ -112,7 +159,7 @@ impl Kind {
             Kind::Audit => {
                 json!({"lockfile": lock_file(audited(n)), "project": format!("kill {}", audited(n))})
             }
-            Kind::Undo => json!({"n": n, "fails": fails(n)}),
+            Kind::Undo | Kind::Family => json!({"n": n, "fails": fails(n)}),
             _ => json!({"n": n}),
         }
     }
@@ -125,7 +172,7 @@ impl Kind {
             (Kind::Talk, 2) => &[Signal, Cancel],
             (Kind::Talk, 3) => &[Signal, Reject],
             (Kind::Talk, _) => &[Signal, Pause, Cancel],
-            (Kind::Chain | Kind::Undo, 4) => &[Cancel],
+            (Kind::Chain | Kind::Undo | Kind::Family, 4) => &[Cancel],
             _ => &[],
         }
     }
@@ -133,11 +180,13 @@ impl Kind {
     /// succeeds. A cancel that comes while the run may end by itself leaves two ways.
     pub(crate) fn ends(self, n: u64) -> &'static [&'static str] {
         match self {
-            Kind::Audit | Kind::Once => &["succeeded"],
-            Kind::Undo if fails(n) && self.words(n).is_empty() => &["failed"],
-            Kind::Undo if fails(n) => &["failed", "cancelled"],
-            Kind::Chain | Kind::Undo if self.words(n).is_empty() => &["succeeded"],
-            Kind::Chain | Kind::Undo => &["succeeded", "cancelled"],
+            Kind::Audit | Kind::Once | Kind::Tick => &["succeeded"],
+            // With the run that asked for it.
+            Kind::Child => &["succeeded", "cancelled"],
+            Kind::Undo | Kind::Family if fails(n) && self.words(n).is_empty() => &["failed"],
+            Kind::Undo | Kind::Family if fails(n) => &["failed", "cancelled"],
+            Kind::Chain | Kind::Undo | Kind::Family if self.words(n).is_empty() => &["succeeded"],
+            Kind::Chain | Kind::Undo | Kind::Family => &["succeeded", "cancelled"],
             Kind::Talk => match n % 5 {
                 0 | 1 => &["succeeded"],
                 3 => &["failed"],
@@ -151,6 +200,8 @@ impl Kind {
             Kind::Chain => matches!(step, "slow" | "many" | "flaky"),
             Kind::Audit => false,
             Kind::Undo | Kind::Once => true,
+            Kind::Family => !matches!(step, "sub" | "several"),
+            Kind::Child | Kind::Tick => step == "work",
             Kind::Talk => step.starts_with("before") || step == "after",
         }
     }
@@ -159,6 +210,7 @@ impl Kind {
         match self {
             Kind::Undo => matches!(step, "a" | "b" | "c"),
             Kind::Talk => step == "before",
+            Kind::Family => matches!(step, "before" | "sub"),
             _ => false,
         }
     }
@@ -180,7 +232,8 @@ pub(crate) fn load(server: &Server) {
         server.push(plugin(name));
     }
     let audit = std::fs::read_to_string(root().join("plugins/samples/audit.yaml")).unwrap();
-    let bodies = [("chain", CHAIN), ("undo", UNDO), ("once", ONCE), ("talk", TALK)];
+    let asked = [("chain", CHAIN), ("undo", UNDO), ("once", ONCE), ("talk", TALK)];
+    let bodies = [("child", CHILD), ("family", FAMILY), ("tick", TICK)].into_iter().chain(asked);
     let ours = bodies.map(|(name, body)| workflow(name, body));
     for text in ours.into_iter().chain([audit]) {
         let published = server.post_bytes("/v1/workflows", "application/yaml", text);

@@ -1,7 +1,8 @@
 //! Computing an expression's value, with a budget of steps and of bytes. Nothing here can panic, overflow a stack
 //! (the tree is as shallow as the guard allows) or run for long.
 
-use super::functions;
+use super::bounds::{self, Given};
+use super::functions::{self, Patterns};
 use super::tree::{Binary, Expr, Fold, Tree};
 use crate::limits::Limits;
 use crate::value::{Map, Value};
@@ -75,6 +76,9 @@ pub enum EvalFault {
         "the expression builds more than {0} bytes (limit expression_result_bytes); move the work into a transform"
     )]
     TooManyBytes(u64),
+    /// The value has too many levels to be kept as JSON.
+    #[error("the value is nested deeper than {0} levels (limit json_depth); build it flatter")]
+    TooDeep(u64),
 }
 
 impl EvalFault {
@@ -85,13 +89,19 @@ impl EvalFault {
 }
 
 /// What is left of an evaluation's allowance.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Budget {
     steps_left: u64,
     bytes_left: u64,
     steps_max: u64,
     bytes_max: u64,
+    given: Given,
 }
+
+/// Bytes of text that are looked at in one step.
+const BYTES_PER_STEP: usize = 1024;
+/// What an item of a list takes besides what is in it.
+pub(super) const ITEM_BYTES: usize = size_of::<Value>();
 
 impl Budget {
     /// A whole allowance.
@@ -101,6 +111,7 @@ impl Budget {
             bytes_left: limits.expression_result_bytes,
             steps_max: limits.expression_budget,
             bytes_max: limits.expression_result_bytes,
+            given: Given::default(),
         }
     }
     pub(super) fn steps(&mut self, n: u64) -> Result<(), EvalFault> {
@@ -112,12 +123,31 @@ impl Budget {
             self.bytes_left.checked_sub(n as u64).ok_or(EvalFault::TooManyBytes(self.bytes_max))?;
         Ok(())
     }
+    /// Text is looked at from one end to the other.
+    pub(super) fn looks_at(&mut self, value: &Value) -> Result<(), EvalFault> {
+        match value {
+            Value::String(text) | Value::Number(text) => self.steps((text.len() / BYTES_PER_STEP) as u64),
+            _ => Ok(()),
+        }
+    }
+    /// A value is written out as text.
+    pub(super) fn writes(&mut self, value: &Value) -> Result<(), EvalFault> {
+        match bounds::within(value, self.bytes_left)? {
+            Some(bytes) => self.bytes(bytes as usize),
+            None => Err(EvalFault::TooManyBytes(self.bytes_max)),
+        }
+    }
 }
 
 impl Expr {
     /// The expression's value in this scope.
     pub fn eval(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalFault> {
-        Evaluation { scope, budget, locals: Vec::new(), outer: self.outer }.eval(&self.tree)
+        let patterns = Patterns::default();
+        let mut evaluation = Evaluation { scope, budget, locals: Vec::new(), outer: self.outer, patterns };
+        let value = evaluation.eval(&self.tree)?;
+        let most = budget.bytes_max;
+        budget.given.admit(&value, most, self, scope)?;
+        Ok(value)
     }
     /// The value as a condition.
     pub fn eval_bool(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<bool, EvalFault> {
@@ -135,6 +165,7 @@ struct Evaluation<'a> {
     locals: Vec<Value>,
     /// Slots below this one belong to the scope.
     outer: usize,
+    patterns: Patterns,
 }
 
 impl Evaluation<'_> {
@@ -169,7 +200,7 @@ impl Evaluation<'_> {
                 index(&operand, &key)
             }
             Tree::List(items) => {
-                self.budget.bytes(16 * items.len())?;
+                self.budget.bytes(ITEM_BYTES * items.len())?;
                 Ok(Value::list(items.iter().map(|i| self.eval(i)).collect::<Result<_, _>>()?))
             }
             Tree::Map(entries) => self.map(entries),
@@ -190,7 +221,7 @@ impl Evaluation<'_> {
             }
             Tree::Call(function, args) => {
                 let args = args.iter().map(|a| self.eval(a)).collect::<Result<Vec<_>, _>>()?;
-                functions::call(*function, &args, self.budget)
+                functions::call(*function, &args, self.budget, &mut self.patterns)
             }
             Tree::Fold { kind, range, body, filter } => {
                 let range = self.eval(range)?;
@@ -234,7 +265,7 @@ impl Evaluation<'_> {
                 )));
             };
             let value = self.eval(value)?;
-            self.budget.bytes(key.len() + 16)?;
+            self.budget.bytes(key.len() + 2 * ITEM_BYTES)?;
             if map.contains_key(&key) {
                 return Err(EvalFault::Argument(format!("key `{key}` stands twice")));
             }
@@ -250,13 +281,9 @@ impl Evaluation<'_> {
         body: &Tree,
         filter: Option<&Tree>,
     ) -> Result<Value, EvalFault> {
-        let keys: Vec<Value>;
-        let items: &[Value] = match range {
-            Value::List(items) => items,
-            Value::Map(map) => {
-                keys = map.keys().map(|k| Value::String(k.clone())).collect();
-                &keys
-            }
+        let items: Box<dyn Iterator<Item = Value>> = match range {
+            Value::List(items) => Box::new(items.iter().cloned()),
+            Value::Map(map) => Box::new(map.keys().map(|key| Value::String(key.clone()))),
             other => {
                 return Err(EvalFault::Argument(format!(
                     "a macro goes over a list or a map, and this is {}",
@@ -267,7 +294,7 @@ impl Evaluation<'_> {
         let mut collected = Vec::new();
         let (mut matches, mut fault) = (0u64, None);
         for item in items {
-            self.locals.push(item.clone());
+            self.locals.push(item);
             let step = self.fold_item(kind, body, filter, &mut collected);
             self.locals.pop();
             match step {
@@ -311,7 +338,7 @@ impl Evaluation<'_> {
             return Ok(false);
         }
         let value = self.eval(body)?;
-        self.budget.bytes(16)?;
+        self.budget.bytes(ITEM_BYTES)?;
         into.push(value);
         Ok(true)
     }
@@ -319,11 +346,10 @@ impl Evaluation<'_> {
     fn binary(&mut self, operator: Binary, a: &Value, b: &Value) -> Result<Value, EvalFault> {
         use Binary::*;
         match operator {
-            Equal | NotEqual => {
-                self.budget.steps((a.weight().min(b.weight()) / 16) as u64)?;
-                Ok(Value::Bool(equal(a, b) == (operator == Equal)))
-            }
+            Equal | NotEqual => Ok(Value::Bool(self.equal(a, b)? == (operator == Equal))),
             Less | LessEqual | Greater | GreaterEqual => {
+                self.budget.looks_at(a)?;
+                self.budget.looks_at(b)?;
                 let order = compare(a, b).ok_or_else(|| operands(operator, a, b))?;
                 Ok(Value::Bool(match operator {
                     Less => order.is_lt(),
@@ -334,8 +360,12 @@ impl Evaluation<'_> {
             }
             In => match b {
                 Value::List(items) => {
-                    self.budget.steps(items.len() as u64)?;
-                    Ok(Value::Bool(items.iter().any(|i| equal(a, i))))
+                    for item in items.iter() {
+                        if self.equal(a, item)? {
+                            return Ok(Value::Bool(true));
+                        }
+                    }
+                    Ok(Value::Bool(false))
                 }
                 Value::Map(map) => Ok(Value::Bool(a.as_str().is_some_and(|k| map.contains_key(k)))),
                 _ => Err(operands(operator, a, b)),
@@ -345,6 +375,40 @@ impl Evaluation<'_> {
         }
     }
 
+    /// CEL's equality: numbers by value whatever their type, everything else by type and content.
+    fn equal(&mut self, a: &Value, b: &Value) -> Result<bool, EvalFault> {
+        self.budget.steps(1)?;
+        match (a, b) {
+            (Value::Null, Value::Null) => Ok(true),
+            (Value::Bool(x), Value::Bool(y)) => Ok(x == y),
+            (Value::String(x), Value::String(y)) => {
+                self.budget.looks_at(a)?;
+                Ok(x == y)
+            }
+            (Value::List(x), Value::List(y)) if x.len() == y.len() => self.all_equal(x.iter().zip(y.iter())),
+            (Value::Map(x), Value::Map(y)) if x.keys().eq(y.keys()) => {
+                self.all_equal(x.values().zip(y.values()))
+            }
+            (Value::Number(x), Value::Number(y)) if x == y => Ok(true),
+            _ => {
+                self.budget.looks_at(a)?;
+                self.budget.looks_at(b)?;
+                Ok(compare_numbers(a, b) == Some(Ordering::Equal))
+            }
+        }
+    }
+    fn all_equal<'v>(
+        &mut self,
+        pairs: impl Iterator<Item = (&'v Value, &'v Value)>,
+    ) -> Result<bool, EvalFault> {
+        for (a, b) in pairs {
+            if !self.equal(a, b)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     fn add(&mut self, a: &Value, b: &Value) -> Result<Value, EvalFault> {
         match (a, b) {
             (Value::String(x), Value::String(y)) => {
@@ -352,7 +416,7 @@ impl Evaluation<'_> {
                 Ok(Value::text(format!("{x}{y}")))
             }
             (Value::List(x), Value::List(y)) => {
-                self.budget.bytes(16 * (x.len() + y.len()))?;
+                self.budget.bytes(ITEM_BYTES * (x.len() + y.len()))?;
                 Ok(Value::list(x.iter().chain(y.iter()).cloned().collect()))
             }
             _ => arithmetic(Binary::Add, a, b),
@@ -484,23 +548,6 @@ fn arithmetic(operator: Binary, a: &Value, b: &Value) -> Result<Value, EvalFault
             }
         }
         _ => Err(operands(operator, a, b)),
-    }
-}
-
-/// CEL's equality: numbers by value whatever their type, everything else by type and content.
-fn equal(a: &Value, b: &Value) -> bool {
-    match (a, b) {
-        (Value::Null, Value::Null) => true,
-        (Value::Bool(x), Value::Bool(y)) => x == y,
-        (Value::String(x), Value::String(y)) => x == y,
-        (Value::List(x), Value::List(y)) => {
-            x.len() == y.len() && x.iter().zip(y.iter()).all(|(x, y)| equal(x, y))
-        }
-        (Value::Map(x), Value::Map(y)) => {
-            x.len() == y.len() && x.iter().zip(y.iter()).all(|((k, x), (l, y))| k == l && equal(x, y))
-        }
-        (Value::Number(x), Value::Number(y)) if x == y => true,
-        _ => compare_numbers(a, b) == Some(Ordering::Equal),
     }
 }
 

@@ -1,8 +1,9 @@
 //! The functions that an expression may call: CEL's own for text, lists and numbers, and the usual string extensions.
 //! `x.f(y)` and `f(x, y)` are the same call.
 
-use super::eval::{Budget, EvalFault};
+use super::eval::{Budget, EvalFault, ITEM_BYTES};
 use crate::value::Value;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 macro_rules! functions {
@@ -53,9 +54,21 @@ fn as_text(value: &Value) -> String {
 
 /// Text longer than this is not a pattern anybody wrote.
 const PATTERN_BYTES: usize = 256;
+/// What it costs to make a matcher of one, in steps: a large one takes milliseconds.
+const PATTERN_STEPS: u64 = 1_000;
 
-pub(super) fn call(function: Function, args: &[Value], budget: &mut Budget) -> Result<Value, EvalFault> {
+/// The patterns that an expression has used.
+#[derive(Default)]
+pub(super) struct Patterns(BTreeMap<Arc<str>, regex::Regex>);
+
+pub(super) fn call(
+    function: Function,
+    args: &[Value],
+    budget: &mut Budget,
+    patterns: &mut Patterns,
+) -> Result<Value, EvalFault> {
     use Function::*;
+    args.iter().try_for_each(|arg| budget.looks_at(arg))?;
     let text = |i: usize| args[i].as_str().ok_or_else(|| wrong(function, args));
     Ok(match function {
         Size => Value::Int(match &args[0] {
@@ -67,7 +80,7 @@ pub(super) fn call(function: Function, args: &[Value], budget: &mut Budget) -> R
         Contains => Value::Bool(text(0)?.contains(text(1)?)),
         StartsWith => Value::Bool(text(0)?.starts_with(text(1)?)),
         EndsWith => Value::Bool(text(0)?.ends_with(text(1)?)),
-        Matches => Value::Bool(matches(text(0)?, text(1)?, budget)?),
+        Matches => Value::Bool(matches(text(0)?, text(1)?, budget, patterns)?),
         ToInt => Value::Int(to_int(&args[0]).ok_or_else(|| wrong(function, args))?),
         ToUint => Value::Uint(
             to_int(&args[0]).and_then(|i| u64::try_from(i).ok()).ok_or_else(|| wrong(function, args))?,
@@ -79,23 +92,13 @@ pub(super) fn call(function: Function, args: &[Value], budget: &mut Budget) -> R
         .map(Value::Double)
         .ok_or_else(|| wrong(function, args))?,
         ToText => {
-            let text = as_text(&args[0]);
-            budget.bytes(text.len())?;
-            Value::text(text)
+            budget.writes(&args[0])?;
+            Value::text(as_text(&args[0]))
         }
         Lower => grown(text(0)?.to_ascii_lowercase(), budget)?,
         Upper => grown(text(0)?.to_ascii_uppercase(), budget)?,
         Trim => grown(text(0)?.trim().to_owned(), budget)?,
-        Split => {
-            let (text, by) = (text(0)?, text(1)?);
-            let parts: Vec<Value> = if by.is_empty() {
-                text.chars().map(|c| Value::text(c.to_string())).collect()
-            } else {
-                text.split(by).map(Value::text).collect()
-            };
-            budget.bytes(text.len() + parts.len() * 16)?;
-            Value::list(parts)
-        }
+        Split => split(text(0)?, text(1)?, budget)?,
         Join => {
             let Value::List(items) = &args[0] else { return Err(wrong(function, args)) };
             let by = text(1)?;
@@ -121,6 +124,16 @@ pub(super) fn call(function: Function, args: &[Value], budget: &mut Budget) -> R
     })
 }
 
+fn split(text: &str, by: &str, budget: &mut Budget) -> Result<Value, EvalFault> {
+    let count = if by.is_empty() { text.chars().count() } else { text.matches(by).count() + 1 };
+    // Each part is text of its own, with its length and its counts.
+    budget.bytes(text.len() + count * 2 * ITEM_BYTES)?;
+    Ok(Value::list(match by.is_empty() {
+        true => text.chars().map(|c| Value::text(c.to_string())).collect(),
+        false => text.split(by).map(Value::text).collect(),
+    }))
+}
+
 fn grown(text: String, budget: &mut Budget) -> Result<Value, EvalFault> {
     budget.bytes(text.len())?;
     Ok(Value::text(text))
@@ -136,7 +149,12 @@ fn to_int(value: &Value) -> Option<i64> {
 }
 
 /// A linear-time matcher; the pattern's size bounds what it compiles to.
-fn matches(text: &str, pattern: &str, budget: &mut Budget) -> Result<bool, EvalFault> {
+fn matches(
+    text: &str,
+    pattern: &str,
+    budget: &mut Budget,
+    patterns: &mut Patterns,
+) -> Result<bool, EvalFault> {
     if pattern.len() > PATTERN_BYTES {
         return Err(EvalFault::Argument(format!(
             "the pattern has {} bytes; at most {PATTERN_BYTES}",
@@ -144,13 +162,19 @@ fn matches(text: &str, pattern: &str, budget: &mut Budget) -> Result<bool, EvalF
         )));
     }
     budget.steps(1 + text.len() as u64 / 16)?;
+    if let Some(known) = patterns.0.get(pattern) {
+        return Ok(known.is_match(text));
+    }
+    budget.steps(PATTERN_STEPS)?;
     let regex = regex::RegexBuilder::new(pattern).size_limit(256 * 1024).build().map_err(|e| {
         EvalFault::Argument(format!(
             "`{pattern}` is not a pattern: {}",
             e.to_string().lines().last().unwrap_or_default()
         ))
     })?;
-    Ok(regex.is_match(text))
+    let found = regex.is_match(text);
+    patterns.0.insert(pattern.into(), regex);
+    Ok(found)
 }
 
 /// Text stays as it is; everything else is its JSON.

@@ -1,6 +1,7 @@
 //! A JSON-like document with expressions in its text. A text that is one whole `${ x }` keeps the type of x; a text
 //! with expressions among other characters becomes text. `$${` stands for a literal `${`.
 
+use super::bounds;
 use super::eval::{Budget, EvalFault, Scope};
 use super::functions::render;
 use super::tree::{Expr, Names};
@@ -56,7 +57,12 @@ impl Template {
     }
     /// The value in this scope.
     pub fn eval(&self, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, EvalFault> {
-        eval(&self.form, scope, budget)
+        let value = eval(&self.form, scope, budget)?;
+        // An expression has looked at its own value; what stands around it is deeper.
+        if let Form::List(_) | Form::Map(_) = &*self.form {
+            bounds::within(&value, u64::MAX)?;
+        }
+        Ok(value)
     }
     /// Whether the id of the run stands in it by itself, so that no two runs have the same value.
     pub fn has_run_id(&self) -> bool {
@@ -84,12 +90,17 @@ fn eval(form: &Form, scope: &dyn Scope, budget: &mut Budget) -> Result<Value, Ev
         Form::Text(pieces) => {
             let mut out = String::new();
             for piece in pieces {
-                let before = out.len();
                 match piece {
-                    Piece::Plain(text) => out.push_str(text),
-                    Piece::Expr(expr) => render(&expr.eval(scope, budget)?, &mut out),
+                    Piece::Plain(text) => {
+                        budget.bytes(text.len())?;
+                        out.push_str(text);
+                    }
+                    Piece::Expr(expr) => {
+                        let value = expr.eval(scope, budget)?;
+                        budget.writes(&value)?;
+                        render(&value, &mut out);
+                    }
                 }
-                budget.bytes(out.len() - before)?;
             }
             Value::text(out)
         }
@@ -138,6 +149,8 @@ impl Compiler<'_> {
                     object.fields.insert(key.text.to_string(), value_type);
                     forms.push((key.text.clone(), form));
                 }
+                // However it was written, its parts are computed in one order.
+                forms.sort_by(|(one, _), (other, _)| one.cmp(other));
                 (Form::Map(forms), Type::Object(Arc::new(object)))
             }
         }

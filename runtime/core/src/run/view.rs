@@ -12,6 +12,7 @@ use crate::id::{Digest, RunId};
 use crate::json::Json;
 use crate::outcome::{Failure, Usage};
 use crate::plan::{Part, Verb, Wait};
+use crate::planted::{self, Bug};
 use crate::time::Timestamp;
 use std::sync::Arc;
 
@@ -396,7 +397,8 @@ impl Run {
 
     /// What a step waits for. What follows the steps has its time in all, and no wait there outlasts it.
     fn wait_view(&self, index: u32, state: &StepState) -> Option<WaitView> {
-        let waiting = state.waiting.filter(|_| state.phase == Phase::Active)?;
+        let named = !planted::is(Bug::WaitUnnamed);
+        let waiting = state.waiting.filter(|_| state.phase == Phase::Active && named)?;
         let step = &self.plan.steps[index as usize];
         let follows = step.part != Part::Main && self.paused.is_none();
         let all = self.ending.as_ref().filter(|_| follows).map(|ending| ending.until);

@@ -83,7 +83,7 @@ pub(crate) enum Word {
 /// Every scenario of the repository, by name.
 #[allow(clippy::disallowed_methods, reason = "a test reads its stories; the core reads no files")]
 pub(crate) fn all() -> Vec<Scenario> {
-    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/scenarios");
+    let folder = root().join("tests/scenarios");
     let mut files: Vec<PathBuf> = Vec::new();
     for entry in std::fs::read_dir(&folder).expect("the folder of scenarios").flatten() {
         files.extend(Some(entry.path()).filter(|path| path.extension().is_some_and(|e| e == "yaml")));
@@ -107,12 +107,15 @@ fn read(path: &Path) -> Vec<Scenario> {
 fn one(file: &str, doc: &Doc) -> Scenario {
     let heddle_core::document::Part::Map(members) = &doc.part else { panic!("{file}: wants a map") };
     for (key, _) in members {
-        let known =
-            ["workflow", "workflows", "input", "script", "outside", "seen", "expect"].contains(&&*key.text);
+        let known = ["workflow", "sample", "workflows", "input", "script", "outside", "seen", "expect"]
+            .contains(&&*key.text);
         assert!(known, "{file}: unknown key `{}`", key.text);
     }
     let value = |key: &str| doc.get(key).map(Doc::value).unwrap_or_default();
-    let body = value("workflow");
+    let body = match doc.get("sample").and_then(Doc::as_str) {
+        Some(name) => sample(file, name),
+        None => value("workflow"),
+    };
     let input = match value("input") {
         Value::Null => Json::trusted("{}"),
         given => Json::from_value(given),
@@ -130,6 +133,22 @@ fn one(file: &str, doc: &Doc) -> Scenario {
         seen: list(&value("seen")).iter().map(|look| seen(file, look)).collect(),
         expect: value("expect"),
     }
+}
+
+/// A workflow that is shipped: `plugins/samples/NAME.yaml`.
+#[allow(clippy::disallowed_methods, reason = "as above")]
+fn sample(file: &str, name: &str) -> Value {
+    let path = root().join(format!("plugins/samples/{name}.yaml"));
+    let text =
+        std::fs::read_to_string(&path).unwrap_or_else(|fault| panic!("{file}: {}: {fault}", path.display()));
+    Doc::parse(&text, &Limits::default()).unwrap_or_else(|fault| panic!("{file}: {fault}")).value()
+}
+
+/// The root of the repository, from wherever these tests are.
+fn root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let root = here.ancestors().find(|above| above.join("tests/scenarios").is_dir());
+    root.expect("the folder of scenarios").to_owned()
 }
 
 /// A workflow with its head: `scenario/NAME@1.0.0`.

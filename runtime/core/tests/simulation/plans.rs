@@ -1,5 +1,6 @@
 //! Random workflows that use every part of the language which the core runs.
 
+use super::rng::Rng;
 use heddle_core::document::Doc;
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
@@ -12,31 +13,6 @@ pub(crate) struct Case {
     pub(crate) source: String,
     pub(crate) input: Json,
     pub(crate) max_parallel: u32,
-}
-
-/// A small generator: the same seed, the same numbers, on every machine.
-#[derive(Clone)]
-pub(crate) struct Rng(u64);
-
-impl Rng {
-    pub(crate) fn new(seed: u64) -> Rng {
-        Rng(seed.wrapping_mul(0x9E37_79B9_7F4A_7C15) ^ 0xD1B5_4A32_D192_ED03)
-    }
-    fn next(&mut self) -> u64 {
-        self.0 = self.0.wrapping_add(0x9E37_79B9_7F4A_7C15);
-        let mut z = self.0;
-        z = (z ^ (z >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        z ^ (z >> 31)
-    }
-    /// A number below `n`.
-    pub(crate) fn below(&mut self, n: u64) -> u64 {
-        self.next() % n
-    }
-    /// Once in `n`.
-    pub(crate) fn once_in(&mut self, n: u64) -> bool {
-        self.below(n) == 0
-    }
 }
 
 /// The workflow of this number.

@@ -1,6 +1,6 @@
 //! What a run waits for before it begins: chosen at random, and checked from the events alone.
 
-use crate::plans::Rng;
+use crate::rng::Rng;
 use heddle_core::plan::OnLimit;
 use heddle_core::run::event::{Batch, Event, Place, Queueing, SlotWish};
 use heddle_core::time::Timestamp;

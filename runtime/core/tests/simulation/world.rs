@@ -5,7 +5,9 @@ mod others;
 
 use super::checker::{Checker, SUBMITTER};
 use super::children::Children;
-use super::plans::{Case, Rng};
+use super::plans::Case;
+use super::report::Report;
+use super::rng::Rng;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::journal::{Gate, LeaseStanding, Nature, Refusal, admit};
 use heddle_core::json::Json;
@@ -19,7 +21,6 @@ use heddle_core::run::scope::Values;
 use heddle_core::run::{Action, Change, Ended, Entered, Input, Run, Settled, Timer};
 use heddle_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 use std::sync::{Arc, LazyLock};
 
 static LIMITS: LazyLock<Arc<Limits>> = LazyLock::new(|| Arc::new(Limits::default()));
@@ -27,55 +28,6 @@ static LIMITS: LazyLock<Arc<Limits>> = LazyLock::new(|| Arc::new(Limits::default
 const STEPS: u32 = 5_000;
 /// Facts of one append.
 const MOST: usize = 8;
-
-/// What a simulation saw.
-#[derive(Default)]
-pub(crate) struct Report {
-    pub(crate) runs: u64,
-    pub(crate) crashes: u64,
-    pub(crate) fenced: u64,
-    pub(crate) duplicates: u64,
-    pub(crate) effects: u64,
-    pub(crate) children: u64,
-    pub(crate) lost_rows: u64,
-    pub(crate) events: BTreeMap<&'static str, u64>,
-    pub(crate) finishes: BTreeMap<String, u64>,
-}
-
-impl Report {
-    pub(crate) fn add(&mut self, other: Report) {
-        self.runs += other.runs;
-        self.crashes += other.crashes;
-        self.fenced += other.fenced;
-        self.duplicates += other.duplicates;
-        self.effects += other.effects;
-        self.children += other.children;
-        self.lost_rows += other.lost_rows;
-        for (kind, n) in other.events {
-            *self.events.entry(kind).or_default() += n;
-        }
-        for (finish, n) in other.finishes {
-            *self.finishes.entry(finish).or_default() += n;
-        }
-    }
-}
-impl fmt::Display for Report {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "{} runs, {} crashes, {} rows lost, {} effects, {} children, {} duplicates, {} fenced; {:?}; events {:?}",
-            self.runs,
-            self.crashes,
-            self.lost_rows,
-            self.effects,
-            self.children,
-            self.duplicates,
-            self.fenced,
-            self.finishes,
-            self.events
-        )
-    }
-}
 
 /// The store: rows up to `durable` survive a crash.
 struct Store {
@@ -306,7 +258,11 @@ impl<'a> World<'a> {
         if run.running() as usize != owed {
             return Err(format!("{} attempts are counted, {owed} are owed", run.running()));
         }
-        Ok(())
+        // It takes a whole look at the run, so not at every step.
+        match run.events() % 4 {
+            0 => crate::why::check(run),
+            _ => Ok(()),
+        }
     }
 
     /// The machine loses power: what was not synced is gone, what had been started had been started.

@@ -49,15 +49,8 @@ impl<'a> Ask<'a> {
     }
     /// Sends something of this type.
     pub(crate) fn post(path: &'a str, media_type: &str, body: impl Into<Bytes>) -> Ask<'a> {
-        Ask::sending(Method::POST, path, media_type, body)
-    }
-    /// Changes something.
-    pub(crate) fn patch(path: &'a str, media_type: &str, body: impl Into<Bytes>) -> Ask<'a> {
-        Ask::sending(Method::PATCH, path, media_type, body)
-    }
-    fn sending(method: Method, path: &'a str, media_type: &str, body: impl Into<Bytes>) -> Ask<'a> {
         let headers = vec![(CONTENT_TYPE.as_str(), media_type.to_owned())];
-        Ask { method, path, headers, body: body.into() }
+        Ask { method: Method::POST, path, headers, body: body.into() }
     }
     /// Changes something by something of this type.
     pub(crate) fn patch(path: &'a str, media_type: &str, body: impl Into<Bytes>) -> Ask<'a> {

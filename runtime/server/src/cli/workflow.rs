@@ -82,7 +82,7 @@ fn read(text: &str) -> Result<Plan, (&'static str, Vec<DocFault>)> {
     Plan::read(&doc, None, &limits).map_err(|faults| (Code::WorkflowInvalid.word(), faults))
 }
 
-fn refused(file: &Path, text: &str, faults: &[DocFault], code: &str) -> Fault {
+pub(super) fn refused(file: &Path, text: &str, faults: &[DocFault], code: &str) -> Fault {
     let faults = faults.iter().map(|fault| FileFault {
         file: None,
         line: (fault.place.line > 0).then_some(fault.place.line),
