@@ -30,6 +30,7 @@ heddle() {
 const NOT_TYPED: &[(&str, &str)] = &[
     ("operating", "a node that listens until it is told to end"),
     ("plugins", "builds a plugin, as the tour of the README does"),
+    ("examples", "what it prints is compared: `examples.rs` types it"),
     ("webhooks", "its node has secrets and an open address: `webhooks.rs` types it"),
 ];
 
