@@ -27,6 +27,8 @@ use std::time::{Duration, Instant};
 
 /// Stories that are told at the same time.
 const TELLERS: usize = 16;
+/// How long a run may take.
+const PATIENCE: Duration = Duration::from_secs(60);
 /// How much later than it should something may be, on two busy cores.
 const LATE: Duration = Duration::from_secs(15);
 
@@ -69,9 +71,24 @@ impl Teller<'_> {
                 Next::Seen(look) => wrong.extend(self.look(&run, look, at)),
             }
         }
-        self.server.ended(&run);
+        if !self.ends(&run) {
+            let why = self.server.get(&format!("/v1/runs/{run}/why")).body;
+            return vec![format!("it has not ended after {:?}: {why}", since.elapsed())];
+        }
         wrong.extend(faults(&self.told.expect, &self.outcome(&run)));
         wrong
+    }
+
+    /// Whether it ends within the patience of the tests.
+    fn ends(&self, run: &str) -> bool {
+        let since = Instant::now();
+        while since.elapsed() < PATIENCE {
+            if self.server.get(&format!("/v1/runs/{run}")).body["finishedAt"].is_string() {
+                return true;
+            }
+            std::thread::sleep(Duration::from_millis(10));
+        }
+        false
     }
 
     /// It looks like this, as soon as whatever was on its way has come to be.

@@ -23,7 +23,7 @@ pub(crate) fn judge(
     let mut tally = Tally { children: children.len() as u64, ..Tally::default() };
     outcomes(story, findings);
     times(story, findings);
-    let given_up = given_up(story, lives, findings, &mut tally);
+    let given_up = given_up(story, children, lives, findings, &mut tally);
     kin::judge(story, children, findings);
     let excused = !given_up.is_empty() || children.iter().any(Child::was_given_up);
     end(story, excused, said, findings);
@@ -124,7 +124,13 @@ fn times(story: &Story, findings: &Findings) {
 
 /// The places that were given up after interruptions. Each must have been in its sandbox at as many kills as the rule
 /// says: the attempts were begun by different processes, and none of these recorded an end.
-fn given_up(story: &Story, lives: &Lives, findings: &Findings, tally: &mut Tally) -> Vec<Place> {
+fn given_up(
+    story: &Story,
+    children: &[Child],
+    lives: &Lives,
+    findings: &Findings,
+    tally: &mut Tally,
+) -> Vec<Place> {
     let id = &story.id;
     let mut in_a_row: BTreeMap<&Place, Vec<usize>> = BTreeMap::new();
     let mut began: BTreeMap<(&Place, u64), u64> = BTreeMap::new();
@@ -146,6 +152,11 @@ fn given_up(story: &Story, lives: &Lives, findings: &Findings, tally: &mut Tally
                 }
             }
             "stepFailed" if fact.failure() == "interrupted" => {
+                // What it ran as a run of its own was given up there, and is judged there.
+                if children.iter().any(|child| child.is_of(place) && child.was_given_up()) {
+                    places.push(place.clone());
+                    continue;
+                }
                 let kills: BTreeSet<usize> = in_a_row.get(place).into_iter().flatten().copied().collect();
                 let needed = if story.kind == Kind::Once { 1 } else { INTERRUPTIONS };
                 findings

@@ -29,6 +29,10 @@ impl Child {
     pub(crate) fn was_given_up(&self) -> bool {
         self.status == "failed" && self.error == "interrupted"
     }
+    /// Whether this step or item ended as it did.
+    pub(crate) fn is_of(&self, place: &Place) -> bool {
+        self.of.0 == *place
+    }
 }
 
 /// The children of each run.
