@@ -14,7 +14,8 @@ use heddle_core::outcome::{AttemptEnd, Outcome, PluginKind, Usage};
 use heddle_core::plan::WorkflowRef;
 use heddle_core::plugin::Metadata;
 use heddle_executor::{
-    Executor, Invocation, Invoker, Parts, Settings, Submit, SystemClock, WebhookParts, WorkflowChoice,
+    Executor, Invocation, Invoker, Parts, PublishWish, Settings, Submit, SystemClock, WebhookParts,
+    WorkflowChoice,
 };
 use heddle_store::MemoryStore;
 use std::sync::Arc;
@@ -52,7 +53,7 @@ pub(crate) async fn rows(pace: Pace) -> anyhow::Result<Vec<Row>> {
     let executor = executor(mirror.clone()).await?;
     let limits = Limits::default();
     let doc = Doc::parse(WORKFLOW, &limits).map_err(|fault| anyhow!("{fault}"))?;
-    executor.publish(&Tenant::default(), &doc).await?;
+    executor.publish(&Tenant::default(), &doc, &PublishWish::default()).await?;
     let missed = one_run(&executor).await?;
     ensure!(mirror.0.load(Ordering::Relaxed) == ITEMS, "the first run should have missed every time");
     let mut best = Duration::MAX;

@@ -181,6 +181,10 @@ impl Server {
         }
         self.try_send(request)
     }
+    /// `DELETE`.
+    pub fn delete(&self, path: &str) -> Answer {
+        self.send(self.client.delete(self.at(path)))
+    }
     /// `PATCH` of JSON.
     pub fn patch(&self, path: &str, body: &Value) -> Answer {
         self.send(self.client.patch(self.at(path)).json(body))

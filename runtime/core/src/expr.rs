@@ -11,6 +11,7 @@ mod bounds;
 pub mod eval;
 mod functions;
 mod guard;
+pub(crate) mod param;
 pub mod template;
 pub mod tree;
 pub mod types;

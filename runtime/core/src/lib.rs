@@ -3,6 +3,7 @@
 //! `workflow` is what an author wrote, `plan` its checked and frozen form, `run` one execution as a state machine.
 //! `limits` holds every maximum, `outcome` every way in which an attempt can end.
 
+pub mod diff;
 pub mod document;
 pub mod egress;
 pub mod expr;
@@ -21,6 +22,8 @@ pub mod run;
 pub mod schedule;
 pub mod schema;
 pub mod share;
+pub mod template;
 pub mod time;
 pub mod value;
+pub mod version;
 pub mod webhook;

@@ -165,6 +165,7 @@ limits! {
     sse_backlog: Count = 256, max 10_000, "Events that a slow subscriber may be behind before it is dropped.";
     subscriptions: Count = 100, max 100_000, "Event streams of one tenant.";
     page_items: Count = 200, max 1_000, "Items in one page of a list.";
+    list_scan: Count = 2_000, max 100_000, "Entries that one page of a list looks at, where a filter leaves most of them out.";
     prefer_wait_ms: Millis = MINUTE, max 10 * MINUTE, "How long `Prefer: wait` may hold a request.";
     idempotency_key_bytes: Bytes = 255, max 255, "An `Idempotency-Key`.";
 }

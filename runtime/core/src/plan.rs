@@ -39,6 +39,7 @@ use crate::json::Json;
 use crate::limits::{AskedLimits, Limits};
 use crate::plugin::{Metadata, Pinned, PluginRef};
 use crate::route::{Callee, CapabilityRef};
+use crate::run::event::Node;
 use crate::schema::Schema;
 use crate::time::Span;
 use crate::value::{Map, Value};
@@ -72,6 +73,11 @@ pub struct Plan {
     pub title: Arc<str>,
     /// `document.description`.
     pub description: Arc<str>,
+    /// `document.labels`, by name.
+    pub labels: Vec<(Arc<str>, Arc<str>)>,
+    /// What its parameters must look like, where it is a template. What it is then is what it would be with the values
+    /// that they bring along; it does not run.
+    pub template: Option<Schema>,
     /// The document in canonical form.
     pub source: Json,
     /// SHA-256 of the canonical form: what the version is frozen to.
@@ -96,6 +102,8 @@ pub struct Plan {
     pub compensation: Compensation,
     /// How runs are let in.
     pub admission: AdmissionRules,
+    /// What becomes of runs of earlier versions. `upgrade.inFlight`.
+    pub in_flight: InFlight,
     /// Everything that a step calls, each once.
     pub calls: Vec<Callee>,
     /// Who is told of what happens to its runs.
@@ -150,11 +158,24 @@ pub enum OnCrash {
     Fail,
 }
 
+/// What becomes of runs that are under way when a version is published.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum InFlight {
+    /// They keep the version that they have. The default.
+    #[default]
+    Pin,
+    /// They go on with the new one, where what they have done is the same in both.
+    Migrate,
+}
+
 /// One step.
 #[derive(Clone, Debug)]
 pub struct Step {
     /// Its id.
     pub id: Arc<str>,
+    /// The number that runs of other workflows know it by which it asks for: its place, or the one that it had in the
+    /// plan that the run began with.
+    pub number: u32,
     /// Its title; empty where the author gave none.
     pub title: Arc<str>,
     /// What it waits for, and which endings it accepts.
@@ -391,6 +412,18 @@ impl Plan {
     /// `namespace/name`.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+    /// A step or an item by the number that the runs know it by which it asks for.
+    pub(crate) fn counted(&self, node: Node) -> Node {
+        let number = self.steps.get(node.step as usize).map_or(node.step, |step| step.number);
+        Node { step: number, ..node }
+    }
+    /// The same plan, with these numbers for its steps.
+    pub fn numbered(mut self, numbers: &[u32]) -> Plan {
+        for (step, number) in self.steps.iter_mut().zip(numbers) {
+            step.number = *number;
+        }
+        self
     }
     /// The step with this id.
     pub fn step(&self, id: &str) -> Option<u32> {

@@ -28,6 +28,7 @@ mod fallback;
 mod finish;
 mod gate;
 mod lists;
+pub mod migrate;
 pub mod orders;
 pub mod past;
 mod pause;
@@ -54,6 +55,7 @@ use approval::Decision;
 use child::Orphan;
 use emit::Emitted;
 use event::{Accepted, CacheVerdict, Event, Node, Order, Pause, Payload, RunError};
+use migrate::Migration;
 use scope::Values;
 use state::{Signal, StepState};
 use std::collections::BTreeSet;
@@ -296,6 +298,8 @@ pub struct Run {
     signals: Vec<Signal>,
     /// How many of them no step has taken.
     untaken: u64,
+    /// Every version that it was to go on with.
+    migrations: Vec<Migration>,
     /// How often people have paused it or decided something.
     interventions: u64,
     /// Steps that wait for a time or a signal.
@@ -369,6 +373,7 @@ impl Run {
             open_maps: BTreeSet::new(),
             signals: Vec::new(),
             untaken: 0,
+            migrations: Vec::new(),
             interventions: 0,
             waiting: BTreeSet::new(),
             to_match: BTreeSet::new(),

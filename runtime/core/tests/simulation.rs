@@ -56,8 +56,10 @@ fn part(number: u64) {
     let report = simulate(number * RUNS / 4..(number + 1) * RUNS / 4, &cases)
         .unwrap_or_else(|fault| panic!("{fault}"));
     println!("part {number}: {report}");
-    for kind in heddle_core::run::event::Event::KINDS {
-        assert!(report.events.contains_key(kind), "no run had a {kind}");
+    // Whether a run moves to another version is for the shell to say, with a journal at hand; see the tests of executors.
+    let of_the_shell = ["RunMigrated", "MigrationRefused"];
+    for kind in heddle_core::run::event::Event::KINDS.iter().filter(|kind| !of_the_shell.contains(*kind)) {
+        assert!(report.events.contains_key(*kind), "no run had a {kind}");
     }
     assert!(
         report.crashes > 1_000

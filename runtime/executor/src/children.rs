@@ -3,7 +3,7 @@
 
 use crate::shared::Shared;
 use crate::submit::{self, Submit, Timing, WorkflowChoice};
-use crate::workflows;
+use crate::workflows::{self, ReferenceFault};
 use heddle_core::document::{Doc, Fault};
 use heddle_core::id::Tenant;
 use heddle_core::json::Json;
@@ -98,15 +98,19 @@ async fn plan_of(shared: &Arc<Shared>, wanted: &Wanted, tenant: &Tenant) -> Resu
     match &wanted.workflow {
         WantedWorkflow::Published(reference) => {
             let found = workflows::find(shared, tenant, reference).await;
-            found
-                .map_err(|fault| Refusal::NotNow(fault.to_string()))?
-                .ok_or_else(|| refused(format!("no workflow `{reference}` is published")))
+            found.map_err(|fault| match fault {
+                ReferenceFault::Store(fault) => Refusal::NotNow(fault.to_string()),
+                other => refused(other.to_string()),
+            })
         }
         WantedWorkflow::Made(value) => {
             let doc = document(shared, value)?;
             let lacking = workflows::lacking(shared, tenant, &doc).await;
             let lacking = lacking.map_err(|fault| Refusal::NotNow(fault.to_string()))?;
-            workflows::check(shared, tenant, &doc, lacking).map_err(|faults| Refusal::For(faulty(&faults)))
+            let plan = workflows::check(shared, tenant, &doc, lacking);
+            let plan = plan.map_err(|faults| Refusal::For(faulty(&faults)))?;
+            workflows::runs(&plan).map_err(|fault| refused(fault.to_string()))?;
+            Ok(plan)
         }
     }
 }

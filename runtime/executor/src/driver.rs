@@ -12,11 +12,13 @@
 
 mod alarm;
 mod append;
+mod moving;
 mod outside;
 mod work;
 
 use self::alarm::Alarm;
 use crate::attempt::AttemptResult;
+use crate::inbox::Moving;
 use crate::parts::Held;
 use crate::read::RunDetail;
 use crate::shared::{Active, Shared};
@@ -65,6 +67,8 @@ pub(crate) enum Exit {
     Finished,
     /// It waits for a time, and the store will remember.
     Parked,
+    /// It goes on with another version of its workflow, from what its journal tells.
+    Moved,
     /// The node stops.
     Drained,
     /// The journal belongs to somebody else, or the store is gone.
@@ -127,6 +131,8 @@ pub(crate) struct Driver {
     last_message: u64,
     /// What another run has already, once it was looked at.
     imports: Option<Arc<Imports>>,
+    /// Versions that it is to go on with, by their messages.
+    moving: Vec<(u64, Moving)>,
 }
 
 /// A row that is not committed yet.
@@ -197,6 +203,7 @@ impl Driver {
             blobs: Vec::new(),
             holds: Vec::new(),
             imports: None,
+            moving: Vec::new(),
             cache: Vec::new(),
             consumed: Vec::new(),
             listens: Vec::new(),
@@ -213,7 +220,7 @@ impl Driver {
         for (handle, _) in self.handles.values() {
             handle.abort();
         }
-        if !matches!(exit, Exit::Finished | Exit::Parked | Exit::Drained) {
+        if !matches!(exit, Exit::Finished | Exit::Parked | Exit::Drained | Exit::Moved) {
             // It is not known what of this is on disk, so the next process must hear of all of it.
             let untold = self.untold.drain(..).flat_map(|row| row.held);
             let open = self.handles.drain().map(|(_, (_, held))| held);
@@ -286,6 +293,11 @@ impl Driver {
         loop {
             if self.run.is_finished() && self.appends.is_empty() {
                 return Ok(Exit::Finished);
+            }
+            if !self.moving.is_empty()
+                && let Some(exit) = self.move_on().await?
+            {
+                return Ok(exit);
             }
             if let Some(exit) = self.may_leave().await? {
                 return Ok(exit);
@@ -422,7 +434,8 @@ impl Driver {
         let now = self.shared.now();
         let due = self.timers.first().map(|(at, _)| *at);
         let soon = due.is_some_and(|due| due.since_ms(now) < self.shared.settings.park_after_ms);
-        if !self.run.waits() || soon {
+        // What is to move is looked at again when something of it has ended, and not before.
+        if !self.run.waits() || soon || !self.moving.is_empty() {
             return Ok(None);
         }
         // It waits, so this is waiting, paused or compensating.

@@ -32,6 +32,13 @@ pub(crate) enum Message {
         /// Who wants it so.
         by: Arc<str>,
     },
+    /// It is to go on with another version of its workflow, as soon as nothing of it is under way.
+    Migrate {
+        /// Who wants it so.
+        by: Arc<str>,
+        /// The version.
+        version: semver::Version,
+    },
     /// It has every slot that it asked for.
     Admitted {},
     /// It is to make room for a newer run.
@@ -112,6 +119,8 @@ pub(crate) fn input_of(body: &Json) -> Option<Input> {
     Some(match serde_json::from_str(body.text()).ok()? {
         Message::Cancel { by, reason, force } => Input::Cancel { by, reason, force },
         Message::Admitted {} => Input::Admitted,
+        // No matter for the core: the driver sees to it.
+        Message::Migrate { .. } => return None,
         Message::Evicted { key } => {
             let reason = format!("one run too many with the concurrency key `{key}`").into();
             Input::Cancel { by: "workflow".into(), reason, force: false }
@@ -129,6 +138,23 @@ pub(crate) fn input_of(body: &Json) -> Option<Input> {
         Message::Order { step, groups, order } => Input::Order { step, groups, order },
         Message::Decide { step, groups, decision } => Input::Decide { step, groups, decision },
     })
+}
+
+/// The version that a message wants the run to go on with, and who wants it.
+pub(crate) fn migration_of(body: &Json) -> Option<Moving> {
+    match serde_json::from_str(body.text()).ok()? {
+        Message::Migrate { by, version } => Some(Moving { by, version }),
+        _ => None,
+    }
+}
+
+/// A wish for another version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Moving {
+    /// Who has it.
+    pub(crate) by: Arc<str>,
+    /// The version.
+    pub(crate) version: semver::Version,
 }
 
 /// A run as it will stand once it has read its inbox.

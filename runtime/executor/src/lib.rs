@@ -12,7 +12,9 @@ mod driver;
 mod gates;
 mod inbox;
 mod labels;
+mod listing;
 mod meters;
+mod migrate;
 mod parts;
 mod plugins;
 mod reach;
@@ -32,6 +34,8 @@ mod workflows;
 
 pub use gates::{CircuitReport, Hold, HoldAt, RateReport};
 pub use labels::LabelsFault;
+pub use listing::{RunFilter, WorkflowFilter};
+pub use migrate::MigrateFault;
 pub use parts::{
     Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
 };
@@ -46,13 +50,14 @@ pub use webhooks::{
     Courier, DeliveryView, Disabled, NodeWebhook, Nowhere, Post, Tried, WebhookChange, WebhookFault,
     WebhookLevel, WebhookParts, WebhookView, WebhookWish,
 };
-pub use workflows::{Novelty, PublishFault, Published, WorkflowEntry};
+pub use workflows::{
+    Change, Changed, Instance, InstanceFault, Instantiate, Keep, LifeFault, Novelty, Origin, PublishFault,
+    PublishWish, Published, ReferenceFault, Users, WorkflowEntry,
+};
 
 use futures_util::Stream;
-use heddle_core::document::Doc;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
-use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::run::Run;
 use heddle_core::run::approval::{Decision, Undecidable};
 use heddle_core::run::event::{Order, Pause};
@@ -256,9 +261,14 @@ impl Executor {
     ) -> Result<Option<Arc<RunDetail>>, ReadFault> {
         read::wait(&self.shared, tenant, run, at_most).await
     }
-    /// A page of runs, newest first. One whose row cannot be read stands among them.
-    pub async fn runs(&self, query: RunQuery) -> Result<Vec<Listed>, ReadFault> {
-        Ok(self.shared.store.runs(query).await?)
+    /// A page of runs, newest first, and the run after which the next one begins. One whose row cannot be read stands
+    /// among them. At most `limits.list_scan` runs are looked at.
+    pub async fn runs(
+        &self,
+        query: RunQuery,
+        filter: &RunFilter,
+    ) -> Result<(Vec<Listed>, Option<RunId>), ReadFault> {
+        Ok(listing::runs(&self.shared, query, filter).await?)
     }
     /// Rows of a run's journal after `after`.
     pub async fn journal(
@@ -491,52 +501,6 @@ impl Executor {
         let reached = self.shared.store.send(Mail::to(run, unique, body)).await?;
         self.shared.has_mail(&Recipient::Run(run));
         Ok(if reached > 0 { Delivery::Accepted } else { Delivery::Ended })
-    }
-
-    /// Checks a workflow as publishing would, without keeping it.
-    ///
-    /// # Errors
-    /// Every fault, in the order of their places, or that the version is taken.
-    pub async fn check_workflow(&self, tenant: &Tenant, doc: &Doc) -> Result<Arc<Plan>, PublishFault> {
-        let lacking = workflows::lacking(&self.shared, tenant, doc).await?;
-        let plan = workflows::check(&self.shared, tenant, doc, lacking).map_err(PublishFault::Invalid)?;
-        match workflows::conflict(&self.shared, tenant, &plan).await? {
-            Some(conflict) => Err(conflict),
-            None => Ok(plan),
-        }
-    }
-    /// Publishes a version of a workflow. The same content again is not a new version.
-    pub async fn publish(&self, tenant: &Tenant, doc: &Doc) -> Result<Published, PublishFault> {
-        workflows::publish(&self.shared, tenant, doc).await
-    }
-    /// Whether this can be a key of [`Executor::workflows`].
-    pub fn is_workflow_key(text: &str) -> bool {
-        workflows::is_key(text)
-    }
-    /// A page of published versions after this key, with their keys.
-    pub async fn workflows(
-        &self,
-        tenant: &Tenant,
-        after: &str,
-        limit: u32,
-    ) -> Result<Vec<(String, WorkflowEntry)>, StoreFault> {
-        workflows::page(&self.shared, tenant, after, limit).await
-    }
-    /// Every version of `namespace/name`, oldest first.
-    pub async fn workflow_versions(
-        &self,
-        tenant: &Tenant,
-        name: &str,
-    ) -> Result<Vec<WorkflowEntry>, StoreFault> {
-        workflows::versions(&self.shared, tenant, Some(name)).await
-    }
-    /// The newest version that `namespace/name@range` can mean.
-    pub async fn workflow(
-        &self,
-        tenant: &Tenant,
-        reference: &WorkflowRef,
-    ) -> Result<Option<WorkflowEntry>, StoreFault> {
-        workflows::entry(&self.shared, tenant, reference).await
     }
 
     /// The circuit breakers of this node that calls of the tenant have asked, in the order of their keys.

@@ -136,22 +136,27 @@ pub(crate) async fn row(shared: &Shared, tenant: &Tenant, run: RunId) -> Result<
 }
 
 pub(crate) async fn replay(shared: &Shared, row: &RunRow) -> Result<Replayed, ReadFault> {
-    let snapshot = shared.snapshots.get(row.snapshot).await?;
+    let (seq, batches) = batches(shared, row.run).await?;
+    let (snapshot, batches) = crate::migrate::told_by(shared, row, batches).await?;
+    let run = Run::replay(row.run, snapshot.plan.clone(), shared.limits.clone(), &batches)
+        .map_err(|fault| ReadFault::Illegal { run: row.run, fault })?;
+    Ok(Replayed { run, snapshot, seq })
+}
+
+/// A whole journal: how many rows it has, and what they say.
+pub(crate) async fn batches(shared: &Shared, run: RunId) -> Result<(u64, Vec<Batch>), StoreFault> {
     let (mut seq, mut batches): (u64, Vec<Batch>) = (0, Vec::new());
     loop {
-        let page = shared.store.journal(row.run, seq, ROWS).await?;
+        let page = shared.store.journal(run, seq, ROWS).await?;
         let full = page.len() == ROWS as usize;
         for entry in page {
             seq = entry.seq;
             batches.push(entry.batch);
         }
         if !full {
-            break;
+            return Ok((seq, batches));
         }
     }
-    let run = Run::replay(row.run, snapshot.plan.clone(), shared.limits.clone(), &batches)
-        .map_err(|fault| ReadFault::Illegal { run: row.run, fault })?;
-    Ok(Replayed { run, snapshot, seq })
 }
 
 pub(crate) async fn detail(
@@ -192,8 +197,7 @@ pub(crate) async fn asking(
     limit: u32,
 ) -> Result<(Vec<RunDetail>, Option<RunId>), ReadFault> {
     let status = vec![RunStatus::Waiting, RunStatus::Running, RunStatus::Paused];
-    let query =
-        RunQuery { tenant: tenant.clone(), status, workflow: None, label: None, slot: None, before, limit };
+    let query = RunQuery { tenant: tenant.clone(), status, before, limit, ..RunQuery::default() };
     let rows = shared.store.runs(query).await?;
     let next = rows.last().filter(|_| rows.len() == limit as usize).map(Listed::run);
     let mut found = Vec::new();
@@ -340,7 +344,9 @@ pub(crate) async fn follow(
         .bus
         .listen(run)
         .map_err(|TooManySubscribers| ReadFault::TooManySubscribers { most: shared.limits.subscriptions })?;
-    let snapshot = shared.snapshots.get(row.snapshot).await?;
+    // A row may have been seen in part, so reading begins with the one that was seen last.
+    let from = after.unwrap_or((0, 0)).0.saturating_sub(1);
+    let snapshot = crate::migrate::snapshot_at(shared, &row, from).await?;
     let mut following = Following {
         shared: shared.clone(),
         run,
@@ -401,12 +407,14 @@ impl Following {
 
     /// The next stored rows; when there are none left, what follows is live.
     async fn read_on(&mut self) -> Result<(), StoreFault> {
-        // A row may have been seen in part, so reading begins with the one that was seen last.
         let from = self.seen.0.saturating_sub(1);
         let rows = self.shared.store.journal(self.run, from, ROWS).await?;
         let full = rows.len() == ROWS as usize;
         for row in rows {
             let events = public_events(row.seq, &row.batch, self.snapshot.told(self.run));
+            if let Some(next) = crate::migrate::moved_to(&row.batch) {
+                self.snapshot = self.shared.snapshots.get(next).await?;
+            }
             self.known |= events.iter().any(|event| event.id == Some(self.seen));
             self.queue(events.into_iter());
         }

@@ -86,7 +86,7 @@ pub(crate) async fn rerun(shared: &Arc<Shared>, wish: Rerun) -> Result<Submitted
     }
     let other = match &wish.workflow {
         Some(reference) => {
-            workflows::find(shared, &wish.tenant, reference).await.map_err(SubmitFault::from)?
+            Some(workflows::find(shared, &wish.tenant, reference).await.map_err(SubmitFault::from)?)
         }
         None => None,
     };

@@ -11,7 +11,7 @@
 pub(crate) mod keeper;
 mod sync;
 
-pub(crate) use sync::sync;
+pub(crate) use sync::{of_version, sync};
 
 use crate::shared::Shared;
 use crate::telemetry as t;

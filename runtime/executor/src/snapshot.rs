@@ -56,6 +56,9 @@ struct Stored {
     source: Json,
     pins: Pins,
     tools: Vec<Vec<Granted>>,
+    /// The numbers of its steps, where they are not those of their places.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    numbers: Vec<u32>,
 }
 
 /// A call that means nothing any more.
@@ -136,31 +139,55 @@ impl Snapshots {
         if let Some(made) = self.made.get(&key) {
             return Ok(made);
         }
-        let mut pins = Vec::with_capacity(plan.calls.len());
-        for call in &plan.calls {
-            let entries = resolved(registry, tenant, call)?;
-            pins.push(entries.iter().map(|entry| Arc::new(entry.pinned())).collect());
-        }
-        let pins = Pins::new(pins);
-        let granted = |patterns: &[Arc<str>]| {
-            let entries = registry.granted(tenant, patterns);
-            entries.into_iter().map(|e| Granted { pin: Arc::new(e.pinned()), metadata: e.metadata }).collect()
-        };
-        let tools = plan.steps.iter().map(|s| granted(&s.tools)).collect();
-        let stored = Stored { source: plan.source.clone(), pins, tools };
+        let pins =
+            plan.calls.iter().map(|call| pinned(tenant, call, registry)).collect::<Result<Vec<_>, _>>()?;
+        let tools = plan.steps.iter().map(|step| granted(tenant, &step.tools, registry)).collect();
+        let stored =
+            Stored { source: plan.source.clone(), pins: Pins::new(pins), tools, numbers: Vec::new() };
+        let snapshot = self.keep(plan.clone(), stored);
+        self.made.insert(key, snapshot.clone());
+        Ok(snapshot)
+    }
+
+    /// What a run that has another snapshot owns when it goes on with this plan: the plugins that it had, and those of
+    /// now for what is new.
+    pub(crate) fn moved(
+        &self,
+        tenant: &Tenant,
+        (from, to): (&Snapshot, &Plan),
+        numbers: Vec<u32>,
+        registry: &Registry,
+    ) -> Result<Arc<Snapshot>, SnapshotFault> {
+        let known = |call: &Callee| from.plan.calls.iter().position(|old| old == call);
+        let pins = to.calls.iter().map(|call| match known(call) {
+            Some(old) => Ok(from.pins.of(old).to_vec()),
+            None => pinned(tenant, call, registry),
+        });
+        let pins = Pins::new(pins.collect::<Result<Vec<_>, _>>()?);
+        let tools = to.steps.iter().map(|step| match from.plan.step(&step.id) {
+            Some(old) if from.plan.steps[old as usize].tools == step.tools => {
+                from.tools[old as usize].clone()
+            }
+            _ => granted(tenant, &step.tools, registry),
+        });
+        let tools = tools.collect();
+        let plan = Arc::new(to.clone().numbered(&numbers));
+        Ok(self.keep(plan, Stored { source: to.source.clone(), pins, tools, numbers }))
+    }
+
+    fn keep(&self, plan: Arc<Plan>, stored: Stored) -> Arc<Snapshot> {
         let bytes = serde_json::to_vec(&stored).unwrap_or_default();
         let digest = Digest::of(&bytes);
         let snapshot = Arc::new(Snapshot {
             digest,
             workflow: plan.full_name().into(),
-            plan: plan.clone(),
+            plan,
             pins: stored.pins,
             tools: stored.tools,
             stored: bytes.into(),
         });
-        self.made.insert(key, snapshot.clone());
         self.by_digest.insert(digest, snapshot.clone());
-        Ok(snapshot)
+        snapshot
     }
 
     /// The snapshot of a run that was accepted before.
@@ -179,7 +206,7 @@ impl Snapshots {
         let snapshot = Arc::new(Snapshot {
             digest,
             workflow: plan.full_name().into(),
-            plan: Arc::new(plan),
+            plan: Arc::new(plan.numbered(&stored.numbers)),
             pins: stored.pins,
             tools: stored.tools,
             stored: bytes,
@@ -187,4 +214,16 @@ impl Snapshots {
         self.by_digest.insert(digest, snapshot.clone());
         Ok(snapshot)
     }
+}
+
+/// What a call means now, the preferred first.
+fn pinned(tenant: &Tenant, call: &Callee, registry: &Registry) -> Result<Vec<Arc<Pinned>>, SnapshotFault> {
+    let entries = resolved(registry, tenant, call)?;
+    Ok(entries.iter().map(|entry| Arc::new(entry.pinned())).collect())
+}
+
+/// The plugins that these patterns let an agent call now.
+fn granted(tenant: &Tenant, patterns: &[Arc<str>], registry: &Registry) -> Vec<Granted> {
+    let entries = registry.granted(tenant, patterns);
+    entries.into_iter().map(|e| Granted { pin: Arc::new(e.pinned()), metadata: e.metadata }).collect()
 }

@@ -10,7 +10,7 @@ use crate::shared::Shared;
 use crate::snapshot::{Snapshot, SnapshotFault};
 use crate::telemetry as t;
 use crate::waiting::WaitsFor;
-use crate::workflows;
+use crate::workflows::{self, ReferenceFault};
 use heddle_core::document::{Doc, Fault};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
@@ -103,14 +103,9 @@ pub enum Repeated {
 /// Why a run was not accepted. Nothing has been recorded.
 #[derive(Debug, thiserror::Error)]
 pub enum SubmitFault {
-    /// No such workflow.
-    #[error("no workflow `{reference}` is published{hint}")]
-    UnknownWorkflow {
-        /// What was asked for.
-        reference: String,
-        /// What may have been meant.
-        hint: String,
-    },
+    /// The reference means no workflow that can be run.
+    #[error(transparent)]
+    Reference(ReferenceFault),
     /// The workflow has faults.
     #[error("the workflow has {} faults", .0.len())]
     InvalidWorkflow(Vec<Fault>),
@@ -189,6 +184,15 @@ pub enum SubmitFault {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreFault),
+}
+
+impl From<ReferenceFault> for SubmitFault {
+    fn from(fault: ReferenceFault) -> SubmitFault {
+        match fault {
+            ReferenceFault::Store(fault) => SubmitFault::Store(fault),
+            other => SubmitFault::Reference(other),
+        }
+    }
 }
 
 /// How long an idempotency key is remembered.
@@ -287,17 +291,13 @@ fn check_size(shared: &Shared, wish: &Submit) -> Result<(), SubmitFault> {
 
 async fn plan_of(shared: &Shared, wish: &Submit) -> Result<Arc<Plan>, SubmitFault> {
     match &wish.workflow {
-        WorkflowChoice::Named(reference) => match workflows::find(shared, &wish.tenant, reference).await? {
-            Some(plan) => Ok(plan),
-            None => {
-                let known = workflows::names(shared, &wish.tenant).await?;
-                let hint = crate::registry::hint(&reference.name, &known);
-                Err(SubmitFault::UnknownWorkflow { reference: reference.to_string(), hint })
-            }
-        },
+        WorkflowChoice::Named(reference) => Ok(workflows::find(shared, &wish.tenant, reference).await?),
         WorkflowChoice::Inline(doc) => {
             let lacking = workflows::lacking(shared, &wish.tenant, doc).await?;
-            workflows::check(shared, &wish.tenant, doc, lacking).map_err(SubmitFault::InvalidWorkflow)
+            let plan =
+                workflows::check(shared, &wish.tenant, doc, lacking).map_err(SubmitFault::InvalidWorkflow)?;
+            workflows::runs(&plan)?;
+            Ok(plan)
         }
         WorkflowChoice::Checked(plan) => Ok(plan.clone()),
     }
@@ -389,6 +389,7 @@ fn open(
         workflow_version: plan.version.to_string().into(),
         snapshot: snapshot.digest,
         labels: wish.labels.clone(),
+        by: wish.by.clone(),
         created: now,
         status: if waits { RunStatus::Waiting } else { RunStatus::Running },
         rest: waits.then_some(if start_at.is_some() { Rest::Time } else { Rest::Slot }),

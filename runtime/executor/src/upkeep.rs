@@ -31,6 +31,12 @@ pub(crate) fn spawn(shared: Arc<Shared>, driver: Driver, opening: Option<(Vec<Ev
     tokio::spawn(async move {
         match driver.drive(opening).instrument(span).await {
             Exit::Finished | Exit::Drained => {}
+            // It is still this node's.
+            Exit::Moved => match shared.store.run(run).await {
+                Ok(Some(row)) => Box::pin(take_over(&shared, row)).await,
+                Ok(None) => {}
+                Err(fault) => stuck(&shared, run, &fault),
+            },
             // A message may have come while it was on its way out.
             Exit::Parked => shared.wake_claim.notify_one(),
             Exit::Lost(fault) => {

@@ -1,34 +1,24 @@
-//! Published workflows: checked, frozen under `namespace/name@version`, found by range.
+//! Published workflows: checked, frozen under `namespace/name@version`, found by range. [`entry`] is how they are kept,
+//! [`life`] what becomes of them, [`handle`] what others ask for.
+
+mod entry;
+mod handle;
+mod instance;
+mod life;
+
+pub use entry::{Change, Origin, WorkflowEntry};
+pub(crate) use entry::{ever, names_ever, parse, scan, version, versions};
+pub use instance::{Instance, InstanceFault, Instantiate, Keep};
+pub use life::{Changed, LifeFault, PublishWish, Users};
 
 use crate::shared::Shared;
 use heddle_core::document::{Doc, Fault, Part};
-use heddle_core::id::{Digest, Tenant, is_name};
-use heddle_core::json::Json;
+use heddle_core::id::{Digest, Tenant};
 use heddle_core::plan::{Plan, WorkflowRef};
-use heddle_core::time::Timestamp;
-use heddle_store::{StoreFault, shelf::collection};
-use serde::{Deserialize, Serialize};
+use heddle_core::template::checked_form;
+use heddle_core::version::{NotRunnable, resolve};
+use heddle_store::StoreFault;
 use std::sync::Arc;
-
-/// A published version.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct WorkflowEntry {
-    /// The namespace.
-    pub namespace: String,
-    /// The name.
-    pub name: String,
-    /// The version.
-    pub version: semver::Version,
-    /// Digest of the canonical source.
-    pub digest: Digest,
-    /// A few words for a list.
-    pub title: String,
-    /// When it was published.
-    pub published_at: Timestamp,
-    /// The canonical source.
-    pub source: Json,
-}
 
 /// What publishing did.
 #[derive(Clone, Debug)]
@@ -55,12 +45,14 @@ pub enum PublishFault {
     #[error("the workflow has {} faults", .0.len())]
     Invalid(Vec<Fault>),
     /// Other bytes have this version.
-    #[error("`{name}@{version}` is published with other content ({digest}); raise the version")]
+    #[error("`{name}@{version}` {was} with other content ({digest}); raise the version")]
     Conflict {
         /// `namespace/name`.
         name: String,
         /// The version.
         version: String,
+        /// Whether it is there still.
+        was: &'static str,
         /// The content that has it.
         digest: Digest,
     },
@@ -69,8 +61,29 @@ pub enum PublishFault {
     Store(#[from] StoreFault),
 }
 
-const WORKFLOWS: &str = "workflows";
-const PAGE: u32 = 200;
+/// Why a reference means nothing that can be run.
+#[derive(Debug, thiserror::Error)]
+pub enum ReferenceFault {
+    /// No version fits it.
+    #[error("no workflow `{reference}` is published{hint}")]
+    Unknown {
+        /// What was asked for.
+        reference: String,
+        /// What may have been meant.
+        hint: String,
+    },
+    /// None of those that fit begins a run.
+    #[error(transparent)]
+    NotRunnable(#[from] NotRunnable),
+    /// It is a template.
+    #[error(
+        "`{0}` is a template and does not run by itself; `heddle workflow instantiate {0} NAME --param KEY=VALUE` makes a workflow of it"
+    )]
+    Template(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
 
 /// Checks a workflow against the tenant's plugins.
 pub(crate) fn check(
@@ -83,31 +96,29 @@ pub(crate) fn check(
     Plan::read(doc, Some(&catalog), &shared.limits).map(Arc::new)
 }
 
-/// Workflows that a document names and that are not published, with what to do about each.
+/// Workflows that a document names and that cannot be run, with what to do about each.
 pub(crate) type Lacking = Vec<(WorkflowRef, String)>;
 
 /// Looks for the workflows that a document runs. One may run itself.
 pub(crate) async fn lacking(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Result<Lacking, StoreFault> {
     let mut named = Vec::new();
-    references(doc, &mut named);
+    references(&checked_form(doc, &shared.limits), &mut named);
     let own = |key: &str| doc.get("document").and_then(|head| head.get(key)?.as_str()).unwrap_or_default();
     let own = format!("{}/{}", own("namespace"), own("name"));
     let mut lacking = Lacking::new();
     for reference in named.into_iter().filter(|reference| reference.name != own) {
-        if entry(shared, tenant, &reference).await?.is_some() {
-            continue;
-        }
-        let known = names(shared, tenant).await?;
-        let hint = match known.contains(&reference.name) {
-            true => format!("; it is there in other versions: `heddle workflow ls {}`", reference.name),
-            false => crate::registry::hint(&reference.name, &known),
+        let why = match meant(shared, tenant, &reference).await {
+            Ok(entry) if entry.is_template() => ReferenceFault::Template(reference.name.clone()).to_string(),
+            Ok(_) => continue,
+            Err(ReferenceFault::Store(fault)) => return Err(fault),
+            Err(ReferenceFault::Unknown { reference, hint }) if hint.is_empty() => {
+                format!(
+                    "no workflow `{reference}` is published; publish it first: `heddle workflow publish FILE`"
+                )
+            }
+            Err(other) => other.to_string(),
         };
-        let hint = if hint.is_empty() {
-            "; publish it first: `heddle workflow publish FILE`".to_owned()
-        } else {
-            hint
-        };
-        lacking.push((reference.clone(), format!("no workflow `{reference}` is published{hint}")));
+        lacking.push((reference, why));
     }
     Ok(lacking)
 }
@@ -130,149 +141,130 @@ fn references(doc: &Doc, found: &mut Vec<WorkflowRef>) {
     }
 }
 
-/// Versions sort as text by this key: numbers have a fixed width, and a pre-release comes before its release.
-fn key(namespace: &str, name: &str, version: &semver::Version) -> String {
-    let release = if version.pre.is_empty() { "~".to_owned() } else { version.pre.to_string() };
-    format!("{namespace}/{name}@{:010}.{:010}.{:010}-{release}", version.major, version.minor, version.patch)
-}
-
-/// Whether the version is taken by other content.
+/// Whether the version is taken by other content, be it deleted.
 pub(crate) async fn conflict(
     shared: &Shared,
     tenant: &Tenant,
     plan: &Plan,
 ) -> Result<Option<PublishFault>, StoreFault> {
-    let present = read(shared, tenant, &key(&plan.namespace, &plan.name, &plan.version)).await?;
-    Ok(present.filter(|present| present.digest != plan.digest).map(|present| PublishFault::Conflict {
+    let present = entry::read(shared, tenant, &entry::key(&plan.full_name(), &plan.version)).await?;
+    let other = present.map(|(_, present)| present).filter(|present| present.digest != plan.digest);
+    Ok(other.map(|other| PublishFault::Conflict {
         name: plan.full_name(),
         version: plan.version.to_string(),
-        digest: present.digest,
+        was: if other.removed.is_some() { "was published and deleted" } else { "is published" },
+        digest: other.digest,
     }))
 }
 
-/// Whether this is a place in the list of workflows.
-pub(crate) fn is_key(text: &str) -> bool {
-    let parts = text.split_once('@').and_then(|(name, version)| Some((name.split_once('/')?, version)));
-    parts.is_some_and(|((namespace, name), version)| {
-        is_name(namespace) && is_name(name) && version.starts_with(|c: char| c.is_ascii_digit())
-    })
-}
-
-pub(crate) async fn publish(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Result<Published, PublishFault> {
+/// Checks a workflow as publishing does.
+async fn checked(shared: &Shared, tenant: &Tenant, doc: &Doc) -> Result<Arc<Plan>, PublishFault> {
     let lacking = lacking(shared, tenant, doc).await?;
     let plan = check(shared, tenant, doc, lacking).map_err(PublishFault::Invalid)?;
+    match conflict(shared, tenant, &plan).await? {
+        Some(conflict) => Err(conflict),
+        None => Ok(plan),
+    }
+}
+
+pub(crate) async fn publish(
+    shared: &Shared,
+    tenant: &Tenant,
+    doc: &Doc,
+    wish: &PublishWish,
+) -> Result<Published, PublishFault> {
+    let plan = checked(shared, tenant, doc).await?;
     let entry = WorkflowEntry {
-        namespace: plan.namespace.to_string(),
-        name: plan.name.to_string(),
-        version: plan.version.clone(),
-        digest: plan.digest,
-        title: plan.title.to_string(),
-        published_at: shared.now(),
-        source: plan.source.clone(),
+        status: wish.status,
+        by: wish.by.clone(),
+        origin: wish.origin.clone(),
+        ..WorkflowEntry::new(&plan, shared.now())
     };
-    let key = key(&entry.namespace, &entry.name, &entry.version);
-    let body = Json::trusted(serde_json::to_string(&entry).unwrap_or_default());
-    if let Some(conflict) = conflict(shared, tenant, &plan).await? {
-        return Err(conflict);
-    }
-    match shared.shelf.put(&collection(WORKFLOWS, tenant), &key, 0, body).await {
-        Ok(_) => {
-            shared.references.invalidate_all();
-            crate::schedules::sync(shared, tenant, &plan.full_name()).await?;
-            Ok(Published { entry, novelty: Novelty::New })
+    let present = entry::read(shared, tenant, &entry.key()).await?;
+    let published = match present {
+        Some((_, present)) if present.removed.is_none() => {
+            Published { entry: present, novelty: Novelty::Known }
         }
-        Err(StoreFault::Conflict(_)) => match read(shared, tenant, &key).await? {
-            Some(present) if present.digest == entry.digest => {
-                // The node that wrote it may have died before it came to this.
-                crate::schedules::sync(shared, tenant, &plan.full_name()).await?;
-                Ok(Published { entry: present, novelty: Novelty::Known })
+        // What was deleted is published again: it has the same content.
+        present => {
+            let number = present.map_or(0, |(number, _)| number);
+            match entry::write(shared, tenant, number, &entry).await {
+                Ok(()) => Published { entry, novelty: Novelty::New },
+                // Somebody else was quicker.
+                Err(StoreFault::Conflict(key)) => match entry::read(shared, tenant, &key).await? {
+                    Some((_, present)) if present.removed.is_none() && present.digest == entry.digest => {
+                        Published { entry: present, novelty: Novelty::Known }
+                    }
+                    _ => {
+                        let conflict = conflict(shared, tenant, &plan).await?;
+                        return Err(conflict.unwrap_or_else(|| StoreFault::Conflict(key).into()));
+                    }
+                },
+                Err(fault) => return Err(fault.into()),
             }
-            // Somebody else was quicker.
-            _ => Err(conflict(shared, tenant, &plan)
-                .await?
-                .unwrap_or_else(|| StoreFault::Conflict(key).into())),
-        },
-        Err(fault) => Err(fault.into()),
-    }
-}
-
-async fn read(shared: &Shared, tenant: &Tenant, key: &str) -> Result<Option<WorkflowEntry>, StoreFault> {
-    let record = shared.shelf.get(&collection(WORKFLOWS, tenant), key).await?;
-    record.map(|r| parse(key, &r.body)).transpose()
-}
-
-fn parse(key: &str, body: &Json) -> Result<WorkflowEntry, StoreFault> {
-    serde_json::from_str(body.text())
-        .map_err(|e| StoreFault::Damaged { what: format!("workflow {key}"), why: e.to_string() })
-}
-
-/// Every version of one workflow, oldest first; or of all of them, where no name is given.
-pub(crate) async fn versions(
-    shared: &Shared,
-    tenant: &Tenant,
-    name: Option<&str>,
-) -> Result<Vec<WorkflowEntry>, StoreFault> {
-    let prefix = name.map(|n| format!("{n}@")).unwrap_or_default();
-    let (mut after, mut found) = (prefix.clone(), Vec::new());
-    loop {
-        let page = shared.shelf.scan(&collection(WORKFLOWS, tenant), &after, PAGE).await?;
-        for record in &page {
-            if !record.key.starts_with(&prefix) {
-                return Ok(found);
-            }
-            after.clone_from(&record.key);
-            found.push(parse(&record.key, &record.body)?);
         }
-        if page.len() < PAGE as usize {
-            return Ok(found);
-        }
-    }
+    };
+    // For one that was known, too: the node that wrote it may have died before it came to this.
+    crate::schedules::sync(shared, tenant, &plan.full_name()).await?;
+    Ok(published)
 }
 
-/// A page of all versions, after this key.
-pub(crate) async fn page(
-    shared: &Shared,
-    tenant: &Tenant,
-    after: &str,
-    limit: u32,
-) -> Result<Vec<(String, WorkflowEntry)>, StoreFault> {
-    let page = shared.shelf.scan(&collection(WORKFLOWS, tenant), after, limit).await?;
-    page.into_iter().map(|r| Ok((r.key.clone(), parse(&r.key, &r.body)?))).collect()
-}
-
-/// The names of all workflows, for hints.
-pub(crate) async fn names(shared: &Shared, tenant: &Tenant) -> Result<Vec<String>, StoreFault> {
-    let mut names: Vec<String> =
-        versions(shared, tenant, None).await?.iter().map(|e| format!("{}/{}", e.namespace, e.name)).collect();
-    names.dedup();
-    Ok(names)
-}
-
-/// The newest version that `namespace/name@range` can mean.
-pub(crate) async fn entry(
+/// The version that a reference means.
+pub(crate) async fn meant(
     shared: &Shared,
     tenant: &Tenant,
     reference: &WorkflowRef,
-) -> Result<Option<WorkflowEntry>, StoreFault> {
-    let versions = versions(shared, tenant, Some(&reference.name)).await?;
-    Ok(versions.into_iter().rev().find(|e| reference.range.matches(&e.version)))
+) -> Result<WorkflowEntry, ReferenceFault> {
+    let mut versions = versions(shared, tenant, Some(&reference.name)).await?;
+    let all = versions.iter().map(|entry| (&entry.version, entry.status));
+    let version = resolve(reference, all)?.cloned();
+    versions.retain(|entry| Some(&entry.version) == version.as_ref());
+    match versions.pop() {
+        Some(entry) => Ok(entry),
+        None => Err(unknown(shared, tenant, reference).await?),
+    }
 }
 
-/// Its plan, from the cache of checked plans where it is there.
+/// What to say of a reference that fits nothing.
+async fn unknown(
+    shared: &Shared,
+    tenant: &Tenant,
+    reference: &WorkflowRef,
+) -> Result<ReferenceFault, StoreFault> {
+    let known = versions(shared, tenant, None).await?;
+    let mut known: Vec<String> = known.iter().map(WorkflowEntry::full_name).collect();
+    known.dedup();
+    let hint = match known.contains(&reference.name) {
+        true => format!("; it is there in other versions: `heddle workflow ls {}`", reference.name),
+        false => crate::registry::hint(&reference.name, &known),
+    };
+    Ok(ReferenceFault::Unknown { reference: reference.to_string(), hint })
+}
+
+/// The plan that a reference means, from the cache of checked plans where it is there.
 pub(crate) async fn find(
     shared: &Shared,
     tenant: &Tenant,
     reference: &WorkflowRef,
-) -> Result<Option<Arc<Plan>>, StoreFault> {
+) -> Result<Arc<Plan>, ReferenceFault> {
     let cached = (tenant.clone(), reference.clone());
     if let Some(plan) = shared.references.get(&cached) {
-        return Ok(Some(plan));
+        return Ok(plan);
     }
-    let Some(entry) = entry(shared, tenant, reference).await? else { return Ok(None) };
+    let entry = meant(shared, tenant, reference).await?;
     let damaged = |why: String| StoreFault::Damaged { what: format!("workflow {reference}"), why };
     let plan = shared
         .plan_of(&entry)
         .map_err(|faults| damaged(faults.first().map(ToString::to_string).unwrap_or_default()))?;
+    runs(&plan)?;
     shared.references.insert(cached, plan.clone());
-    Ok(Some(plan))
+    Ok(plan)
+}
+
+/// Whether a plan can be run: a template cannot.
+pub(crate) fn runs(plan: &Plan) -> Result<(), ReferenceFault> {
+    match plan.template {
+        Some(_) => Err(ReferenceFault::Template(plan.full_name())),
+        None => Ok(()),
+    }
 }

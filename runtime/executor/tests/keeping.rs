@@ -10,7 +10,7 @@ use heddle_core::id::{Digest, Tenant};
 use heddle_core::outcome::PluginKind;
 use heddle_core::plan::WorkflowRef;
 use heddle_core::run::view::ValueView;
-use heddle_executor::{Submit, SubmitFault, WorkflowChoice};
+use heddle_executor::{PublishWish, ReferenceFault, Submit, SubmitFault, WorkflowChoice};
 use heddle_store::memory::Damage;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
@@ -182,7 +182,7 @@ async fn equal_workflows_of_two_tenants_run_with_the_plugins_of_each() {
     for tenant in &tenants {
         let metadata = node.metadata(PluginKind::Tool, "own", (1, 0));
         node.executor.add_plugin(tenant, metadata, Digest::of(tenant.0.as_bytes()), 1).await.unwrap();
-        node.executor.publish(tenant, &doc).await.unwrap();
+        node.executor.publish(tenant, &doc, &PublishWish::default()).await.unwrap();
     }
     // A third one has no such workflow, whatever digest it has elsewhere.
     let named = |tenant: &Tenant| Submit {
@@ -192,7 +192,7 @@ async fn equal_workflows_of_two_tenants_run_with_the_plugins_of_each() {
     };
     assert!(matches!(
         node.executor.submit(named(&Tenant::default())).await,
-        Err(SubmitFault::UnknownWorkflow { .. })
+        Err(SubmitFault::Reference(ReferenceFault::Unknown { .. }))
     ));
     for tenant in &tenants {
         let run = node.executor.submit(named(tenant)).await.unwrap().run;

@@ -116,7 +116,7 @@ impl Stage {
             }
         }
         for doc in &self.scenario.workflows {
-            executor.publish(&Tenant::default(), doc).await.unwrap();
+            executor.publish(&Tenant::default(), doc, &PublishWish::default()).await.unwrap();
         }
     }
 }

@@ -105,7 +105,7 @@ const QUICK: &str = "steps: {a: {call: \"tool:e\"}}";
 const SLOW: &str = "steps: {a: {call: \"tool:e\", with: {do: \"sleep:100000\"}}}";
 
 async fn publish(node: &Executor, version: &str, list: &str, body: &str) {
-    node.publish(&Tenant::default(), &doc(version, list, body)).await.unwrap();
+    node.publish(&Tenant::default(), &doc(version, list, body), &PublishWish::default()).await.unwrap();
 }
 
 async fn view(node: &Executor) -> ScheduleView {

@@ -31,11 +31,9 @@ mod tree;
 mod webhooks;
 mod workflow;
 
-use crate::http::graph::Format;
 use clap::{CommandFactory as _, Parser, Subcommand};
 use exit::{Exit, Fault};
 use node_args::NodeArgs;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 /// Where a client looks for a node when nobody says.
@@ -85,9 +83,9 @@ enum Command {
     /// Look at runs, follow and cancel them.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
-    /// Check, draw and publish workflows.
+    /// Check, draw and publish workflows, and say which of their versions run.
     #[command(subcommand)]
-    Workflow(WorkflowCommand),
+    Workflow(workflow::WorkflowCommand),
     /// Look at schedules, pause, trigger and fill them in.
     #[command(subcommand)]
     Schedules(schedules::SchedulesCommand),
@@ -118,46 +116,6 @@ enum Command {
         /// The shell.
         shell: clap_complete::Shell,
     },
-}
-
-#[derive(Subcommand, Debug)]
-enum WorkflowCommand {
-    /// Say everything that is wrong with a workflow; with `--server` also whether its plugins are loaded there.
-    Validate {
-        /// YAML or JSON.
-        file: PathBuf,
-    },
-    /// Draw a workflow.
-    Graph {
-        /// YAML or JSON.
-        file: PathBuf,
-        /// How it is written.
-        #[arg(long, value_enum, default_value = "mermaid")]
-        format: Format,
-    },
-    /// Lay workflows out as they read best: keys in the order of the language, comments where they stood.
-    ///
-    /// What a workflow says stays as it is. Aliases are written out, and JSON becomes YAML.
-    Fmt {
-        /// YAML or JSON; one, where it is printed.
-        #[arg(required = true)]
-        files: Vec<PathBuf>,
-        /// Write what has another layout into its file, instead of printing it.
-        #[arg(long)]
-        write: bool,
-        /// Print the names of the files that have another layout, and end with 1 where there are some.
-        #[arg(long, conflicts_with = "write")]
-        check: bool,
-    },
-    /// Print the JSON Schema of the workflow language, for editors.
-    Schema,
-    /// Publish a version of a workflow.
-    Publish {
-        /// YAML or JSON.
-        file: PathBuf,
-    },
-    /// List the published workflows.
-    Ls,
 }
 
 #[derive(Subcommand, Debug)]
@@ -254,7 +212,9 @@ impl Command {
                 "shows what a node started here would be told; what a running one is told is shown where it runs"
             }
             Command::Workflow(
-                WorkflowCommand::Graph { .. } | WorkflowCommand::Fmt { .. } | WorkflowCommand::Schema,
+                workflow::WorkflowCommand::Graph { .. }
+                | workflow::WorkflowCommand::Fmt { .. }
+                | workflow::WorkflowCommand::Schema,
             ) => "works without a node",
             Command::Completions { .. } | Command::Webhooks(webhooks::WebhooksCommand::Verify(_)) => {
                 "works without a node"
@@ -341,23 +301,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Serve { node } => Box::pin(serve::serve(&node)).await,
         Command::Run(args) => Box::pin(run::run(&args, context)).await,
         Command::Runs(command) => Box::pin(runs::runs(&command, context)).await,
-        Command::Workflow(command) => match command {
-            WorkflowCommand::Validate { file } => workflow::validate(&file, context).await,
-            WorkflowCommand::Graph { file, format } => {
-                workflow::graph(&file, if context.json { Format::Json } else { format })
-            }
-            WorkflowCommand::Fmt { files, write, check } => {
-                let then = match (write, check) {
-                    (true, _) => layout::Then::Write,
-                    (false, true) => layout::Then::Check,
-                    (false, false) => layout::Then::Print,
-                };
-                layout::fmt(&files, then, context)
-            }
-            WorkflowCommand::Schema => workflow::schema(),
-            WorkflowCommand::Publish { file } => workflow::publish(&file, context).await,
-            WorkflowCommand::Ls => workflow::ls(context).await,
-        },
+        Command::Workflow(command) => Box::pin(workflow::workflow(&command, context)).await,
         Command::Rates => Box::pin(rates::rates(context)).await,
         Command::Circuits(command) => Box::pin(circuits::circuits(&command, context)).await,
         Command::Schedules(command) => Box::pin(schedules::schedules(&command, context)).await,

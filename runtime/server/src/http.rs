@@ -19,6 +19,7 @@ pub mod graph;
 mod guard;
 mod health;
 mod index;
+mod migrate;
 mod openapi;
 mod orders;
 mod pages;
@@ -68,6 +69,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(submit::routes())
         .merge(rerun::routes())
         .merge(diff::routes())
+        .merge(migrate::routes())
         .merge(runs::routes())
         .merge(signal::routes())
         .merge(control::routes())

@@ -32,6 +32,7 @@ fn append(run: RunId, epoch: u64, expected: u64, last: u64, output: &Json) -> Ap
             workflow_version: "1.0.0".into(),
             snapshot: Digest([7; 32]),
             labels: vec![],
+            by: None,
             created: Timestamp(1),
             status: RunStatus::Running,
             rest: None,

@@ -171,6 +171,7 @@ pub fn row(run: RunId) -> RunRow {
         workflow_version: "1.2.0".into(),
         snapshot: Digest::of(b"snapshot"),
         labels: vec![],
+        by: Some("ada".into()),
         created: START,
         status: RunStatus::Queued,
         rest: None,

@@ -35,6 +35,8 @@ pub struct RunRow {
     pub snapshot: Digest,
     /// Labels.
     pub labels: Vec<(String, String)>,
+    /// Who asked for it, where that is known.
+    pub by: Option<Arc<str>>,
     /// When it was accepted.
     pub created: Timestamp,
     /// Where it stands.
@@ -176,6 +178,13 @@ pub enum IndexChange {
     None,
     /// Makes it; only with `expected` 0. Claimed by the appending node unless `status` is queued.
     Create(Box<RunRow>),
+    /// The run goes on with another version of its workflow. Nothing else changes.
+    Moved {
+        /// The version.
+        version: Arc<str>,
+        /// The snapshot that it owns from now on.
+        snapshot: Digest,
+    },
     /// Changes status, due time and end.
     Update {
         /// The new status.
@@ -355,6 +364,8 @@ pub struct RunQuery {
     pub status: Vec<RunStatus>,
     /// Only of this `namespace/name`.
     pub workflow: Option<String>,
+    /// Only of this version of it.
+    pub version: Option<String>,
     /// Only with this label.
     pub label: Option<(String, String)>,
     /// Only those that have a slot of this key. Nothing else is asked for then.

@@ -84,6 +84,7 @@ pub(crate) fn references(batch: &Batch) -> Vec<Digest> {
                 digests.extend(stored(&accepted.input));
                 digests.extend(accepted.rerun.as_ref().map(|rerun| rerun.imports));
             }
+            Event::RunMigrated { snapshot, .. } => digests.push(*snapshot),
             Event::StepSucceeded { output, .. } => digests.extend(stored(output)),
             Event::RunFinished { output, .. } => digests.extend(output.as_ref().and_then(stored)),
             _ => {}

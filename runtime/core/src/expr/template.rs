@@ -207,7 +207,7 @@ fn scalar_type(value: &Value) -> Type {
     }
 }
 
-enum RawPiece<'a> {
+pub(super) enum RawPiece<'a> {
     Plain(String),
     Expr(&'a str),
 }
@@ -220,7 +220,7 @@ pub fn whole(text: &str) -> Option<&str> {
     }
 }
 
-fn split(text: &str) -> Result<Vec<RawPiece<'_>>, String> {
+pub(super) fn split(text: &str) -> Result<Vec<RawPiece<'_>>, String> {
     let (mut pieces, mut plain, mut rest) = (Vec::new(), String::new(), text);
     while let Some(at) = rest.find("${") {
         if at > 0 && rest.as_bytes()[at - 1] == b'$' {
@@ -251,7 +251,7 @@ fn split(text: &str) -> Result<Vec<RawPiece<'_>>, String> {
 }
 
 /// Byte index of the brace that closes the expression: braces and quotes inside are skipped.
-fn closing(body: &str) -> Option<usize> {
+pub(super) fn closing(body: &str) -> Option<usize> {
     let (mut depth, mut quote, mut escaped) = (0usize, None, false);
     for (i, c) in body.char_indices() {
         match (quote, c) {

@@ -5,8 +5,8 @@ use super::policy::{self, Retry, Timeouts};
 use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
 use super::{
-    Catalog, Notify, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph, group, nodes,
-    notify, reach, schedules, wait,
+    Catalog, InFlight, Notify, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph,
+    group, nodes, notify, reach, schedules, wait,
 };
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::tree::ErrorName;
@@ -16,11 +16,42 @@ use crate::id::is_name;
 use crate::json::Json;
 use crate::limits::{AskedLimits, Limits};
 use crate::schema::Schema;
+use crate::template;
 use crate::time::Span;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub(super) fn plan(
+    doc: &Doc,
+    catalog: Option<&dyn Catalog>,
+    limits: &Limits,
+    reading: Reading,
+) -> Result<Plan, Vec<Fault>> {
+    if doc.get(template::KEY).is_none() {
+        return workflow(doc, catalog, limits, reading);
+    }
+    let mut faults = Vec::new();
+    let Some(schema) = template::parameters(doc, &mut faults) else { return Err(faults) };
+    let sample = template::sampled(doc, &schema, limits, &mut faults);
+    let read = workflow(&sample, catalog, limits, reading);
+    let named: BTreeSet<String> = faults.iter().map(|fault| fault.path.clone()).collect();
+    match read {
+        Ok(plan) if faults.is_empty() => {
+            let source = Json::from_value(doc.value());
+            Ok(Plan { digest: source.digest(), source, template: Some(schema), ..plan })
+        }
+        // What names no parameter is told once.
+        read => {
+            let others = read.err().into_iter().flatten().filter(|fault| !named.contains(&fault.path));
+            faults.extend(others);
+            faults.sort();
+            Err(faults)
+        }
+    }
+}
+
+/// A document without parameters.
+fn workflow(
     doc: &Doc,
     catalog: Option<&dyn Catalog>,
     limits: &Limits,
@@ -43,7 +74,8 @@ fn in_steps(
 ) -> Result<Plan, Vec<Fault>> {
     let mut faults = Faults::default();
     let mut fields = Fields::of(doc, "", &mut faults);
-    let head = fields.need("document", &mut faults).map(|(doc, path)| head(doc, &path, &mut faults));
+    only_parameters(&mut fields, &mut faults);
+    let head = fields.need("document", &mut faults).map(|(doc, path)| head(doc, &path, limits, &mut faults));
     if let Some((doc, path)) = fields.get("evaluate") {
         evaluate(doc, &path, &mut faults);
     }
@@ -79,6 +111,7 @@ fn in_steps(
     let admission = admission::read(&mut fields, &shared.names, (limits, reading), &mut faults);
     let notify =
         fields.get("notify").map(|(doc, path)| notify::read((doc, &path), catalog, limits, &mut faults));
+    let in_flight = upgrade(&mut fields, &mut faults);
     let output =
         fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
     fields.finish(&mut faults);
@@ -95,7 +128,7 @@ fn in_steps(
             output,
             max_parallel,
             total,
-            (on_step_failure, compensation, admission, notify.unwrap_or_default()),
+            (on_step_failure, compensation, admission, notify.unwrap_or_default(), in_flight),
             shared,
         )),
         _ => {
@@ -115,11 +148,12 @@ fn assemble(
     output: Option<Template>,
     max_parallel: Option<u32>,
     total: Option<Span>,
-    (on_step_failure, compensation, admission, notify): (
+    (on_step_failure, compensation, admission, notify, in_flight): (
         OnStepFailure,
         Compensation,
         admission::AdmissionRules,
         Vec<Notify>,
+        InFlight,
     ),
     shared: Shared<'_>,
 ) -> Plan {
@@ -130,6 +164,8 @@ fn assemble(
         version: head.version,
         title: head.title,
         description: head.description,
+        labels: head.labels,
+        template: None,
         digest: source.digest(),
         source,
         input_schema,
@@ -142,6 +178,7 @@ fn assemble(
         on_step_failure,
         compensation,
         admission,
+        in_flight,
         calls: shared.calls,
         notify,
     }
@@ -201,6 +238,7 @@ struct Head {
     version: semver::Version,
     title: Arc<str>,
     description: Arc<str>,
+    labels: Vec<(Arc<str>, Arc<str>)>,
 }
 
 impl Head {
@@ -210,7 +248,7 @@ impl Head {
     }
 }
 
-fn head(doc: &Doc, path: &str, faults: &mut Faults) -> Option<Head> {
+fn head(doc: &Doc, path: &str, limits: &Limits, faults: &mut Faults) -> Option<Head> {
     let mut fields = Fields::of(doc, path, faults);
     if let Some((doc, path)) = fields.need("dsl", faults)
         && doc.as_str() != Some("1.0")
@@ -237,8 +275,44 @@ fn head(doc: &Doc, path: &str, faults: &mut Faults) -> Option<Head> {
     });
     let title = fields.text("title", faults).unwrap_or_default().into();
     let description = fields.text("description", faults).unwrap_or_default().into();
+    let labels =
+        fields.get("labels").map(|(doc, path)| labels(doc, &path, limits, faults)).unwrap_or_default();
     fields.finish(faults);
-    Some(Head { namespace: namespace?, name: own?, version: version?, title, description })
+    Some(Head { namespace: namespace?, name: own?, version: version?, title, description, labels })
+}
+
+/// By which a workflow is found in a list.
+fn labels(doc: &Doc, path: &str, limits: &Limits, faults: &mut Faults) -> Vec<(Arc<str>, Arc<str>)> {
+    let DocPart::Map(entries) = &doc.part else {
+        faults.at(doc, path, format!("wants a map from name to text, and this is {}", doc.kind()));
+        return Vec::new();
+    };
+    if entries.len() as u64 > limits.labels {
+        let (found, most) = (entries.len(), limits.labels);
+        faults.at(doc, path, format!("{found} labels; the limit labels is {most}"));
+    }
+    let mut found = Vec::with_capacity(entries.len());
+    for (key, value) in entries {
+        let path = pointer(path, &key.text);
+        match value.as_str() {
+            None => faults.at(
+                value,
+                &path,
+                format!("wants text, and this is {}; write it in quotes", value.kind()),
+            ),
+            Some(text) if text.len().max(key.text.len()) as u64 > limits.label_bytes => {
+                let most = limits.label_bytes;
+                faults.at(
+                    value,
+                    &path,
+                    format!("a name or a value longer than {most} bytes (limit label_bytes)"),
+                );
+            }
+            Some(text) => found.push((key.text.clone(), Arc::from(text))),
+        }
+    }
+    found.sort();
+    found
 }
 
 fn evaluate(doc: &Doc, path: &str, faults: &mut Faults) {
@@ -388,6 +462,25 @@ fn run_policy(
         _ => OnStepFailure::FailFast,
     };
     (max_parallel, total, on_step_failure)
+}
+
+/// A template says its parameters, which have been read before.
+fn only_parameters(fields: &mut Fields<'_>, faults: &mut Faults) {
+    if let Some((doc, path)) = fields.get("template") {
+        let mut inner = Fields::of(doc, &path, faults);
+        inner.need("parameters", faults);
+        inner.finish(faults);
+    }
+}
+
+/// What becomes of runs that are under way.
+fn upgrade(fields: &mut Fields<'_>, faults: &mut Faults) -> InFlight {
+    let Some((doc, path)) = fields.get("upgrade") else { return InFlight::default() };
+    let mut inner = Fields::of(doc, &path, faults);
+    let words = &[("pin", InFlight::Pin), ("migrate", InFlight::Migrate)];
+    let word = policy::word(&mut inner, "inFlight", words, faults);
+    inner.finish(faults);
+    word.unwrap_or_default()
 }
 
 fn output(doc: &Doc, path: &str, names: &Names, limits: &Limits, faults: &mut Faults) -> Template {

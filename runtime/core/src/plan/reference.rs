@@ -38,6 +38,28 @@ impl WorkflowRef {
         let range = semver::VersionReq::parse(range).map_err(|_| WorkflowRefFault::Range(cut(range)))?;
         Ok(WorkflowRef { name: name.to_owned(), range })
     }
+    /// This very version of a workflow: `namespace/name@=version`.
+    pub fn exactly(name: &str, version: &semver::Version) -> WorkflowRef {
+        let comparator = semver::Comparator {
+            op: semver::Op::Exact,
+            major: version.major,
+            minor: Some(version.minor),
+            patch: Some(version.patch),
+            pre: version.pre.clone(),
+        };
+        let range = semver::VersionReq { comparators: vec![comparator] };
+        WorkflowRef { name: name.to_owned(), range }
+    }
+    /// The one version that it means, where its range is `=1.2.3`.
+    pub fn exact(&self) -> Option<semver::Version> {
+        let [one] = self.range.comparators.as_slice() else { return None };
+        if one.op != semver::Op::Exact {
+            return None;
+        }
+        let mut version = semver::Version::new(one.major, one.minor?, one.patch?);
+        version.pre = one.pre.clone();
+        Some(version)
+    }
 }
 
 impl fmt::Display for WorkflowRef {
@@ -58,6 +80,16 @@ mod tests {
         let found = WorkflowRef::parse("acme/audit@^1.4").unwrap();
         assert_eq!((found.name.as_str(), found.to_string().as_str()), ("acme/audit", "acme/audit@^1.4"));
         assert_eq!(WorkflowRef::parse("acme/audit").unwrap().to_string(), "acme/audit");
+        let exact = |text: &str| WorkflowRef::parse(text).unwrap().exact().map(|version| version.to_string());
+        assert_eq!(exact("acme/audit@=1.4.0-rc.1").as_deref(), Some("1.4.0-rc.1"));
+        for text in ["acme/audit", "acme/audit@1.4.0", "acme/audit@=1.4", "acme/audit@=1.4.0, <2"] {
+            assert_eq!(exact(text), None, "{text}");
+        }
+        let version = "1.4.0-rc.1".parse().unwrap();
+        assert_eq!(
+            WorkflowRef::exactly("acme/audit", &version),
+            WorkflowRef::parse("acme/audit@=1.4.0-rc.1").unwrap()
+        );
         for text in ["", "audit", "acme/", "/audit", "acme/Audit", "a/b/c", "acme audit"] {
             assert!(matches!(WorkflowRef::parse(text), Err(WorkflowRefFault::Name(_))), "{text}");
         }

@@ -70,15 +70,15 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         None => shared.default_retry.clone(),
     };
     reads.extend(retry.iter().filter_map(|r| r.when.as_ref()).flat_map(|e| e.reads.iter().copied()));
-    let group_time = group_time(&mut fields, &verb, faults);
     let (timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
-    let timeouts = group_time.unwrap_or(timeouts);
+    let timeouts = group_time(&mut fields, &verb, faults).unwrap_or(timeouts);
     let (on_failure, skippable) = ask::read(&mut fields, &verb, timeouts.total, faults);
     let (on_crash, breakpoint, hint) = care(&mut fields, entry, kind, faults);
     fields.finish(faults);
     shared.names.proven.clear();
     reads.append(&mut faults.reads);
     Step {
+        number: index as u32,
         id: shared.ids[index].as_str().into(),
         title,
         depends,

@@ -1,6 +1,7 @@
 //! The only mutation. Work done here is proportional to what the event changes, never to the size of the run.
 
 use super::event::{CacheVerdict, Event, Node, Payload, RetryVerdict, RunError};
+use super::migrate::Migration;
 use super::state::{Attempt, AttemptNote, MapState, NodeState, Phase, Stage, StepState};
 use super::{Action, Cancel, Change, Finished, IllegalEvent, Run, Timer};
 use crate::outcome::Usage;
@@ -36,7 +37,11 @@ impl Run {
             }
             Event::RunStarted {} => self.started(at),
             Event::RunDue {} => self.run_due(),
-            Event::CancelRequested { .. } | Event::RunPaused { .. } | Event::RunResumed { .. } => {
+            Event::CancelRequested { .. }
+            | Event::RunPaused { .. }
+            | Event::RunResumed { .. }
+            | Event::RunMigrated { .. }
+            | Event::MigrationRefused { .. } => {
                 self.apply_wish(event, at);
                 Ok(())
             }
@@ -105,6 +110,10 @@ impl Run {
                 self.cancel = Some(Cancel { by: by.clone(), reason: reason.clone(), force: *force });
             }
             Event::RunPaused { pause } => self.apply_pause(pause),
+            Event::RunMigrated { .. } | Event::MigrationRefused { .. } => {
+                self.migrations.extend(Migration::of(event, at));
+                return;
+            }
             _ => self.paused = None,
         }
         self.time_approvals();
@@ -568,6 +577,8 @@ fn step_of(event: &Event) -> Option<u32> {
         | Event::RunResumed { .. }
         | Event::RunEnding { .. }
         | Event::PartBegan { .. }
+        | Event::RunMigrated { .. }
+        | Event::MigrationRefused { .. }
         | Event::RunFinished { .. } => None,
     }
 }

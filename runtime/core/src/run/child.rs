@@ -108,7 +108,7 @@ impl Run {
         let work =
             self.steps.get(node.step as usize).filter(|_| self.runs_child(node.step))?.node(node.item)?;
         let began = work.attempts.iter().find(|known| known.attempt == attempt)?.started;
-        Some(child_id(self.id, node, attempt, began))
+        Some(child_id(self.id, self.plan.counted(node), attempt, began))
     }
 
     /// What an attempt asks for.

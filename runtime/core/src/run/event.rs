@@ -411,6 +411,24 @@ pub enum Event {
         /// Why.
         reason: CancelReason,
     },
+    /// The run goes on with another version of its workflow. What was recorded before counts steps by the plan before.
+    RunMigrated {
+        /// Who wanted it so.
+        by: Arc<str>,
+        /// The version.
+        version: Arc<str>,
+        /// Digest of the snapshot that it owns from now on.
+        snapshot: Digest,
+    },
+    /// The run was to go on with another version and keeps its own.
+    MigrationRefused {
+        /// Who wanted it so.
+        by: Arc<str>,
+        /// The version.
+        version: Arc<str>,
+        /// What differs, or what stands in the way.
+        why: Arc<str>,
+    },
     /// The run has ended. Always the last.
     RunFinished {
         /// How.
@@ -468,6 +486,8 @@ impl Event {
         "RunDue",
         "HelpAsked",
         "StepOrdered",
+        "RunMigrated",
+        "MigrationRefused",
     ];
     /// The name of this kind.
     pub fn kind(&self) -> &'static str {
@@ -499,6 +519,8 @@ impl Event {
             Event::RunDue {} => 24,
             Event::HelpAsked { .. } => 25,
             Event::StepOrdered { .. } => 26,
+            Event::RunMigrated { .. } => 27,
+            Event::MigrationRefused { .. } => 28,
         }]
     }
 }

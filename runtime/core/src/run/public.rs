@@ -51,6 +51,8 @@ pub const CATALOGUE: &[EventType] = &[
     EventType { name: "run.cancelling", title: "Somebody asked for the run to be cancelled.", schema: RUN },
     EventType { name: "run.paused", title: "The run stands still.", schema: RUN },
     EventType { name: "run.resumed", title: "The run goes on.", schema: RUN },
+    EventType { name: "run.migrated", title: "The run goes on with another version.", schema: RUN },
+    EventType { name: "run.notMigrated", title: "It was to, and keeps its own version.", schema: RUN },
     EventType {
         name: "run.ending",
         title: "The steps are over; what follows them begins.",
@@ -169,7 +171,7 @@ pub fn public_events(seq: u64, batch: &Batch, told: Told<'_>) -> Vec<PublicEvent
     out
 }
 
-type Emit<'a> = dyn FnMut(&'static str, Vec<(&'static str, Value)>) + 'a;
+pub(super) type Emit<'a> = dyn FnMut(&'static str, Vec<(&'static str, Value)>) + 'a;
 
 fn translate(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) {
     let plan = told.plan;
@@ -191,6 +193,7 @@ fn translate(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) 
         | Event::RetryDue { .. } => {
             of_an_attempt(event, at, told, emit);
         }
+        Event::RunMigrated { .. } | Event::MigrationRefused { .. } => super::migrate::tell(event, emit),
         Event::StepSucceeded { node, attempt, output, usage, cache } => {
             succeeded(plan, *node, *attempt, (output, cache), usage, emit);
         }
@@ -379,7 +382,10 @@ fn of_an_attempt(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'
                 ]);
             }
             if let Some(Verb::Workflow(_)) = plan.steps.get(node.step as usize).map(|s| &s.verb) {
-                data.push(("run", Value::text(child_id(told.run, *node, *attempt, at).to_string())));
+                data.push((
+                    "run",
+                    Value::text(child_id(told.run, told.plan.counted(*node), *attempt, at).to_string()),
+                ));
             }
             emit("attempt.started", data);
         }

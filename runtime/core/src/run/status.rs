@@ -28,6 +28,14 @@ pub enum RunStatus {
 }
 
 impl RunStatus {
+    /// All in which a run has not ended.
+    pub const OPEN: [RunStatus; 5] = [
+        RunStatus::Queued,
+        RunStatus::Running,
+        RunStatus::Waiting,
+        RunStatus::Paused,
+        RunStatus::Compensating,
+    ];
     /// Whether nothing will ever change again.
     pub fn is_terminal(self) -> bool {
         matches!(self, RunStatus::Succeeded | RunStatus::Failed | RunStatus::Cancelled)

@@ -4,6 +4,7 @@ use super::approval::Decision;
 use super::event::{
     CacheVerdict, CancelReason, Defaults, Node, Parent, Pause, Payload, Queueing, SkipReason,
 };
+use super::migrate::Migration;
 use super::orders::{Order, Wish};
 use super::rerun::RerunOf;
 use super::state::{AttemptNote, MapState, NodeState, Phase, Stage, StepState};
@@ -43,6 +44,8 @@ pub struct RunView {
     pub paused: Option<Pause>,
     /// Who asked for it.
     pub by: Option<Arc<str>>,
+    /// Every version that it was to go on with, the oldest first.
+    pub migrations: Vec<Migration>,
     /// What it waits for, while it has not begun.
     pub held_back: Option<Queueing>,
     /// The run that it is again.
@@ -275,6 +278,7 @@ impl Run {
             cancelled: self.cancel.as_ref().map(|cancel| (cancel.by.clone(), cancel.reason.clone())),
             paused: self.paused().cloned(),
             by: accepted.and_then(|a| a.by.clone()),
+            migrations: self.migrations().to_vec(),
             held_back: self.held_back().cloned(),
             rerun: accepted.and_then(|a| a.rerun.clone()),
             deadline: accepted.and_then(|a| a.deadline),

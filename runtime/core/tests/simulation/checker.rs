@@ -79,6 +79,8 @@ impl Checker {
             | Event::RunDue {}
             | Event::RunEnding { .. }
             | Event::PartBegan { .. }
+            | Event::RunMigrated { .. }
+            | Event::MigrationRefused { .. }
             | Event::ApprovalDecided { .. }
             | Event::RunPaused { .. }
             | Event::RunResumed { .. } => Ok(()),

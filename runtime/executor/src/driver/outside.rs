@@ -19,6 +19,12 @@ impl Driver {
         }
         let mut inputs = Vec::new();
         for message in &messages {
+            if let Some(moving) = crate::inbox::migration_of(&message.body) {
+                // It stays in the inbox until it has been done, or refused.
+                self.last_message = message.id;
+                self.moving.push((message.id, moving));
+                continue;
+            }
             match crate::inbox::input_of(&message.body) {
                 Some(input) => inputs.push(input),
                 None => {
@@ -27,6 +33,9 @@ impl Driver {
             }
             self.last_message = message.id;
             self.consumed.push(message.id);
+        }
+        if inputs.is_empty() && self.consumed.is_empty() {
+            return Ok(());
         }
         self.settle(inputs, Vec::new(), None).await
     }

@@ -1,5 +1,5 @@
-//! What a workflow's newest version says of schedules becomes rows. Done when a version is published, and again now and
-//! then for all of them: a node may die between the two writes.
+//! What a workflow's highest active version says of schedules becomes rows. Done when a version is published or changes
+//! its status, and again now and then for all of them: a node may die between the two writes.
 
 use super::{Kept, Loaded, TRIES, body};
 use crate::shared::Shared;
@@ -10,30 +10,108 @@ use heddle_core::plan::schedules_of;
 use heddle_core::schedule::Schedule;
 use heddle_core::schedule::machine::{Bounds, Changed, Input, decide};
 use heddle_core::schedule::state::State;
+use heddle_core::time::Timestamp;
+use heddle_core::version::VersionStatus;
 use heddle_store::{ScheduleFault, ScheduleRow, ScheduleWrite, StoreFault};
 
 const PAGE: u32 = 200;
 
-/// Brings the rows of a workflow to what its newest version says. A pre-release schedules nothing.
+/// The version of a workflow that says what is scheduled.
+struct Speaker {
+    /// The highest one that is active; a pre-release schedules nothing.
+    entry: Option<WorkflowEntry>,
+    /// Since when it may be the one: when anything was last changed about any version.
+    since: Timestamp,
+}
+
+impl Speaker {
+    async fn of(shared: &Shared, tenant: &Tenant, workflow: &str) -> Result<Speaker, StoreFault> {
+        let ever = workflows::ever(shared, tenant, Some(workflow)).await?;
+        let since = ever.iter().map(WorkflowEntry::touched).max().unwrap_or_default();
+        let speaks = |entry: &WorkflowEntry| {
+            entry.removed.is_none()
+                && entry.status == VersionStatus::Active
+                && entry.version.pre.is_empty()
+                && !entry.is_template()
+        };
+        Ok(Speaker { entry: ever.into_iter().rev().find(speaks), since })
+    }
+    fn version(&self) -> Option<&semver::Version> {
+        self.entry.as_ref().map(|entry| &entry.version)
+    }
+}
+
+/// Brings the rows of a workflow to what its highest active version says. Where it has none, its schedules end.
 pub(crate) async fn sync(shared: &Shared, tenant: &Tenant, workflow: &str) -> Result<(), StoreFault> {
-    let versions = workflows::versions(shared, tenant, Some(workflow)).await?;
-    let newest = versions.into_iter().rev().find(|entry| entry.version.pre.is_empty());
-    let Some(newest) = newest else { return Ok(()) };
-    let wanted = read(&newest)?;
+    let mut speaker = Speaker::of(shared, tenant, workflow).await?;
+    for _ in 0..TRIES {
+        if bring(shared, tenant, workflow, &speaker).await? == Written::No {
+            return Ok(());
+        }
+        // Another version may have come to count while this one was written.
+        let now = Speaker::of(shared, tenant, workflow).await?;
+        if now.version() == speaker.version() {
+            return Ok(());
+        }
+        speaker = now;
+    }
+    Err(StoreFault::Conflict(workflow.to_owned()))
+}
+
+/// Whether anything was written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Written {
+    Yes,
+    No,
+}
+
+impl Written {
+    fn or(self, other: Written) -> Written {
+        if self == Written::Yes { self } else { other }
+    }
+}
+
+async fn bring(
+    shared: &Shared,
+    tenant: &Tenant,
+    workflow: &str,
+    speaker: &Speaker,
+) -> Result<Written, StoreFault> {
+    let (wanted, mut written) =
+        (speaker.entry.as_ref().map(read).transpose()?.unwrap_or_default(), Written::No);
     for schedule in &wanted {
-        define(shared, tenant, &newest, schedule).await?;
+        if let Some(entry) = &speaker.entry {
+            written = written.or(define(shared, tenant, (entry, speaker.since), schedule).await?);
+        }
     }
     for row in rows(shared, tenant, &workflow.replace('/', ".")).await? {
         if !wanted.iter().any(|schedule| *schedule.id == *row.id) {
-            retire(shared, tenant, &newest, &row.id).await?;
+            written = written.or(retire(shared, tenant, speaker, &row.id).await?);
         }
     }
-    Ok(())
+    Ok(written)
+}
+
+/// The schedules that stand in the list of this version and have not ended.
+pub(crate) async fn of_version(
+    shared: &Shared,
+    tenant: &Tenant,
+    workflow: &str,
+    version: &semver::Version,
+) -> Result<Vec<String>, StoreFault> {
+    let mut found = Vec::new();
+    for row in rows(shared, tenant, &workflow.replace('/', ".")).await? {
+        let kept = Loaded::of(&row)?.kept;
+        if kept.version == *version && !kept.state.retired {
+            found.push(row.id);
+        }
+    }
+    Ok(found)
 }
 
 /// The same for all workflows.
 pub(super) async fn sync_all(shared: &Shared, tenant: &Tenant) -> Result<(), StoreFault> {
-    for workflow in workflows::names(shared, tenant).await? {
+    for workflow in workflows::names_ever(shared, tenant).await? {
         sync(shared, tenant, &workflow).await?;
     }
     Ok(())
@@ -66,27 +144,26 @@ async fn rows(shared: &Shared, tenant: &Tenant, workflow: &str) -> Result<Vec<Sc
     }
 }
 
-/// Makes a schedule's row, or brings it up to date. What an older version says does not count any more.
+/// Makes a schedule's row, or brings it up to date.
 async fn define(
     shared: &Shared,
     tenant: &Tenant,
-    newest: &WorkflowEntry,
+    (entry, since): (&WorkflowEntry, Timestamp),
     schedule: &Schedule,
-) -> Result<(), StoreFault> {
+) -> Result<Written, StoreFault> {
     for _ in 0..TRIES {
         let row = shared.shelf.schedule(tenant, &schedule.id).await?;
         let (now, bounds) = (shared.now(), Bounds::from(&*shared.limits));
         let (expected, state) = match row.as_ref().map(Loaded::of).transpose()? {
-            None => (0, State::since(newest.published_at)),
-            Some(Loaded { kept, .. }) if kept.version > newest.version => return Ok(()),
+            None => (0, State::since(since)),
             Some(Loaded { kept, schedule: old, version, .. }) => {
-                let same = kept.version == newest.version && kept.entry == schedule.entry;
+                let same = kept.version == entry.version && kept.entry == schedule.entry;
                 if same && !kept.state.retired {
-                    return Ok(());
+                    return Ok(Written::No);
                 }
                 let changed = old.timing.text() != schedule.timing.text();
                 let timing = if changed { Changed::Yes } else { Changed::No };
-                let input = Input::Define { since: newest.published_at, timing };
+                let input = Input::Define { since, timing };
                 let mut state = kept.state.clone();
                 for fact in decide(schedule, &bounds, &kept.state, &input, now).unwrap_or_default() {
                     state.apply(&fact, now, &bounds);
@@ -95,8 +172,8 @@ async fn define(
             }
         };
         let kept = Kept {
-            workflow: format!("{}/{}", newest.namespace, newest.name).into(),
-            version: newest.version.clone(),
+            workflow: entry.full_name().into(),
+            version: entry.version.clone(),
             entry: schedule.entry.clone(),
             state,
         };
@@ -108,35 +185,36 @@ async fn define(
             body: Some(body(&kept)),
         };
         if written(shared, write).await? {
-            return Ok(());
+            return Ok(Written::Yes);
         }
     }
     Err(StoreFault::Conflict(schedule.id.to_string()))
 }
 
-/// Lets a schedule end that the newest version has no more.
+/// Lets a schedule end that the version which counts has no more.
 async fn retire(
     shared: &Shared,
     tenant: &Tenant,
-    newest: &WorkflowEntry,
+    speaker: &Speaker,
     id: &str,
-) -> Result<(), StoreFault> {
+) -> Result<Written, StoreFault> {
     for _ in 0..TRIES {
-        let Some(row) = shared.shelf.schedule(tenant, id).await? else { return Ok(()) };
+        let Some(row) = shared.shelf.schedule(tenant, id).await? else { return Ok(Written::No) };
         let loaded = Loaded::of(&row)?;
-        if loaded.kept.version > newest.version || loaded.kept.state.retired {
-            return Ok(());
+        if loaded.kept.state.retired {
+            return Ok(Written::No);
         }
         let (now, bounds) = (shared.now(), Bounds::from(&*shared.limits));
         let facts = decide(&loaded.schedule, &bounds, &loaded.kept.state, &Input::Retire, now);
-        let mut kept = Kept { version: newest.version.clone(), ..loaded.kept.clone() };
+        let mut kept = loaded.kept.clone();
+        kept.version = speaker.version().cloned().unwrap_or(kept.version);
         let facts = facts.unwrap_or_default();
         for fact in &facts {
             kept.state.apply(fact, now, &bounds);
         }
         if written(shared, loaded.write(shared, &kept)).await? {
             super::count(&facts);
-            return Ok(());
+            return Ok(Written::Yes);
         }
     }
     Err(StoreFault::Conflict(id.to_owned()))

@@ -139,6 +139,27 @@ pub(crate) async fn node_after(killed: Node, left_inside: Vec<LeftInside>) -> No
     start(store, Settings::default(), Limits::default(), Some(left_inside), WebhookParts::default()).await
 }
 
+/// What waits stays in hand: the store has a clock of its own, which knows nothing of the paused one.
+#[allow(dead_code, reason = "not every test that shares this has runs that wait for long")]
+fn patient() -> Settings {
+    Settings { park_after_ms: 86_400_000, ..Settings::default() }
+}
+
+/// A node that parks no run.
+#[allow(dead_code, reason = "not every test that shares this has runs that wait for long")]
+pub(crate) async fn patient_node() -> Node {
+    start(memory(), patient(), Limits::default(), None, WebhookParts::default()).await
+}
+
+/// The same on the store of one that was killed.
+#[allow(dead_code, reason = "not every test that shares this has runs that wait for long")]
+pub(crate) async fn patient_after(killed: Node) -> Node {
+    let (report, store) = (killed.executor.report(), killed.store);
+    let lease = Lease { node: report.node.into(), epoch: report.epoch, expires: Timestamp(0) };
+    store.release_lease(&lease).await.unwrap();
+    start(store, patient(), Limits::default(), Some(Vec::new()), WebhookParts::default()).await
+}
+
 async fn start(
     store: MemoryStore,
     settings: Settings,

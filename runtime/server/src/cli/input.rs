@@ -8,22 +8,33 @@ use std::sync::Arc;
 
 /// The input: `@file`, `-` for stdin, or JSON; then each `key=value` over it.
 pub(crate) fn input(whole: Option<&str>, args: &[String]) -> Result<Json, Fault> {
+    object(("input", whole), ("arg", args))
+}
+
+/// The same for two flags of these names.
+pub(super) fn object(
+    (flag, whole): (&str, Option<&str>),
+    (each, args): (&'static str, &[String]),
+) -> Result<Json, Fault> {
     let mut value = match whole {
         None => Value::map::<Arc<str>>([]),
         Some(said) => {
-            let (text, from) = read(said)?;
-            parse(&text).map_err(|fault| Fault::usage(format!("{from}: {fault}"))
-                    .with_hint("the input is JSON; `--input @FILE` reads it from a file, `--arg key=value` says a member"))?
+            let (text, from) = read(flag, said)?;
+            parse(&text).map_err(|fault| {
+                Fault::usage(format!("{from}: {fault}")).with_hint(format!(
+                    "`--{flag}` is JSON; `--{flag} @FILE` reads it from a file, `--{each} key=value` says a member"
+                ))
+            })?
         }
     };
     if args.is_empty() {
         return Ok(Json::from_value(value));
     }
     let Value::Map(map) = &value else {
-        return Err(Fault::usage("`--arg` needs an input that is an object"));
+        return Err(Fault::usage(format!("`--{each}` needs `--{flag}` to be an object")));
     };
     let mut map: Map = (**map).clone();
-    for (key, said) in pairs("arg", args)? {
+    for (key, said) in pairs(each, args)? {
         map.insert(key.into(), member(said)?);
     }
     value = Value::Map(Arc::new(map));
@@ -35,7 +46,7 @@ pub(super) fn pairs<'a>(flag: &str, said: &'a [String]) -> Result<Vec<(&'a str, 
     let mut pairs: Vec<(&str, &str)> = Vec::new();
     for one in said {
         let how = match flag {
-            "arg" => "write `--arg name=value` or `--arg name=@file`".to_owned(),
+            "arg" | "param" => format!("write `--{flag} name=value` or `--{flag} name=@file`"),
             _ => format!("write `--{flag} name=value`"),
         };
         let (key, value) = match one.split_once('=') {
@@ -50,9 +61,8 @@ pub(super) fn pairs<'a>(flag: &str, said: &'a [String]) -> Result<Vec<(&'a str, 
         if pairs.iter().any(|(earlier, _)| *earlier == key) {
             let fault = Fault::usage(format!("`--{flag} {key}=…` is given twice"));
             return Err(match flag {
-                "arg" => {
-                    fault.with_hint(format!("give it once; a list is JSON: `--arg '{key}=[\"a\", \"b\"]'`"))
-                }
+                "arg" | "param" => fault
+                    .with_hint(format!("give it once; a list is JSON: `--{flag} '{key}=[\"a\", \"b\"]'`")),
                 _ => fault.with_hint("give it once"),
             });
         }
@@ -73,7 +83,7 @@ fn parse(text: &str) -> Result<Value, heddle_core::json::JsonFault> {
     heddle_core::json::parse_value(text.as_bytes())
 }
 
-fn read(said: &str) -> Result<(String, String), Fault> {
+fn read(flag: &str, said: &str) -> Result<(String, String), Fault> {
     if said == "-" {
         let mut text = String::new();
         std::io::stdin()
@@ -84,7 +94,7 @@ fn read(said: &str) -> Result<(String, String), Fault> {
     }
     match said.strip_prefix('@') {
         Some(path) => Ok((file(path)?, format!("`{path}`"))),
-        None => Ok((said.to_owned(), "`--input`".to_owned())),
+        None => Ok((said.to_owned(), format!("`--{flag}`"))),
     }
 }
 

@@ -23,9 +23,18 @@ pub(super) enum RunsCommand {
         /// Only of this `namespace/name`.
         #[arg(long)]
         workflow: Option<String>,
+        /// Only of this version of the workflow.
+        #[arg(long, requires = "workflow")]
+        version: Option<String>,
         /// Only with this label, `key=value`.
         #[arg(long)]
         label: Option<String>,
+        /// Only those that this caller asked for.
+        #[arg(long, value_name = "WHO")]
+        created_by: Option<String>,
+        /// Only those with this text in their id, workflow or labels.
+        #[arg(long)]
+        text: Option<String>,
         /// How many.
         #[arg(long, default_value_t = 20)]
         limit: u32,
@@ -105,6 +114,13 @@ pub(super) enum RunsCommand {
     },
     /// Run it once more: a new run that takes over what this one has already.
     Rerun(RerunArgs),
+    /// Let a run go on with another version of its workflow.
+    Migrate {
+        /// The run.
+        id: String,
+        /// The version, such as `1.1.0`.
+        version: String,
+    },
     /// Say what is different between two runs.
     Diff {
         /// The first run.
@@ -175,6 +191,7 @@ impl RunsCommand {
             | RunsCommand::Pause { id, .. }
             | RunsCommand::Resume { id }
             | RunsCommand::Diff { id, .. }
+            | RunsCommand::Migrate { id, .. }
             | RunsCommand::Rerun(RerunArgs { id, .. })
             | RunsCommand::Approve(DecideArgs { id, .. })
             | RunsCommand::Reject(DecideArgs { id, .. })
@@ -190,13 +207,16 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
         return Err(Fault::usage("the id of a run is missing; `heddle runs ls` lists them"));
     }
     match command {
-        RunsCommand::Ls { status, workflow, label, limit } => {
-            let asked = [("status", status), ("workflow", workflow), ("label", label)];
-            let filters: String = asked
-                .iter()
-                .filter_map(|(name, value)| Some(format!("&{name}={}", encode(value.as_ref()?))))
-                .collect();
-            ls(&client, &format!("/v1/runs?limit={limit}{filters}"), context).await
+        RunsCommand::Ls { status, workflow, version, label, created_by, text, limit } => {
+            let asked = [
+                ("status", status),
+                ("workflow", workflow),
+                ("version", version),
+                ("label", label),
+                ("createdBy", created_by),
+                ("text", text),
+            ];
+            ls(&client, (*limit, &filters(&asked)), context).await
         }
         RunsCommand::Get { id, output } => {
             let document = client.json(Ask::get(&path(id, ""))).await?;
@@ -241,6 +261,7 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
             let will = ("will go on", "does not stand still");
             control::tell(&client, context, (id, "resume"), serde_json::json!({}), will).await
         }
+        RunsCommand::Migrate { id, version } => migrate(&client, context, id, version).await,
         RunsCommand::Emit { name, data } => emit(&client, context, (name, data)).await,
         RunsCommand::Diff { id, other } => super::diff::diff(&client, context, id, other).await,
         RunsCommand::Rerun(asked) => control::rerun(&client, context, asked).await,
@@ -249,6 +270,18 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
         RunsCommand::Approve(asked) => control::decide(&client, context, asked, "approve").await,
         RunsCommand::Reject(asked) => control::decide(&client, context, asked, "reject").await,
     }
+}
+
+/// The parameters of a list that are asked for, after others.
+pub(super) fn filters(asked: &[(&str, &Option<String>)]) -> String {
+    let given = asked.iter().filter_map(|(name, value)| Some(format!("&{name}={}", encode(value.as_ref()?))));
+    given.collect()
+}
+
+async fn migrate(client: &Client, context: &Context, id: &str, version: &str) -> Result<Exit, Fault> {
+    let will = format!("will go on with {version} as soon as nothing of it is under way");
+    let body = serde_json::json!({ "version": version });
+    control::tell(client, context, (id, "migrate"), body, (&will, "has that version already")).await
 }
 
 async fn signal(
@@ -317,14 +350,37 @@ pub(super) fn text(value: &Value) -> String {
     }
 }
 
-async fn ls(client: &Client, path: &str, context: &Context) -> Result<Exit, Fault> {
-    let page = client.json(Ask::get(path)).await?;
+/// A page of runs, as the API gives it.
+#[derive(serde::Serialize)]
+struct Page {
+    items: Vec<Exact>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    cursor: Option<String>,
+}
+
+/// So many runs, if there are as many: a page with filters may have fewer and not be the last.
+async fn first(client: &Client, limit: u32, filters: &str) -> Result<Page, Fault> {
+    let (mut found, mut wanted) = (Page { items: Vec::new(), cursor: None }, limit);
+    loop {
+        let after = found.cursor.map(|cursor| format!("&cursor={}", encode(&cursor))).unwrap_or_default();
+        let page = client.json(Ask::get(&format!("/v1/runs?limit={wanted}{filters}{after}"))).await?;
+        found.items.extend(page.items("items"));
+        found.cursor = page["cursor"].as_str().map(str::to_owned);
+        wanted = limit.saturating_sub(found.items.len() as u32);
+        if found.cursor.is_none() || wanted == 0 {
+            return Ok(found);
+        }
+    }
+}
+
+async fn ls(client: &Client, (limit, filters): (u32, &str), context: &Context) -> Result<Exit, Fault> {
+    let page = first(client, limit, filters).await?;
     if context.json {
         out::json(&page);
         return Ok(Exit::Ok);
     }
-    let items = page["items"].as_array().cloned().unwrap_or_default();
-    let row = |item: &Value| {
+    let items = page.items;
+    let row = |item: &Exact| {
         let workflow = format!("{}@{}", text(&item["workflow"]), text(&item["version"]));
         vec![
             text(&item["id"]),
@@ -341,8 +397,10 @@ async fn ls(client: &Client, path: &str, context: &Context) -> Result<Exit, Faul
     for item in items.iter().filter(|item| item["hint"].is_string()) {
         out::note(&harmless(&format!("{}: {}", text(&item["id"]), text(&item["hint"]))));
     }
-    if page["cursor"].is_string() {
-        out::note("there are more: raise `--limit`, or narrow with `--status`, `--workflow`, `--label`");
+    if page.cursor.is_some() {
+        out::note(
+            "there are more: raise `--limit`, or narrow with `--status`, `--workflow`, `--label`, `--text`",
+        );
     }
     Ok(Exit::Ok)
 }
@@ -368,6 +426,7 @@ fn show(run: &Value) {
     if let Some(left) = run["estimate"]["remainingMs"].as_u64() {
         out::line(&format!("left      about {}", heddle_core::time::Span(left)));
     }
+    show_migrations(run);
     let error = &run["error"];
     if error.is_object() {
         let place =
@@ -437,6 +496,17 @@ fn queue(queue: &Value) {
         let line =
             format!("waits     for one of {} slots of the key `{}`{held}", slot["limit"], text(&slot["key"]));
         out::line(&harmless(&line));
+    }
+}
+
+/// The versions that a run was to go on with.
+fn show_migrations(run: &Value) {
+    for moved in run["migrations"].as_array().into_iter().flatten() {
+        let fate = match moved["refused"].as_str() {
+            Some(why) => format!("not to {}: {why}", text(&moved["version"])),
+            None => format!("to {} by {}", text(&moved["version"]), text(&moved["by"])),
+        };
+        out::line(&format!("moved     {fate}"));
     }
 }
 

@@ -307,6 +307,11 @@ impl Query {
         });
         read.flatten()
     }
+    /// A label that is asked for: `label`, as `key=value`.
+    pub fn label(&mut self) -> Option<(String, String)> {
+        let pair = |text: &str| text.split_once('=').map(|(key, value)| (key.to_owned(), value.to_owned()));
+        self.read("label", "`key=value`", pair)
+    }
     /// How many items a page shall have: `limit`, at most the node's.
     pub fn page(&mut self, most: u64) -> u32 {
         let wants = format!("a whole number from 1 to {most}");

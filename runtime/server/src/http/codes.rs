@@ -48,12 +48,16 @@ codes! {
     StepConflict = "step_conflict" CONFLICT "The step is not where this can be done to it.";
     DuplicateRun = "duplicate_run" CONFLICT "The workflow allows one run with this key, and there is one.";
     WebhookConflict = "webhook_conflict" CONFLICT "The webhook is not where this can be done to it.";
+    WorkflowState = "workflow_state" CONFLICT "The version of the workflow is not in a state for this.";
+    WorkflowInUse = "workflow_in_use" CONFLICT "Something uses the version of the workflow.";
+    MigrationRefused = "migration_refused" CONFLICT "The run cannot go on with that version.";
     VersionConflict = "version_conflict" CONFLICT "The version is taken by something else.";
     BodyTooLarge = "body_too_large" PAYLOAD_TOO_LARGE "The body is larger than allowed.";
     UriTooLong = "uri_too_long" URI_TOO_LONG "The request target is longer than allowed.";
     UnsupportedMediaType = "unsupported_media_type" UNSUPPORTED_MEDIA_TYPE "The body is of another type than is wanted.";
     WorkflowInvalid = "workflow_invalid" UNPROCESSABLE_ENTITY "The workflow has faults.";
     InputInvalid = "input_invalid" UNPROCESSABLE_ENTITY "The input does not match the workflow's schema.";
+    ParametersInvalid = "parameters_invalid" UNPROCESSABLE_ENTITY "The parameters are not as the template wants them.";
     InputTooLarge = "input_too_large" UNPROCESSABLE_ENTITY "A part of the request is larger than a limit allows.";
     AdmissionInvalid = "admission_invalid" UNPROCESSABLE_ENTITY "The workflow's rules about who may begin say nothing about this run.";
     RerunInvalid = "rerun_invalid" UNPROCESSABLE_ENTITY "The run cannot be run again by itself.";
@@ -84,8 +88,8 @@ macro_rules! pages {
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
     "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "circuit_not_found", "webhook_not_found", "delivery_not_found", "plugin_not_found",
-    "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "version_conflict", "body_too_large",
-    "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "input_too_large",
+    "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "workflow_state", "workflow_in_use", "migration_refused", "version_conflict", "body_too_large",
+    "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "parameters_invalid", "input_too_large",
     "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "webhook_invalid", "webhook_conflict", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",
     // How an attempt can end, where the word is not one of the above.

@@ -8,7 +8,7 @@ use heddle_core::document::{Fault, FaultClass, pointer};
 use heddle_core::outcome::FailureKind;
 use heddle_core::run::queue::AdmissionFault;
 use heddle_core::schema::Mismatch;
-use heddle_executor::{LabelsFault, PublishFault, ReadFault, SnapshotFault, SubmitFault};
+use heddle_executor::{LabelsFault, PublishFault, ReadFault, ReferenceFault, SnapshotFault, SubmitFault};
 use heddle_host::ComponentFault;
 use heddle_store::StoreFault;
 
@@ -76,7 +76,7 @@ impl From<SubmitFault> for Problem {
     fn from(fault: SubmitFault) -> Problem {
         let detail = fault.to_string();
         match fault {
-            SubmitFault::UnknownWorkflow { .. } => Problem::new(Code::WorkflowNotFound, detail),
+            SubmitFault::Reference(fault) => fault.into(),
             SubmitFault::InvalidWorkflow(faults) => invalid_workflow(faults),
             SubmitFault::InvalidInput(mismatches) => invalid_input(mismatches),
             SubmitFault::Snapshot(SnapshotFault::Unresolved(_)) => Problem::new(Code::PluginMissing, detail),
@@ -91,6 +91,19 @@ impl From<SubmitFault> for Problem {
             SubmitFault::QueueFull { .. } => Problem::new(Code::QueueFull, detail).after(BUSY_MS),
             SubmitFault::Draining => Problem::new(Code::Draining, detail).after(RESTART_MS),
             SubmitFault::Store(fault) => fault.into(),
+        }
+    }
+}
+
+impl From<ReferenceFault> for Problem {
+    fn from(fault: ReferenceFault) -> Problem {
+        let detail = fault.to_string();
+        match fault {
+            ReferenceFault::Unknown { .. } => Problem::new(Code::WorkflowNotFound, detail),
+            ReferenceFault::NotRunnable(_) | ReferenceFault::Template(_) => {
+                Problem::new(Code::WorkflowState, detail)
+            }
+            ReferenceFault::Store(fault) => fault.into(),
         }
     }
 }

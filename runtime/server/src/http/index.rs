@@ -9,7 +9,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use heddle_core::id::Tenant;
 use heddle_core::time::{Span, Timestamp};
-use heddle_executor::{Clock as _, Readiness, SystemClock};
+use heddle_executor::{Clock as _, Readiness, RunFilter, SystemClock};
 use heddle_store::{Listed, RunQuery, RunRow};
 use hyper::header::{CONTENT_SECURITY_POLICY, CONTENT_TYPE};
 use std::fmt::Write as _;
@@ -31,7 +31,7 @@ pub(super) fn route() -> Router<Api> {
 
 async fn index(State(api): State<Api>) -> Result<Response, Problem> {
     let query = RunQuery { tenant: Tenant::default(), limit: RUNS, ..RunQuery::default() };
-    let rows = api.app.executor.runs(query).await?;
+    let (rows, _) = api.app.executor.runs(query, &RunFilter::default()).await?;
     let html = page(&api, &rows, SystemClock.now());
     let policy = "default-src 'none'; style-src 'unsafe-inline'";
     Ok(([(CONTENT_TYPE, "text/html; charset=utf-8"), (CONTENT_SECURITY_POLICY, policy)], html)

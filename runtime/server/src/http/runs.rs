@@ -18,7 +18,7 @@ use heddle_core::json::Json;
 use heddle_core::limits::AttemptLimits;
 use heddle_core::run::view::StepView;
 use heddle_core::time::Timestamp;
-use heddle_executor::{Clock as _, RunDetail, SystemClock};
+use heddle_executor::{Clock as _, RunDetail, RunFilter, SystemClock};
 use heddle_store::{Listed, RunQuery, RunStatus};
 use hyper::header::{CONTENT_TYPE, HeaderMap};
 use std::collections::BTreeMap;
@@ -84,6 +84,7 @@ fn summary(listed: Listed) -> RunSummary {
                 version: String::new(),
                 status: UNREADABLE.to_owned(),
                 labels: BTreeMap::new(),
+                created_by: None,
                 created_at: run.created().rfc3339(),
                 finished_at: None,
                 hint: Some(hint),
@@ -96,6 +97,7 @@ fn summary(listed: Listed) -> RunSummary {
         version: row.workflow_version.to_string(),
         status: row.status.word().to_owned(),
         labels: row.labels.into_iter().collect(),
+        created_by: row.by.as_ref().map(ToString::to_string),
         created_at: row.created.rfc3339(),
         finished_at: row.finished.map(Timestamp::rfc3339),
         hint: None,
@@ -103,11 +105,17 @@ fn summary(listed: Listed) -> RunSummary {
 }
 
 /// List runs, newest first.
+///
+/// A page looks at `limits.list_scan` runs at most, so one with `createdBy` or `text` may have few items, or none, and
+/// still say where the next page begins.
 #[utoipa::path(
     get, path = "/v1/runs", tag = "runs", operation_id = "listRuns",
     params(
         ("status" = Option<String>, Query, description = "Only with one of these statuses, separated by commas."),
         ("workflow" = Option<String>, Query, description = "Only of this `namespace/name`."),
+        ("version" = Option<String>, Query, description = "Only of this version of the workflow; wants `workflow`."),
+        ("createdBy" = Option<String>, Query, description = "Only those that this caller asked for."),
+        ("text" = Option<String>, Query, description = "Only those with this text in their id, workflow or labels, in whatever case."),
         ("label" = Option<String>, Query, description = "Only with this label: `key=value`."),
         ("cursor" = Option<String>, Query, description = "From the last page."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Items of the page, at most `limits.page_items`."),
@@ -120,25 +128,25 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
     let statuses =
         query.read("status", words, |text| text.split(',').map(status).collect::<Option<Vec<_>>>());
     let workflow = query.get("workflow");
-    let label = query
-        .read("label", "`key=value`", |text| text.split_once('=').map(|(k, v)| (k.to_owned(), v.to_owned())));
+    let of_workflow = |text: &str| workflow.is_some().then(|| text.to_owned());
+    let version = query.read("version", "asked for together with `workflow`", of_workflow);
+    let filter = RunFilter { by: query.get("createdBy"), text: query.get("text") };
+    let label = query.label();
     let before = query.cursor::<RunId>();
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
-    // One more than asked for tells whether there is a next page.
     let wanted = RunQuery {
         tenant: Tenant::default(),
         status: statuses.unwrap_or_default(),
         workflow,
+        version,
         slot: None,
         label,
         before,
-        limit: limit + 1,
+        limit,
     };
-    let mut rows = api.app.executor.runs(wanted).await?;
-    let more = rows.len() > limit as usize;
-    rows.truncate(limit as usize);
-    let cursor = rows.last().filter(|_| more).map(|row| row.run().to_string());
+    let (rows, cursor) = api.app.executor.runs(wanted, &filter).await?;
+    let cursor = cursor.map(|run| run.to_string());
     Ok(Answer(RunPage { items: rows.into_iter().map(summary).collect(), cursor }))
 }
 

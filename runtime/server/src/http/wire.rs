@@ -8,6 +8,7 @@ pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod schedule;
 pub(crate) mod webhook;
+pub(crate) mod workflow;
 
 use heddle_core::json::Json;
 use heddle_core::outcome::Failure;

@@ -1,13 +1,18 @@
-//! Checking, publishing and reading workflows.
+//! Checking, publishing and reading workflows. What becomes of a version is in [`life`], what is
+//! made of templates in [`instance`].
+
+mod instance;
+mod life;
 
 use super::Api;
 use super::body::{Bound, Query, json, media_type, read, want_type};
+use super::caller::caller;
 use super::codes::Code;
 use super::faults::unreadable_document;
 use super::openapi::Problems;
 use super::problem::Problem;
 use super::submit::locate;
-use super::wire::catalog::{WorkflowDoc, WorkflowPage, WorkflowSummaryDoc, workflow};
+use super::wire::workflow::{WorkflowDoc, WorkflowPage, WorkflowSummaryDoc, checked, published};
 use axum::Json as Answer;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -15,7 +20,8 @@ use bytes::Bytes;
 use heddle_core::document::{Doc, Fault};
 use heddle_core::id::Tenant;
 use heddle_core::plan::{Plan, WorkflowRef};
-use heddle_executor::{Executor, Novelty, WorkflowEntry};
+use heddle_core::version::VersionStatus;
+use heddle_executor::{Executor, Novelty, PublishWish, Published, WorkflowEntry, WorkflowFilter};
 use hyper::{HeaderMap, StatusCode};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -25,7 +31,12 @@ const TYPES: &[&str] =
     &["application/json", "application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"];
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list, publish)).routes(routes!(get)).routes(routes!(get_version))
+    OpenApiRouter::new()
+        .routes(routes!(list, publish))
+        .routes(routes!(get))
+        .routes(routes!(get_version))
+        .merge(life::routes())
+        .merge(instance::routes())
 }
 
 /// A workflow as its author wrote it; the type of the body says how.
@@ -48,11 +59,15 @@ pub(super) fn document(api: &Api, headers: &HeaderMap, bytes: &Bytes) -> Result<
 
 /// Publish a version of a workflow, or only check it.
 ///
-/// All faults are told at once. The same content again is not a new version; other content under a version that is
-/// taken is 409.
+/// All faults are told at once. The same content again is not a new version and changes no status; other content under
+/// a version that is taken is 409.
 #[utoipa::path(
     post, path = "/v1/workflows", tag = "workflows", operation_id = "publishWorkflow",
-    params(("dryRun" = Option<bool>, Query, description = "Only check it.")),
+    params(
+        ("dryRun" = Option<bool>, Query, description = "Only check it."),
+        ("status" = Option<String>, Query, description = "`draft`: no range means it until it is `active`, which is the default."),
+        ("Heddle-User" = Option<String>, Header, description = "Who publishes it, as a proxy that knows its users says."),
+    ),
     request_body(description = "The workflow, as JSON or YAML.", content(
         (serde_json::Value = "application/json"), (String = "application/yaml"),
     )),
@@ -67,21 +82,30 @@ async fn publish(State(api): State<Api>, request: Request) -> Result<Response, P
     let mut query = Query::of(parts.uri.query());
     let dry_run =
         query.read("dryRun", "`true` or `false`", |text| text.parse::<bool>().ok()).unwrap_or(false);
+    let status = query.read("status", "`draft` or `active`", |text| {
+        VersionStatus::from_word(text).filter(|s| matches!(s, VersionStatus::Draft | VersionStatus::Active))
+    });
     query.finish()?;
+    let by = Some(caller(&parts.headers)?.name().into());
+    let wish = PublishWish { status: status.unwrap_or_default(), by, origin: None };
     let limits = &api.app.limits;
     let bytes = read(&parts.headers, content, Bound::small(limits)).await?;
     let doc = document(&api, &parts.headers, &bytes)?;
     let tenant = Tenant::default();
     if dry_run {
         let plan = api.app.executor.check_workflow(&tenant, &doc).await?;
-        return Ok(Answer(workflow(&plan, "draft")).into_response());
+        return Ok(Answer(checked(&plan, wish.status)).into_response());
     }
-    let published = api.app.executor.publish(&tenant, &doc).await?;
-    let status = match published.novelty {
+    answer(&api.app.executor.publish(&tenant, &doc, &wish).await?)
+}
+
+/// The answer with a version that is published.
+fn answer(done: &Published) -> Result<Response, Problem> {
+    let status = match done.novelty {
         Novelty::New => StatusCode::CREATED,
         Novelty::Known => StatusCode::OK,
     };
-    let entry = &published.entry;
+    let entry = &done.entry;
     let path = format!("/v1/workflows/{}/{}/versions/{}", entry.namespace, entry.name, entry.version);
     let mut response = (status, Answer(described(entry)?)).into_response();
     locate(&mut response, &path);
@@ -93,19 +117,24 @@ fn described(entry: &WorkflowEntry) -> Result<WorkflowDoc, Problem> {
         let first = faults.first().map(ToString::to_string).unwrap_or_default();
         Problem::new(
             Code::Internal,
-            format!(
-                "`{}/{}@{}` is damaged in the store: {first}",
-                entry.namespace, entry.name, entry.version
-            ),
+            format!("`{}@{}` is damaged in the store: {first}", entry.full_name(), entry.version),
         )
     })?;
-    Ok(workflow(&plan, "active"))
+    Ok(published(&plan, entry))
 }
 
-/// List the published versions of all workflows, by name and version.
+/// List published versions, by name and version.
+///
+/// Archived ones are left out where no status is asked for. A page looks at `limits.list_scan` versions at most, so one
+/// with filters may have few items, or none, and still say where the next page begins.
 #[utoipa::path(
     get, path = "/v1/workflows", tag = "workflows", operation_id = "listWorkflows",
     params(
+        ("workflow" = Option<String>, Query, description = "Only versions of this `namespace/name`."),
+        ("status" = Option<String>, Query, description = "Only with one of these statuses, separated by commas."),
+        ("createdBy" = Option<String>, Query, description = "Only those that this caller published."),
+        ("label" = Option<String>, Query, description = "Only with this label: `key=value`."),
+        ("text" = Option<String>, Query, description = "Only those with this text in their name, title or labels, in whatever case."),
         ("cursor" = Option<String>, Query, description = "From the last page."),
         ("limit" = Option<u32>, Query, minimum = 1, maximum = 200, description = "Items of the page, at most `limits.page_items`."),
     ),
@@ -115,19 +144,22 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
     let mut query = Query::of(query.as_deref());
     let place = |text: &str| Executor::is_workflow_key(text).then(|| text.to_owned());
     let after = query.read("cursor", "the `cursor` of a page", place).unwrap_or_default();
+    let name = |text: &str| {
+        let reference = WorkflowRef::parse(text).ok()?;
+        (reference.name == text).then_some(reference.name)
+    };
+    let statuses = |text: &str| text.split(',').map(VersionStatus::from_word).collect::<Option<Vec<_>>>();
+    let filter = WorkflowFilter {
+        name: query.read("workflow", "`namespace/name`", name),
+        status: query.read("status", "statuses such as `draft,active`", statuses).unwrap_or_default(),
+        by: query.get("createdBy"),
+        label: query.label(),
+        text: query.get("text"),
+    };
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
-    let mut found = api.app.executor.workflows(&Tenant::default(), &after, limit + 1).await?;
-    let more = found.len() > limit as usize;
-    found.truncate(limit as usize);
-    let cursor = found.last().filter(|_| more).map(|(key, _)| key.clone());
-    let items = found.into_iter().map(|(_, entry)| WorkflowSummaryDoc {
-        name: format!("{}/{}", entry.namespace, entry.name),
-        version: entry.version.to_string(),
-        title: entry.title,
-        digest: entry.digest.to_string(),
-    });
-    Ok(Answer(WorkflowPage { items: items.collect(), cursor }))
+    let (found, cursor) = api.app.executor.workflows(&Tenant::default(), &filter, (&after, limit)).await?;
+    Ok(Answer(WorkflowPage { items: found.into_iter().map(WorkflowSummaryDoc::from).collect(), cursor }))
 }
 
 fn none(name: &str) -> Problem {
@@ -138,7 +170,9 @@ fn none(name: &str) -> Problem {
     )
 }
 
-/// Read the newest version of a workflow.
+/// Read the version of a workflow that its name means.
+///
+/// That is the highest active one that is no pre-release; where there is none, the highest of all.
 #[utoipa::path(
     get, path = "/v1/workflows/{namespace}/{name}", tag = "workflows", operation_id = "getWorkflow",
     params(("namespace" = String, Path, description = "Its namespace."), ("name" = String, Path, description = "Its name.")),
@@ -151,12 +185,7 @@ async fn get(
 ) -> Result<Answer<WorkflowDoc>, Problem> {
     Query::of(query.as_deref()).finish()?;
     let shown = format!("{namespace}/{name}");
-    // A version has a route of its own.
-    let reference = match name.contains('@') {
-        true => return Err(none(&shown)),
-        false => WorkflowRef::parse(&shown).map_err(|_| none(&shown))?,
-    };
-    let entry = api.app.executor.workflow(&Tenant::default(), &reference).await?;
+    let entry = api.app.executor.workflow(&Tenant::default(), &shown, None).await?;
     Ok(Answer(described(&entry.ok_or_else(|| none(&shown))?)?))
 }
 
@@ -175,10 +204,14 @@ async fn get_version(
     RawQuery(query): RawQuery,
 ) -> Result<Answer<WorkflowDoc>, Problem> {
     Query::of(query.as_deref()).finish()?;
+    Ok(Answer(described(&one(&api, &namespace, &name, &version).await?)?))
+}
+
+/// A published version.
+async fn one(api: &Api, namespace: &str, name: &str, version: &str) -> Result<WorkflowEntry, Problem> {
     let shown = format!("{namespace}/{name}@{version}");
     let version: semver::Version = version.parse().map_err(|_| none(&shown))?;
-    let versions =
-        api.app.executor.workflow_versions(&Tenant::default(), &format!("{namespace}/{name}")).await?;
-    let entry = versions.iter().find(|entry| entry.version == version).ok_or_else(|| none(&shown))?;
-    Ok(Answer(described(entry)?))
+    let name = format!("{namespace}/{name}");
+    let entry = api.app.executor.workflow(&Tenant::default(), &name, Some(&version)).await?;
+    entry.ok_or_else(|| none(&shown))
 }

@@ -110,7 +110,7 @@ fn a_workflow_is_published_once_and_run_by_name() {
     let yaml = [("Content-Type", "application/yaml")];
     let text = hello("published", "1.2.3");
     let dry = ask("POST", "/v1/workflows?dryRun=true", &yaml, &text);
-    assert_eq!((dry.status, dry.json()["status"].clone()), (200, json!("draft")), "{dry:?}");
+    assert_eq!((dry.status, dry.json()["status"].clone()), (200, json!("active")), "{dry:?}");
     get("/v1/workflows/test/published").is_problem(404, "workflow_not_found");
     let first = ask("POST", "/v1/workflows", &yaml, &text);
     assert_eq!(

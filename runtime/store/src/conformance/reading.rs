@@ -15,11 +15,16 @@ pub async fn the_index_row_follows_the_run(backend: impl Backend) {
     assert_eq!(node.store().run(run(1)).await.unwrap().unwrap(), made);
     node.store().append(node.step(run(1), 1)).await.unwrap();
     assert_eq!(node.store().run(run(1)).await.unwrap().unwrap(), made);
+    let moved = IndexChange::Moved { version: "2.0.0".into(), snapshot: Digest::of(b"another") };
+    node.store().append(Append { index: moved, ..node.step(run(1), 2) }).await.unwrap();
+    let snapshot = Digest::of(b"another");
+    let made = RunRow { workflow_version: "2.0.0".into(), snapshot, ..made };
+    assert_eq!(node.store().run(run(1)).await.unwrap().unwrap(), made);
     let due = Some(node.now().plus_ms(5));
-    node.store().append(node.status(run(1), 2, RunStatus::Waiting, due)).await.unwrap();
+    node.store().append(node.status(run(1), 3, RunStatus::Waiting, due)).await.unwrap();
     let waiting = RunRow { status: RunStatus::Waiting, due, ..made };
     assert_eq!(node.store().run(run(1)).await.unwrap().unwrap(), waiting);
-    node.store().append(node.end(run(1), 3)).await.unwrap();
+    node.store().append(node.end(run(1), 4)).await.unwrap();
     let finished = Some(node.now());
     let ended = RunRow { status: RunStatus::Succeeded, due: None, finished, ..waiting };
     assert_eq!(node.store().run(run(1)).await.unwrap().unwrap(), ended);
@@ -87,6 +92,15 @@ pub async fn runs_are_filtered(backend: impl Backend) {
     assert_eq!(list(&node, status(&[Failed])).await, []);
     let odd = RunQuery { workflow: Some("demo/odd".into()), ..all() };
     assert_eq!(list(&node, odd.clone()).await, expected(|n| n % 2 == 1));
+    let version = |version: &str| Some(version.to_owned());
+    let third_odd = RunQuery { version: version("1.2.0"), label: label("third", "1"), ..odd.clone() };
+    assert!(!list(&node, third_odd.clone()).await.is_empty());
+    assert_eq!(list(&node, RunQuery { version: version("1.2.1"), ..third_odd }).await, []);
+    assert_eq!(list(&node, RunQuery { version: version("1.2.1"), ..odd.clone() }).await, []);
+    assert_eq!(
+        list(&node, RunQuery { version: version("1.2.0"), ..odd.clone() }).await,
+        list(&node, odd.clone()).await
+    );
     let odd_running = RunQuery { status: vec![Running], ..odd.clone() };
     assert_eq!(list(&node, odd_running).await, expected(|n| n % 4 == 3));
     let third = RunQuery { label: label("third", "1"), ..all() };

@@ -173,6 +173,11 @@ impl State {
                 let line = queue.map(|queue| (queue.level, self.slots.place(&row.tenant, queue)));
                 self.runs.insert(run, Entry { row: *row, owner: driven.then_some(epoch), wake, line });
             }
+            IndexChange::Moved { version, snapshot } => {
+                if let Some(entry) = self.runs.get_mut(&run) {
+                    (entry.row.workflow_version, entry.row.snapshot) = (version, snapshot);
+                }
+            }
             IndexChange::Update { status, rest, due, finished } => {
                 let Some(entry) = self.runs.get_mut(&run) else { return };
                 (entry.row.status, entry.row.rest, entry.row.due) = (status, rest, due);
@@ -199,6 +204,7 @@ impl State {
             row.tenant == query.tenant
                 && (query.status.is_empty() || query.status.contains(&row.status))
                 && query.workflow.as_deref().is_none_or(|workflow| *workflow == *row.workflow)
+                && query.version.as_deref().is_none_or(|version| *version == *row.workflow_version)
                 && query.label.as_ref().is_none_or(|label| row.labels.contains(label))
                 && query.slot.as_ref().is_none_or(|key| self.slots.has(&query.tenant, key, row.run))
         };

@@ -12,7 +12,7 @@ use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::journal::{Refusal, admit};
 use heddle_core::plan::admission::LEVEL;
 use heddle_core::time::Timestamp;
-use rusqlite::OptionalExtension;
+use rusqlite::{OptionalExtension, params};
 use std::sync::Arc;
 
 /// An append with everything done that needs no database, on the caller's thread.
@@ -197,6 +197,13 @@ fn change_index(writer: &mut Writer, append: &Prepared) -> rusqlite::Result<()> 
     match &append.index {
         IndexChange::None => Ok(()),
         IndexChange::Create(row) => create(writer, append, row),
+        IndexChange::Moved { version, snapshot } => {
+            writer.execute(
+                "UPDATE runs SET version = ?2, snapshot = ?3, seq = ?4 WHERE run = ?1",
+                (&run, &**version, &snapshot.0, seq),
+            )?;
+            Ok(())
+        }
         IndexChange::Update { status, due, finished, .. } if status.is_terminal() => {
             writer.execute(
                 "UPDATE runs SET status = ?2, due = ?3, finished = ?4, wake = NULL, owner = NULL, seq = ?5, rest = NULL WHERE run = ?1",
@@ -225,9 +232,9 @@ fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<
     let in_line = append.queue.as_deref().filter(|_| row.status == RunStatus::Queued);
     let place = in_line.map(|queue| slots::place(writer, &row.tenant, queue)).transpose()?;
     writer.execute(
-        "INSERT INTO runs (run, tenant, workflow, version, snapshot, labels, created, status, due, finished, owner, wake, seq, level, place, rest) \
-         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16)",
-        (
+        "INSERT INTO runs (run, tenant, workflow, version, snapshot, labels, created, status, due, finished, owner, wake, seq, level, place, rest, created_by) \
+         VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17)",
+        params![
             &run,
             &*row.tenant.0,
             &*row.workflow,
@@ -244,7 +251,8 @@ fn create(writer: &Writer, append: &Prepared, row: &RunRow) -> rusqlite::Result<
             in_line.map_or(LEVEL, |queue| queue.level),
             place,
             row.rest.map(rest_code),
-        ),
+            row.by.as_deref(),
+        ],
     )?;
     for (name, value) in &row.labels {
         writer.execute(

@@ -18,9 +18,6 @@ use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// The first schema that says what runs are left for.
-const KNOWS_RESTS: u32 = 7;
-
 /// Damaged runs and values that are named.
 const NAMED: usize = 20;
 /// Damaged rows of one run that are named.
@@ -210,8 +207,7 @@ impl Look {
 
     fn run(&mut self, run: RunId) {
         let mut damaged = DamagedRun { run, rows: Vec::new(), why: String::new() };
-        let columns = if self.found.schema < KNOWS_RESTS { read::EARLIER_COLUMNS } else { read::RUN_COLUMNS };
-        let row = match read::run_by(&self.db, columns, run) {
+        let row = match read::run_by(&self.db, &read::columns_of(self.found.schema), run) {
             Ok(row) => row,
             Err(fault) => {
                 damaged.why = fault.to_string();

@@ -12,12 +12,18 @@ use rusqlite::{Connection, OptionalExtension, Params, Row};
 use std::sync::Arc;
 
 /// The columns that [`run_row`] reads, in order.
-pub(super) const RUN_COLUMNS: &str =
-    "runs.run, runs.tenant, workflow, version, snapshot, labels, created, status, due, finished, rest";
+pub(super) const RUN_COLUMNS: &str = "runs.run, runs.tenant, workflow, version, snapshot, labels, created, status, due, finished, rest, created_by";
 
-/// The same of a database from before it was known what runs are left for.
-pub(super) const EARLIER_COLUMNS: &str =
-    "runs.run, runs.tenant, workflow, version, snapshot, labels, created, status, due, finished, NULL";
+/// The same of a database of this schema: what it does not say yet is nothing.
+pub(super) fn columns_of(schema: u32) -> String {
+    let mut columns = RUN_COLUMNS.to_owned();
+    for (column, since) in [("rest", 7), ("created_by", 9)] {
+        if schema < since {
+            columns = columns.replace(&format!(", {column}"), ", NULL");
+        }
+    }
+    columns
+}
 
 /// Reads an index row.
 pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
@@ -43,6 +49,7 @@ pub(super) fn run_row(row: &Row<'_>) -> rusqlite::Result<RunRow> {
         rest: rest.and_then(|code| RESTS.get(code.wrapping_sub(1)).copied()),
         due: row.get::<_, Option<i64>>(8)?.map(time),
         finished: row.get::<_, Option<i64>>(9)?.map(time),
+        by: row.get_ref(11)?.as_str_or_null()?.map(Arc::from),
     })
 }
 
@@ -121,9 +128,11 @@ pub(super) fn runs(db: &Connection, query: &RunQuery) -> Result<Vec<Listed>, Sto
         let sql = format!(
             "SELECT {RUN_COLUMNS} FROM run_labels l CROSS JOIN runs ON runs.run = l.run \
              WHERE l.tenant = ?1 AND l.name = ?4 AND l.value = ?5 AND l.run <= ?2 \
-             AND (?6 IS NULL OR workflow = ?6) AND (?7 = 0 OR ?7 >> status & 1) ORDER BY l.run DESC LIMIT ?3"
+             AND (?6 IS NULL OR workflow = ?6) AND (?8 IS NULL OR version = ?8) \
+             AND (?7 = 0 OR ?7 >> status & 1) ORDER BY l.run DESC LIMIT ?3"
         );
-        return select(db, &sql, (tenant, &newest, query.limit, name, value, &query.workflow, wanted));
+        let (workflow, version) = (&query.workflow, &query.version);
+        return select(db, &sql, (tenant, &newest, query.limit, name, value, workflow, wanted, version));
     }
     if query.status.is_empty() && query.workflow.is_none() {
         let sql = format!("SELECT {RUN_COLUMNS} FROM runs WHERE tenant = ?1 AND run <= ?2 {page}");
@@ -140,9 +149,10 @@ pub(super) fn runs(db: &Connection, query: &RunQuery) -> Result<Vec<Listed>, Sto
             }
             Some(workflow) => {
                 let sql = format!(
-                    "SELECT {RUN_COLUMNS} FROM runs WHERE tenant = ?1 AND workflow = ?5 AND status = ?4 AND run <= ?2 {page}"
+                    "SELECT {RUN_COLUMNS} FROM runs WHERE tenant = ?1 AND workflow = ?5 AND status = ?4 AND run <= ?2 \
+                     AND (?6 IS NULL OR version = ?6) {page}"
                 );
-                select(db, &sql, (tenant, &newest, query.limit, code, workflow))?
+                select(db, &sql, (tenant, &newest, query.limit, code, workflow, &query.version))?
             }
         });
     }

@@ -1,8 +1,7 @@
-//! Lists, workflows and plugins as clients see them.
+//! Lists and plugins as clients see them.
 
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
-use heddle_core::plan::Plan;
 use heddle_executor::PluginEntry;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -23,6 +22,9 @@ pub(crate) struct RunSummary {
     pub status: String,
     /// Labels.
     pub labels: BTreeMap<String, String>,
+    /// Who asked for it, where that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub created_by: Option<String>,
     /// When it was accepted.
     #[schema(format = "date-time")]
     pub created_at: String,
@@ -115,97 +117,6 @@ pub(crate) struct WhyStep {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<serde_json::Value>)]
     pub hint: Option<Json>,
-}
-
-/// A workflow version.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct WorkflowDoc {
-    /// Its namespace.
-    pub namespace: String,
-    /// Its name.
-    pub name: String,
-    /// Its version.
-    pub version: String,
-    /// Digest of its canonical source.
-    pub digest: String,
-    /// Its title.
-    pub title: String,
-    /// Its description.
-    pub description: String,
-    /// `draft`, `active`, `inactive` or `archived`.
-    pub status: String,
-    /// Its steps.
-    pub steps: Vec<WorkflowStep>,
-    /// JSON Schema of its input.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<serde_json::Value>)]
-    pub input_schema: Option<Json>,
-    /// Its canonical source.
-    #[schema(value_type = serde_json::Value)]
-    pub definition: Json,
-}
-
-/// A step of a workflow.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-pub(crate) struct WorkflowStep {
-    /// Its id.
-    pub id: String,
-    /// What it calls.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub calls: Option<String>,
-    /// What it waits for, expressions included.
-    pub depends_on: Vec<String>,
-    /// Whether it is done for each element of a list.
-    pub for_each: bool,
-}
-
-/// The document of a workflow version.
-pub(crate) fn workflow(plan: &Plan, status: &str) -> WorkflowDoc {
-    let id = |step: u32| plan.steps.get(step as usize).map(|s| s.id.to_string()).unwrap_or_default();
-    let ordered = plan.order.iter().filter_map(|&index| Some((index, plan.steps.get(index as usize)?)));
-    let steps = ordered.map(|(index, step)| WorkflowStep {
-        id: step.id.to_string(),
-        calls: plan.runs(index),
-        depends_on: step.depends.iter().map(|d| id(d.step)).collect(),
-        for_each: step.map.is_some(),
-    });
-    WorkflowDoc {
-        namespace: plan.namespace.to_string(),
-        name: plan.name.to_string(),
-        version: plan.version.to_string(),
-        digest: plan.digest.to_string(),
-        title: plan.title.to_string(),
-        description: plan.description.to_string(),
-        status: status.to_owned(),
-        steps: steps.collect(),
-        input_schema: plan.input_schema.as_ref().map(|s| s.text().clone()),
-        definition: plan.source.clone(),
-    }
-}
-
-/// A workflow in a list.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct WorkflowSummaryDoc {
-    /// `namespace/name`.
-    pub name: String,
-    /// Its newest version.
-    pub version: String,
-    /// Its title.
-    pub title: String,
-    /// Digest of its canonical source.
-    pub digest: String,
-}
-
-/// A page of workflows.
-#[derive(Debug, Serialize, ToSchema)]
-pub(crate) struct WorkflowPage {
-    /// The workflows, by name.
-    pub items: Vec<WorkflowSummaryDoc>,
-    /// Give this as `cursor` for the next page; absent on the last.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub cursor: Option<String>,
 }
 
 /// A plugin version.

@@ -1,6 +1,7 @@
 //! Small parts of the document of a run.
 
 use heddle_core::run::event::Order;
+use heddle_core::run::migrate::Migration;
 use heddle_core::run::rerun::RerunOf;
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -33,6 +34,33 @@ pub(crate) struct OrderDoc {
 impl From<&Order> for OrderDoc {
     fn from(order: &Order) -> OrderDoc {
         OrderDoc { by: order.by.to_string(), what: order.what.word(), comment: order.comment.to_string() }
+    }
+}
+
+/// A version that a run was to go on with.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = Migration)]
+pub(crate) struct MigrationDoc {
+    /// When that was decided.
+    #[schema(format = "date-time")]
+    pub at: String,
+    /// Who wanted it so; `workflow` where `upgrade.inFlight` of the version did.
+    pub by: String,
+    /// The version.
+    pub version: String,
+    /// Why the run keeps its own, where it does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<String>,
+}
+
+impl From<&Migration> for MigrationDoc {
+    fn from(migration: &Migration) -> MigrationDoc {
+        MigrationDoc {
+            at: migration.at.rfc3339(),
+            by: migration.by.to_string(),
+            version: migration.version.to_string(),
+            refused: migration.refused.as_ref().map(ToString::to_string),
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::parent::ParentDoc;
 pub(crate) use super::parts::{
-    CancelDoc, EstimateDoc, MaxParallelDoc, OrderDoc, ProgressDoc, RerunDoc, WorkflowName,
+    CancelDoc, EstimateDoc, MaxParallelDoc, MigrationDoc, OrderDoc, ProgressDoc, RerunDoc, WorkflowName,
 };
 use super::queue::QueueDoc;
 use super::{FailureDoc, ValueRef, value};
@@ -62,6 +62,9 @@ pub(crate) struct RunDoc {
     /// What it waits for, while it has not begun.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub queue: Option<QueueDoc>,
+    /// The versions that it was to go on with, the oldest first.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub migrations: Vec<MigrationDoc>,
     /// The run that it is again.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rerun_of: Option<RerunDoc>,
@@ -403,6 +406,7 @@ pub(crate) fn run_alone(around: Around<'_>) -> RunDoc {
         paused: view.paused.as_ref().map(|pause| who(&pause.by, &pause.reason)),
         by: view.by.as_ref().map(ToString::to_string),
         queue: QueueDoc::of(around.detail),
+        migrations: view.migrations.iter().map(MigrationDoc::from).collect(),
         rerun_of: view.rerun.as_deref().map(RerunDoc::from),
         deadline: view.deadline.map(Timestamp::rfc3339),
         parent: view.parent.as_deref().map(ParentDoc::from),
