@@ -9,6 +9,7 @@ mod client;
 mod control;
 mod diff;
 mod doctor;
+mod events;
 mod exact;
 mod exit;
 mod faults;
@@ -85,6 +86,8 @@ enum Command {
     /// Look at runs, follow and cancel them.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
+    /// Show what happens on a node, to all runs or those of a workflow, as it happens.
+    Events(events::EventsArgs),
     /// Check, draw and publish workflows.
     #[command(subcommand)]
     Workflow(WorkflowCommand),
@@ -341,6 +344,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Serve { node } => Box::pin(serve::serve(&node)).await,
         Command::Run(args) => Box::pin(run::run(&args, context)).await,
         Command::Runs(command) => Box::pin(runs::runs(&command, context)).await,
+        Command::Events(args) => Box::pin(events::events(&args, context)).await,
         Command::Workflow(command) => match command {
             WorkflowCommand::Validate { file } => workflow::validate(&file, context).await,
             WorkflowCommand::Graph { file, format } => {

@@ -72,7 +72,7 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     drop(open(folder.path()).unwrap());
     let file = folder.path().join("heddle.db");
     Connection::open(&file).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(open(folder.path()).err(), Some(StoreFault::NewerSchema { found: 99, known: 8 }));
+    assert_eq!(open(folder.path()).err(), Some(StoreFault::NewerSchema { found: 99, known: 9 }));
     let version = Connection::open(&file).unwrap().pragma_query_value(None, "user_version", |row| row.get(0));
     assert_eq!(version, Ok(99));
 }

@@ -275,7 +275,7 @@ async fn what_cannot_be_looked_at_says_why() {
     drop(node);
     let database = folder.path().join("heddle.db");
     Connection::open(&database).unwrap().pragma_update(None, "user_version", 99).unwrap();
-    assert_eq!(look(folder.path()), Err(StoreFault::NewerSchema { found: 99, known: 8 }));
+    assert_eq!(look(folder.path()), Err(StoreFault::NewerSchema { found: 99, known: 9 }));
     std::fs::write(&database, [7u8; 8192]).unwrap();
     assert!(matches!(look(folder.path()), Err(StoreFault::Damaged { .. })));
 }
