@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 const SCHEMATHESIS: &str = "4.32.5";
+const WEBSOCKETS: &str = "17.4";
 
 fn tools() -> PathBuf {
     root().join("target/tools")
@@ -15,6 +16,11 @@ fn tools() -> PathBuf {
 pub fn schemathesis() -> PathBuf {
     let package = format!("schemathesis=={SCHEMATHESIS}");
     python(&format!("schemathesis-{SCHEMATHESIS}"), &[&package]).with_file_name("schemathesis")
+}
+
+/// A Python that has `websockets`, a WebSocket client.
+pub fn python_with_websockets() -> PathBuf {
+    python(&format!("websockets-{WEBSOCKETS}"), &[&format!("websockets=={WEBSOCKETS}")])
 }
 
 /// A Python that has these packages, in an environment of its own with this name. Tests may ask for it at the same time.

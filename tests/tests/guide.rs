@@ -116,6 +116,7 @@ macro_rules! pages {
     };
 }
 pages! {
+    live: "live";
     workflow_language: "workflow-language";
     calls: "calls";
     graph_form: "graph-form";

@@ -163,7 +163,12 @@ limits! {
     connections: Count = 10_000, max 1_000_000, "Open connections.";
     connections_per_ip: Count = 256, max 100_000, "Open connections from one address.";
     sse_backlog: Count = 256, max 10_000, "Events that a slow subscriber may be behind before it is dropped.";
-    subscriptions: Count = 100, max 100_000, "Event streams of one tenant.";
+    subscriptions: Count = 100, max 100_000, "Event streams of one tenant, subscriptions of its WebSockets counted.";
+    feed_backlog: Count = 10_000, max 1_000_000, "Committed rows of all runs that a slow reader of many runs may be behind before it is dropped.";
+    ws_connections: Count = 32, max 10_000, "Open WebSockets of one tenant.";
+    ws_subscriptions: Count = 32, max 1_000, "Subscriptions of one WebSocket.";
+    ws_message_bytes: Bytes = 16 * KIB, max MIB, "One message of a client on a WebSocket.";
+    ws_stall_ms: Millis = 10 * SECOND, max 10 * MINUTE, "How long a WebSocket may take nothing of what is sent before it is closed.";
     page_items: Count = 200, max 1_000, "Items in one page of a list.";
     list_scan: Count = 2_000, max 100_000, "Entries that one page of a list looks at, where a filter leaves most of them out.";
     prefer_wait_ms: Millis = MINUTE, max 10 * MINUTE, "How long `Prefer: wait` may hold a request.";

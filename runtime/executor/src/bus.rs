@@ -1,6 +1,7 @@
 //! Who is told what happens. Only what is committed is told, and only where somebody listens: a run without a
 //! subscriber costs a look into a map.
 
+use crate::feed::Feed;
 use crate::telemetry as t;
 use heddle_core::id::RunId;
 use heddle_core::run::public::PublicEvent;
@@ -18,9 +19,10 @@ pub(crate) enum Told {
     Transient(Arc<PublicEvent>),
 }
 
-/// The subscribers of every run.
+/// The subscribers of every run, and of all of them.
 #[derive(Debug)]
 pub(crate) struct Bus {
+    pub(crate) feed: Feed,
     runs: Mutex<HashMap<RunId, broadcast::Sender<Told>>>,
     backlog: usize,
     most: usize,
@@ -33,16 +35,24 @@ pub(crate) struct TooManySubscribers;
 impl Bus {
     /// A bus whose subscribers may be so far behind, for at most so many of them.
     pub(crate) fn new(backlog: usize, most: usize) -> Bus {
-        Bus { runs: Mutex::new(HashMap::new()), backlog: backlog.max(1), most }
+        let backlog = backlog.max(1);
+        Bus { feed: Feed::new(backlog), runs: Mutex::new(HashMap::new()), backlog, most }
     }
     /// Listens to a run from now on.
     pub(crate) fn listen(&self, run: RunId) -> Result<broadcast::Receiver<Told>, TooManySubscribers> {
         let mut runs = self.runs.lock().unwrap_or_else(PoisonError::into_inner);
         runs.retain(|_, sender| sender.receiver_count() > 0);
-        if runs.values().map(broadcast::Sender::receiver_count).sum::<usize>() >= self.most {
+        if count(&runs) + self.feed.listeners() >= self.most {
             return Err(TooManySubscribers);
         }
         Ok(runs.entry(run).or_insert_with(|| broadcast::channel(self.backlog).0).subscribe())
+    }
+    /// Whether there is room for one more who listens.
+    pub(crate) fn may_listen(&self) -> Result<(), TooManySubscribers> {
+        match self.listeners() >= self.most {
+            true => Err(TooManySubscribers),
+            false => Ok(()),
+        }
     }
     /// Whether anybody listens to this run.
     pub(crate) fn is_heard(&self, run: RunId) -> bool {
@@ -60,11 +70,10 @@ impl Bus {
     }
     /// Subscribers now.
     pub(crate) fn listeners(&self) -> usize {
-        self.runs
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .values()
-            .map(broadcast::Sender::receiver_count)
-            .sum()
+        count(&self.runs.lock().unwrap_or_else(PoisonError::into_inner)) + self.feed.listeners()
     }
+}
+
+fn count(runs: &HashMap<RunId, broadcast::Sender<Told>>) -> usize {
+    runs.values().map(broadcast::Sender::receiver_count).sum()
 }

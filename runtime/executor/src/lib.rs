@@ -9,6 +9,7 @@ mod bus;
 mod cache;
 mod children;
 mod driver;
+mod feed;
 mod gates;
 mod inbox;
 mod labels;
@@ -32,6 +33,7 @@ mod waiting;
 mod webhooks;
 mod workflows;
 
+pub use feed::{FeedEvent, FeedItem};
 pub use gates::{CircuitReport, Hold, HoldAt, RateReport};
 pub use labels::LabelsFault;
 pub use listing::{RunFilter, WorkflowFilter};
@@ -196,6 +198,7 @@ impl Executor {
         tokio::spawn(schedules::keeper::keep_time(shared.clone()));
         tokio::spawn(webhooks::deliver::deliver(shared.clone()));
         tokio::spawn(upkeep::retention_loop(shared.clone()));
+        tokio::spawn(feed::pump(shared.clone()));
         Ok(Executor { shared })
     }
     /// Begins nothing new, lets running attempts end within the drain time, gives every run and the lease back.

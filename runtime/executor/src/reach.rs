@@ -3,6 +3,7 @@
 
 use crate::attempt::{AttemptCall, sandbox};
 use crate::bus::Told;
+use crate::feed::Passing;
 use crate::parts::{Begin, LogLevel, Reach};
 use crate::shared::Shared;
 use crate::slots::Depth;
@@ -35,7 +36,9 @@ impl AttemptReach {
 
     fn tell(&self, kind: &'static str, more: Vec<(&'static str, Value)>) {
         let run = self.call.run;
-        if !self.shared.bus.is_heard(run) {
+        let bus = &self.shared.bus;
+        let (by_some, by_all) = (bus.is_heard(run), bus.feed.is_heard());
+        if !by_some && !by_all {
             return;
         }
         let mut data = vec![
@@ -48,7 +51,13 @@ impl AttemptReach {
         data.extend(more);
         let event =
             PublicEvent { id: None, time: self.shared.now(), kind, data: Json::from_value(Value::map(data)) };
-        self.shared.bus.tell(run, Told::Transient(Arc::new(event)));
+        if by_all {
+            let (tenant, workflow) = (self.call.tenant.clone(), self.call.snapshot.workflow.clone());
+            bus.feed.pass(Passing { tenant, workflow, run, event: event.clone() });
+        }
+        if by_some {
+            bus.tell(run, Told::Transient(Arc::new(event)));
+        }
     }
 
     fn granted(&self) -> &[crate::snapshot::Granted] {

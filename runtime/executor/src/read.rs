@@ -100,6 +100,14 @@ pub enum ReadFault {
         /// What was asked for.
         event: EventId,
     },
+    /// A place among the events of all runs that there has not been yet.
+    #[error("nothing has happened at `{}` yet, the newest place is `{newest}`; begin without one", .place.0)]
+    NoSuchPlace {
+        /// What was asked for.
+        place: EventId,
+        /// The last position that was given.
+        newest: u64,
+    },
     /// Too many streams are open.
     #[error("{most} event streams are open already (limit subscriptions); close one")]
     TooManySubscribers {

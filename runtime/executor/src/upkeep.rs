@@ -178,6 +178,7 @@ pub(crate) async fn drain(shared: &Arc<Shared>) {
         }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
+    crate::feed::end(shared);
     if let Err(fault) = shared.store.release_lease(&shared.lease()).await {
         tracing::warn!(%fault, "the lease was not given back; it ends by itself");
     }

@@ -44,6 +44,8 @@ pub struct App {
     pub loader: Loader,
     /// The limits in force.
     pub limits: Arc<Limits>,
+    /// Origins whose pages may open a WebSocket, besides the node's own.
+    pub origins: Arc<[String]>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     host: Host,
@@ -90,7 +92,8 @@ impl App {
         };
         let executor = Executor::start(parts).await.context("the node cannot start")?;
         let loader = Loader::new(host.clone(), executor.clone(), store);
-        Ok(App { executor, loader, limits, metrics, host, _scratch: scratch })
+        let origins = config.origins.clone().into();
+        Ok(App { executor, loader, limits, origins, metrics, host, _scratch: scratch })
     }
 
     /// Begins nothing new, lets what runs end, and gives everything back.

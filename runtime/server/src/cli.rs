@@ -9,6 +9,7 @@ mod client;
 mod control;
 mod diff;
 mod doctor;
+mod events;
 mod exact;
 mod exit;
 mod faults;
@@ -83,6 +84,8 @@ enum Command {
     /// Look at runs, follow and cancel them.
     #[command(subcommand)]
     Runs(runs::RunsCommand),
+    /// Show what happens on a node, to all runs or those of a workflow, as it happens.
+    Events(events::EventsArgs),
     /// Check, draw and publish workflows, and say which of their versions run.
     #[command(subcommand)]
     Workflow(workflow::WorkflowCommand),
@@ -301,6 +304,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Serve { node } => Box::pin(serve::serve(&node)).await,
         Command::Run(args) => Box::pin(run::run(&args, context)).await,
         Command::Runs(command) => Box::pin(runs::runs(&command, context)).await,
+        Command::Events(args) => Box::pin(events::events(&args, context)).await,
         Command::Workflow(command) => Box::pin(workflow::workflow(&command, context)).await,
         Command::Rates => Box::pin(rates::rates(context)).await,
         Command::Circuits(command) => Box::pin(circuits::circuits(&command, context)).await,

@@ -35,6 +35,8 @@ pub struct Config {
     pub node: Arc<str>,
     /// A folder whose `*.wasm` files are loaded at the start.
     pub plugins: Option<PathBuf>,
+    /// Origins whose pages may open a WebSocket, besides the node's own.
+    pub origins: Vec<String>,
     /// Attempts of one run at once, where its workflow says nothing.
     pub run_parallel: u32,
     /// What steps do whose workflow says nothing.
@@ -192,6 +194,7 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
     let data = reader.path("data").unwrap_or_else(|| PathBuf::from(".heddle"));
     let node = reader.text("node");
     let plugins = reader.path("plugins");
+    let origins = reader.origins("api.origins");
     let run_parallel = reader.count("runs.max_parallel").unwrap_or(16) as u32;
     let retry_attempts = reader.count("runs.retry_attempts").map(|attempts| attempts as u32);
     let retry_delay = reader.duration("runs.retry_delay").filter(|_| retry_attempts.is_some());
@@ -218,6 +221,7 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
         data,
         node: node.into(),
         plugins,
+        origins,
         run_parallel,
         defaults,
         workers,
@@ -241,6 +245,13 @@ fn is_filter(text: &str) -> bool {
         .filter(|part| !part.contains('='))
         .all(|part| LEVELS.contains(&part.trim().to_ascii_lowercase().as_str()));
     plain_is_level && text.parse::<tracing_subscriber::EnvFilter>().is_ok()
+}
+
+/// Whether this is an origin as browsers write one: a scheme, a host, perhaps a port, and no path.
+fn is_origin(text: &str) -> bool {
+    let authority = text.strip_prefix("https://").or_else(|| text.strip_prefix("http://"));
+    let fits = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-.:[]".contains(c);
+    authority.is_some_and(|authority| !authority.is_empty() && authority.chars().all(fits))
 }
 
 /// Settings that bound each other.
@@ -332,6 +343,16 @@ impl Reader<'_> {
             _ => PathBuf::from(value),
         })
     }
+    fn origins(&mut self, key: &str) -> Vec<String> {
+        let (value, origin) = self.take(key);
+        let said: Vec<String> =
+            value.split([',', ' ']).filter(|one| !one.is_empty()).map(str::to_owned).collect();
+        for one in said.iter().filter(|one| !is_origin(one)) {
+            let message = format!("`{key}` lists origins such as `https://console.example`, not `{one}`");
+            self.fault(origin.clone(), message);
+        }
+        said
+    }
     fn maybe_address(&mut self, key: &str) -> Option<SocketAddr> {
         let (value, origin) = self.take(key);
         if value.is_empty() {
@@ -411,7 +432,15 @@ impl Reader<'_> {
 
 #[cfg(test)]
 mod tests {
-    use super::is_filter;
+    use super::{is_filter, is_origin};
+
+    #[test]
+    fn an_origin_has_no_path() {
+        let good = ["https://console.example", "http://127.0.0.1:3000", "http://[::1]:80"];
+        assert!(good.into_iter().all(is_origin));
+        let bad = ["", "*", "console.example", "https://", "https://a.example/", "https://A.example"];
+        assert!(!bad.into_iter().any(is_origin));
+    }
 
     #[test]
     fn a_filter_of_log_lines_has_levels() {

@@ -37,6 +37,7 @@ mod webhooks;
 mod why;
 mod wire;
 mod workflows;
+mod ws;
 
 use crate::app::App;
 use axum::Router;
@@ -47,6 +48,7 @@ use problem::Problem;
 use server::Ending;
 use std::sync::Arc;
 use utoipa_axum::router::OpenApiRouter;
+use ws::Sockets;
 
 /// What every route knows.
 #[derive(Clone)]
@@ -55,6 +57,15 @@ pub struct Api {
     pub app: Arc<App>,
     /// Turns true when the server is to end.
     pub ending: Ending,
+    sockets: Arc<Sockets>,
+}
+
+impl Api {
+    /// The API of this node.
+    pub fn new(app: Arc<App>, ending: Ending) -> Api {
+        let sockets = Sockets::new(app.limits.ws_connections, app.origins.clone());
+        Api { app, ending, sockets: Arc::new(sockets) }
+    }
 }
 
 impl std::fmt::Debug for Api {
@@ -76,6 +87,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(orders::routes())
         .merge(approvals::routes())
         .merge(events::routes())
+        .merge(ws::routes())
         .merge(workflows::routes())
         .merge(schedules::routes())
         .merge(circuits::routes())

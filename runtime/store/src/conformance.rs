@@ -7,6 +7,7 @@
 
 pub mod appends;
 pub mod driving;
+pub mod feed;
 pub mod keeping;
 pub mod outbox;
 pub mod reading;
@@ -202,6 +203,9 @@ macro_rules! conformance_tests {
             messages_are_unique_and_consumed messages_to_nobody mail_goes_with_its_append listeners_are_told_of_events);
         $crate::conformance_tests!(@ $open, reading:
             the_index_row_follows_the_run runs_are_listed_newest_first runs_are_filtered pages_join_without_a_seam);
+        $crate::conformance_tests!(@ $open, feed:
+            all_runs_are_told_in_the_order_of_their_commits a_page_says_how_far_it_looked
+            no_position_is_given_twice a_damaged_row_takes_nothing_from_the_others);
         $crate::conformance_tests!(@ $open, values:
             values_come_back large_values_keep_the_order_of_appends a_damaged_value_is_found
             the_cache_answers_its_tenant_until_the_end a_cache_entry_is_replaced a_damaged_entry_is_a_miss

@@ -13,6 +13,7 @@
 pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
+pub mod feed;
 mod leases;
 pub mod memory;
 pub mod model;
@@ -26,6 +27,7 @@ pub mod sqlite;
 pub mod timetable;
 
 pub use clock::StoreClock;
+pub use feed::{Feed, FeedPage, FeedQuery, FeedRow};
 pub use memory::MemoryStore;
 pub use model::*;
 pub use outbox::Outbox;

@@ -8,6 +8,7 @@ mod state;
 mod timetable;
 
 use crate::clock::StoreClock;
+use crate::feed::{Feed, FeedPage, FeedQuery};
 use crate::model::*;
 use crate::outbox::{
     Claimed, DeliveryClaim, DeliveryQuery, DeliveryRow, DeliveryWrite, Outbox, OutboxFault, OutboxReport,
@@ -140,6 +141,15 @@ pub enum Damage {
     Blob(Digest),
     /// A cache entry.
     Cache(Tenant, Digest),
+}
+
+impl Feed for MemoryStore {
+    fn committed(&self, query: FeedQuery) -> BoxFuture<'static, Result<FeedPage, StoreFault>> {
+        self.read(|state| Ok(state.committed(&query)))
+    }
+    fn newest(&self) -> BoxFuture<'static, Result<u64, StoreFault>> {
+        self.read(|state| Ok(state.position))
+    }
 }
 
 impl RunStore for MemoryStore {

@@ -15,6 +15,7 @@ mod append;
 mod cache;
 mod checkpoint;
 mod drive;
+mod feed;
 mod gathering;
 mod handover;
 pub mod inspect;
@@ -34,6 +35,7 @@ mod values;
 mod writer;
 
 use crate::clock::StoreClock;
+use crate::feed::{Feed, FeedPage, FeedQuery};
 use crate::model::*;
 use crate::outbox::{
     Claimed, DeliveryClaim, DeliveryQuery, DeliveryRow, DeliveryWrite, Outbox, OutboxFault, OutboxReport,
@@ -252,6 +254,15 @@ fn operation<R: Send + 'static>(
         }))
     });
     (operation, receiver)
+}
+
+impl Feed for SqliteStore {
+    fn committed(&self, query: FeedQuery) -> BoxFuture<'static, Result<FeedPage, StoreFault>> {
+        self.read(move |db| feed::committed(db, &query))
+    }
+    fn newest(&self) -> BoxFuture<'static, Result<u64, StoreFault>> {
+        self.read(|db| feed::newest(db).map_err(fault))
+    }
 }
 
 impl RunStore for SqliteStore {

@@ -84,11 +84,12 @@ impl Driver {
             urgency,
         });
         self.shared.meters.appends.increment(1);
-        let seconds = self.shared.meters.append_seconds.clone();
+        let shared = self.shared.clone();
         self.appends.push_back(
             async move {
                 let result = answer.await;
-                seconds.record(since.elapsed());
+                shared.meters.append_seconds.record(since.elapsed());
+                shared.bus.feed.ring();
                 (seq, result)
             }
             .boxed(),

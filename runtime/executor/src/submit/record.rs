@@ -69,6 +69,7 @@ pub(super) async fn record(
         match answer.await {
             Ok(_) => {
                 shared.wake_claim.notify_one();
+                shared.bus.feed.ring();
                 if is_owed {
                     shared.webhooks.ring();
                 }

@@ -176,7 +176,7 @@ async fn here(args: &RunArgs, context: &Context, wish: &Wish) -> Result<Exit, Fa
     let keeping = if args.ephemeral { Keeping::Nothing } else { Keeping::Everything };
     let app = Arc::new(App::open(&config, keeping).await.map_err(|error| in_use(&error, &args.node))?);
     let (end, ending) = watch::channel(false);
-    let client = Client::Here(router(Api { app: app.clone(), ending }));
+    let client = Client::Here(router(Api::new(app.clone(), ending)));
     let result = match &config.plugins {
         Some(folder) => match load(&client, folder, context).await {
             Ok(()) => go(args, context, &client, wish).await,

@@ -88,7 +88,7 @@ impl Node {
         let app = App::open(config, keeping).await.map_err(|error| in_use(&error, args))?;
         let app = Arc::new(app);
         let (end, ending) = watch::channel(false);
-        let router = router(Api { app: app.clone(), ending: ending.clone() });
+        let router = router(Api::new(app.clone(), ending.clone()));
         let limits = app.limits.clone();
         let mut servers =
             vec![tokio::spawn(accept(listener, router.clone(), limits.clone(), ending.clone()))];

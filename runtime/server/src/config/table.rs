@@ -25,6 +25,8 @@ pub enum Kind {
     Url,
     /// Types of events, or groups such as `run.*`: a list, or text with commas.
     Events,
+    /// `https://console.example`, a list, or text with commas; empty for none.
+    Origins,
     /// Where a secret is: `env:VARIABLE` or `file:PATH`.
     Source,
 }
@@ -32,7 +34,7 @@ pub enum Kind {
 impl Kind {
     /// Whether it may be written as a list.
     pub fn is_list(self) -> bool {
-        matches!(self, Kind::Networks | Kind::Events)
+        matches!(self, Kind::Networks | Kind::Events | Kind::Origins)
     }
 }
 
@@ -74,6 +76,12 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Path,
         default: "",
         why: "A folder whose `*.wasm` files are loaded at the start.",
+    },
+    Setting {
+        key: "api.origins",
+        kind: Kind::Origins,
+        default: "",
+        why: "Origins whose pages may open `/v1/ws` besides the node's own, separated by commas; empty for none.",
     },
     Setting {
         key: "runs.max_parallel",

@@ -40,6 +40,8 @@ codes! {
     DeliveryNotFound = "delivery_not_found" NOT_FOUND "There is no such delivery.";
     PluginNotFound = "plugin_not_found" NOT_FOUND "There is no such plugin.";
     ComponentNotFound = "component_not_found" NOT_FOUND "No component with this digest was uploaded.";
+    UpgradeRequired = "upgrade_required" UPGRADE_REQUIRED "There is a WebSocket at this path, and nothing else.";
+    OriginDenied = "origin_denied" FORBIDDEN "A page of this origin may not open a WebSocket here.";
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The path has no such method.";
     RequestTimeout = "request_timeout" REQUEST_TIMEOUT "The body did not come in time.";
     RunEnded = "run_ended" CONFLICT "The run has ended already.";
@@ -88,7 +90,7 @@ macro_rules! pages {
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
     "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "circuit_not_found", "webhook_not_found", "delivery_not_found", "plugin_not_found",
-    "component_not_found", "method_not_allowed", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "workflow_state", "workflow_in_use", "migration_refused", "version_conflict", "body_too_large",
+    "component_not_found", "method_not_allowed", "upgrade_required", "origin_denied", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "workflow_state", "workflow_in_use", "migration_refused", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "parameters_invalid", "input_too_large",
     "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "webhook_invalid", "webhook_conflict", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",

@@ -56,7 +56,9 @@ impl From<ReadFault> for Problem {
         let detail = fault.to_string();
         match fault {
             ReadFault::Store(fault) => fault.into(),
-            ReadFault::NoSuchEvent { .. } => Problem::new(Code::ParameterInvalid, detail),
+            ReadFault::NoSuchEvent { .. } | ReadFault::NoSuchPlace { .. } => {
+                Problem::new(Code::ParameterInvalid, detail)
+            }
             ReadFault::Illegal { .. } | ReadFault::Stuck { .. } => {
                 tracing::error!(%detail, "a run cannot be read");
                 Problem::new(Code::Internal, detail)

@@ -63,6 +63,11 @@ pub(super) fn complete(document: utoipa::openapi::OpenApi) -> Value {
         "description": "What was asked could not be done (RFC 9457). `code` says why; `type` is the page that explains it.",
         "content": { MEDIA_TYPE: { "schema": { "$ref": "#/components/schemas/Problem" } } },
     });
+    if let (Some(schemas), Value::Object(said)) =
+        (components["schemas"].as_object_mut(), super::ws::protocol::schemas())
+    {
+        schemas.extend(said);
+    }
     for event in CATALOGUE {
         let data: Value = serde_json::from_str(event.schema).unwrap_or_default();
         components["schemas"][format!("Event.{}", event.name)] = json!({

@@ -104,9 +104,9 @@ impl Problem {
         self.retry_after_ms = Some(retry_after_ms);
         self
     }
-    /// The answer, with what is known of the request.
-    pub fn answer(&self, instance: Option<&str>, trace_id: Option<&str>) -> Response {
-        let body = ProblemBody {
+    /// The document, with what is known of the request.
+    pub fn body(&self, instance: Option<&str>, trace_id: Option<&str>) -> ProblemBody {
+        ProblemBody {
             kind: format!("/docs/errors/{}", self.code.word()),
             title: self.code.title().to_owned(),
             status: self.code.status().as_u16(),
@@ -116,8 +116,11 @@ impl Problem {
             instance: instance.map(str::to_owned),
             errors: self.errors.clone(),
             trace_id: trace_id.map(str::to_owned),
-        };
-        let text = serde_json::to_vec(&body).unwrap_or_default();
+        }
+    }
+    /// The answer, with what is known of the request.
+    pub fn answer(&self, instance: Option<&str>, trace_id: Option<&str>) -> Response {
+        let text = serde_json::to_vec(&self.body(instance, trace_id)).unwrap_or_default();
         let mut response = (self.code.status(), text).into_response();
         let headers = response.headers_mut();
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(MEDIA_TYPE));

@@ -63,11 +63,12 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Arc<Limits>, e
             continue;
         };
         let _ = stream.set_nodelay(true);
+        let place = Place(Arc::new(place));
         let service = hyper::service::service_fn({
-            let router = router.clone();
-            move |request| answer(router.clone(), request, peer)
+            let (router, place) = (router.clone(), place.clone());
+            move |request| answer(router.clone(), request, (peer, place.clone()))
         });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service).into_owned();
         let connection = graceful.watch(connection);
         tokio::spawn(async move {
             if let Err(error) = connection.await {
@@ -77,7 +78,11 @@ pub async fn serve(listener: TcpListener, router: Router, limits: Arc<Limits>, e
         });
     }
     drop(listener);
-    if tokio::time::timeout(LAST_ANSWERS, graceful.shutdown()).await.is_err() {
+    let ended = async {
+        graceful.shutdown().await;
+        connections.all_gone().await;
+    };
+    if tokio::time::timeout(LAST_ANSWERS, ended).await.is_err() {
         tracing::warn!("some answers did not end in time; their connections are closed");
     }
 }
@@ -108,13 +113,18 @@ fn builder(limits: &Limits) -> Builder<TokioExecutor> {
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
+/// The right to the connection that a request came by, for what goes on with it after the answer.
+#[derive(Clone)]
+pub(super) struct Place(#[allow(dead_code, reason = "held, and given back when dropped")] Arc<Admitted>);
+
 async fn answer(
     router: Router,
     request: hyper::Request<hyper::body::Incoming>,
-    peer: SocketAddr,
+    (peer, place): (SocketAddr, Place),
 ) -> Result<hyper::Response<Body>, Infallible> {
     let mut request: Request = request.map(Body::new);
     request.extensions_mut().insert(Peer(peer));
+    request.extensions_mut().insert(place);
     without_trailing_slash(&mut request);
     router.oneshot(request).await
 }
@@ -145,6 +155,7 @@ fn without_trailing_slash(request: &mut Request) {
 /// Counts connections, in all and from each address.
 struct Connections {
     all: Arc<Semaphore>,
+    most: u32,
     per_ip: usize,
     from: Mutex<HashMap<IpAddr, usize>>,
 }
@@ -160,9 +171,14 @@ impl Connections {
     fn new(limits: &Limits) -> Connections {
         Connections {
             all: Arc::new(Semaphore::new(limits.connections as usize)),
+            most: limits.connections as u32,
             per_ip: limits.connections_per_ip as usize,
             from: Mutex::default(),
         }
+    }
+    /// Until every connection is closed, those that have become something else included.
+    async fn all_gone(&self) {
+        drop(self.all.acquire_many(self.most).await);
     }
     fn admit(self: &Arc<Self>, ip: IpAddr) -> Option<Admitted> {
         let permit = self.all.clone().try_acquire_owned().ok()?;

@@ -43,7 +43,7 @@ pub(crate) fn address() -> SocketAddr {
                 let (end, ending) = tokio::sync::watch::channel(false);
                 let limits = app.limits.clone();
                 tell.send(address).unwrap();
-                serve(listener, router(Api { app, ending: ending.clone() }), limits, ending).await;
+                serve(listener, router(Api::new(app, ending.clone())), limits, ending).await;
                 drop(end);
             });
         });

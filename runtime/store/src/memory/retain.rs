@@ -41,6 +41,7 @@ impl State {
         for (_, run) in &old {
             self.runs.remove(run);
             self.journals.remove(run);
+            self.feed.retain(|_, (of, _)| of != run);
             self.inbox.retain(|_, message| message.run != *run);
             let held = (Some(*run), Digest([0; 32]))..=(Some(*run), Digest([255; 32]));
             for holder in self.holders.range(held).copied().collect::<Vec<_>>() {

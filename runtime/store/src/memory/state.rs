@@ -2,6 +2,7 @@
 
 use super::Damage;
 use crate::clock::StoreClock;
+use crate::feed::{FeedPage, FeedQuery, FeedRow};
 use crate::leases::Leases;
 use crate::model::*;
 use crate::row::{self, Coded};
@@ -43,6 +44,10 @@ pub(super) struct State {
     pub(super) commits: u64,
     pub(super) appends: u64,
     pub(super) journals: BTreeMap<RunId, Vec<Coded>>,
+    /// The rows of all journals in the order of their commits: run and row.
+    pub(super) feed: BTreeMap<u64, (RunId, u64)>,
+    /// The last place of it that was given.
+    pub(super) position: u64,
     pub(super) runs: BTreeMap<RunId, Entry>,
     pub(super) inbox: BTreeMap<u64, Message>,
     /// Which runs are told of an event: tenant, name, run.
@@ -67,6 +72,8 @@ impl State {
             commits: 0,
             appends: 0,
             journals: BTreeMap::new(),
+            feed: BTreeMap::new(),
+            position: 0,
             runs: BTreeMap::new(),
             inbox: BTreeMap::new(),
             listeners: BTreeSet::new(),
@@ -99,6 +106,8 @@ impl State {
         let coded = row::encode(run, seq, &append.batch)
             .map_err(|error| AppendFault::Unavailable(format!("the facts have no encoding: {error}")))?;
         self.journals.entry(run).or_default().push(coded);
+        self.position += 1;
+        self.feed.insert(self.position, (run, seq));
         let mut references = row::references(&append.batch);
         references.extend(append.holds);
         references.extend(append.blobs.iter().map(|blob| blob.digest));
@@ -196,6 +205,28 @@ impl State {
         let rows = self.journals.get(&run).map_or(&[][..], Vec::as_slice);
         let page = (1u64..).zip(rows).skip(after as usize).take(limit as usize);
         page.map(|(seq, coded)| row::decode(run, seq, coded)).collect()
+    }
+
+    pub(super) fn committed(&self, query: &FeedQuery) -> FeedPage {
+        let mut page = FeedPage { upto: query.after, ..FeedPage::default() };
+        let mut looked_at = 0;
+        for (position, (run, seq)) in self.feed.range(query.after + 1..).take(query.limit as usize) {
+            (looked_at, page.upto) = (looked_at + 1, *position);
+            let (Some(entry), Some(rows)) = (self.runs.get(run), self.journals.get(run)) else { continue };
+            let (index, Some(coded)) = (&entry.row, rows.get(*seq as usize - 1)) else { continue };
+            if query.wants(&index.tenant.0, &index.workflow) {
+                page.rows.push(FeedRow {
+                    position: *position,
+                    run: *run,
+                    tenant: index.tenant.clone(),
+                    workflow: index.workflow.clone(),
+                    snapshot: index.snapshot,
+                    row: row::decode(*run, *seq, coded).map_err(|fault| fault.to_string()),
+                });
+            }
+        }
+        page.more = looked_at == query.limit;
+        page
     }
 
     pub(super) fn query(&self, query: &RunQuery) -> Vec<RunRow> {

@@ -111,13 +111,16 @@ pub(super) fn append(writer: &mut Writer, append: Prepared) -> rusqlite::Result<
         return Ok(Err(refusal));
     }
     let (run, seq) = (append.run.0.to_be_bytes(), append.expected + 1);
+    let position = writer.position + 1;
+    let coded = &append.coded;
     let written = writer.execute(
-        "INSERT OR IGNORE INTO journal (run, seq, encoding, checksum, body) VALUES (?1, ?2, ?3, ?4, ?5)",
-        (&run, seq as i64, append.coded.encoding, append.coded.checksum, &append.coded.body),
+        "INSERT OR IGNORE INTO journal (id, run, seq, encoding, checksum, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6)",
+        (position as i64, &run, seq as i64, coded.encoding, coded.checksum, &coded.body),
     )?;
     if written == 0 {
         return Ok(Err(conflict(&append, writer.version(append.run)?)));
     }
+    writer.position = position;
     writer.note_version(append.run, seq);
     change_index(writer, &append)?;
     put_values(writer, &append.values)?;

@@ -69,7 +69,12 @@ fn count(rows: usize) -> u64 {
 /// Journals of runs that are gone.
 fn journals(writer: &Writer, limit: u32) -> rusqlite::Result<u64> {
     let mut rows = 0;
-    for run in ids(writer, "SELECT run FROM removing LIMIT ?1", [limit])? {
+    let gone = ids(writer, "SELECT run FROM removing LIMIT ?1", [limit])?;
+    if !gone.is_empty() {
+        // The last place may be one of theirs, and is not given again.
+        writer.execute("UPDATE meta SET value = ?1 WHERE name = 'position'", [writer.position as i64])?;
+    }
+    for run in gone {
         let room = i64::from(limit) - rows as i64;
         let removed = writer.execute(
             "DELETE FROM journal WHERE id IN (SELECT id FROM journal WHERE run = ?1 ORDER BY seq DESC LIMIT ?2)",

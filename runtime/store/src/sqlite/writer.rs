@@ -96,6 +96,8 @@ pub(super) struct Writer {
     pub(super) leases: Leases,
     /// The length of journals that were written to lately.
     known: HashMap<RunId, u64>,
+    /// The last place in the journal that was given.
+    pub(super) position: u64,
     /// What this transaction adds to the sizes of the tenants' caches.
     pub(super) cache_growth: HashMap<Tenant, i64>,
 }
@@ -105,7 +107,8 @@ impl Writer {
     pub(super) fn new(db: Connection, clock: StoreClock) -> rusqlite::Result<Writer> {
         let epoch: i64 = db.query_one("SELECT value FROM meta WHERE name = 'epoch'", [], |row| row.get(0))?;
         let leases = Leases::after(epoch as u64);
-        Ok(Writer { db, clock, leases, known: HashMap::new(), cache_growth: HashMap::new() })
+        let position = super::feed::newest(&db)?;
+        Ok(Writer { db, clock, leases, known: HashMap::new(), position, cache_growth: HashMap::new() })
     }
     /// A statement, prepared at its first use.
     pub(super) fn statement(&self, sql: &str) -> rusqlite::Result<CachedStatement<'_>> {
