@@ -30,6 +30,8 @@ pub(super) fn read(doc: &Doc, path: &str, ids: &[String], faults: &mut Faults) -
                     dependencies.push(Dependency { step, accepts });
                 }
             }
+            // A map has no order, and its plan is the same however it was written.
+            dependencies.sort_by_key(|dependency| dependency.step);
         }
         _ => faults.at(
             doc,
