@@ -116,9 +116,7 @@ fn in_steps(
         fields.get("output").map(|(doc, path)| output(doc, &path, &shared.names, limits, &mut faults));
     fields.finish(&mut faults);
     graph::no_cycles(&read, &entries, &mut faults);
-    if reading == Reading::New {
-        reach::check(&read, &entries, on_step_failure, &mut faults);
-    }
+    reach::check(&read, &entries, on_step_failure, reading, &mut faults);
     match head.flatten() {
         Some(head) if faults.list.is_empty() => Ok(assemble(
             doc,

@@ -58,11 +58,7 @@ impl Run {
             Event::AttemptInterrupted { node, attempt, entered } => {
                 self.attempt_interrupted(*node, *attempt, *entered, at)
             }
-            Event::AttemptFailed { node, attempt, failure, usage, retry, cache } => {
-                let end = (AttemptNote::Failed(failure.clone()), cache.clone());
-                self.close(*node, *attempt, end, *usage, at)?;
-                self.attempt_failed(*node, *attempt, retry)
-            }
+            Event::AttemptFailed { .. } => self.apply_failure(event, at),
             Event::RetryDue { node, attempt } => self.retry_due(*node, *attempt),
             Event::WaitStarted { .. }
             | Event::SignalReceived { .. }
@@ -78,17 +74,32 @@ impl Run {
             Event::StepFailed { node, failure } => self.failed_node(*node, failure, at),
             Event::StepSkipped { step, reason } => self.end_step(*step, Phase::Skipped(reason.clone()), at),
             Event::StepCancelled { step, reason } => self.end_step(*step, Phase::Cancelled(*reason), at),
-            Event::RunFinished { finish, output, error } => {
-                if self.open_steps > 0 {
-                    return Err(illegal("steps are still open"));
-                }
-                let (output, error) = (output.clone(), error.clone());
-                self.finished = Some(Finished { at, finish: *finish, output, error });
-                self.changes.extend(std::mem::take(&mut self.pending).into_iter().map(Change::Dropped));
-                Ok(())
-            }
+            Event::RunFinished { finish, output, error } => self.run_finished(Finished {
+                at,
+                finish: *finish,
+                output: output.clone(),
+                error: error.clone(),
+            }),
         }
         .map_err(|e: IllegalEvent| IllegalEvent { kind: event.kind(), ..e })
+    }
+
+    fn apply_failure(&mut self, event: &Event, at: Timestamp) -> Result<(), IllegalEvent> {
+        let Event::AttemptFailed { node, attempt, failure, usage, retry, cache } = event else {
+            return Ok(());
+        };
+        let end = (AttemptNote::Failed(failure.clone()), cache.clone());
+        self.close(*node, *attempt, end, *usage, at)?;
+        self.attempt_failed(*node, *attempt, retry)
+    }
+
+    fn run_finished(&mut self, finished: Finished) -> Result<(), IllegalEvent> {
+        if self.open_steps > 0 {
+            return Err(wrong("steps are still open"));
+        }
+        self.finished = Some(finished);
+        self.changes.extend(std::mem::take(&mut self.pending).into_iter().map(Change::Dropped));
+        Ok(())
     }
 
     /// What people are asked about a step, and what they say of it.
