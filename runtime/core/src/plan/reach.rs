@@ -3,11 +3,20 @@
 
 use super::parts::Entry;
 use super::walk::Faults;
-use super::{Ending, OnStepFailure, Part, Step};
+use super::{Ending, OnStepFailure, Part, Reading, Step};
 use crate::document::pointer;
 
-/// Reports every dependency of `steps` that can never be met.
-pub(super) fn check(steps: &[Step], entries: &[Entry<'_>], on_failure: OnStepFailure, faults: &mut Faults) {
+/// Reports every dependency of `steps` of a new workflow that can never be met.
+pub(super) fn check(
+    steps: &[Step],
+    entries: &[Entry<'_>],
+    on_failure: OnStepFailure,
+    reading: Reading,
+    faults: &mut Faults,
+) {
+    if reading == Reading::Again {
+        return;
+    }
     let main = steps.iter().zip(entries).filter(|(step, _)| step.part == Part::Main);
     for (step, entry) in main {
         for dependency in &step.depends {
