@@ -6,8 +6,9 @@
 use heddle_tests::receiver::{Came, Receiver};
 use heddle_tests::{Server, bash, guide, tools, workflow};
 use serde_json::{Value, json};
+use std::io::{BufRead as _, BufReader};
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::Duration;
 
 const SECRET: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";
@@ -188,6 +189,68 @@ fn what_may_not_be_dialled_is_not() {
         assert_eq!(delivery["tries"].as_array().unwrap().len(), 1);
     }
     assert!(receiver.all().is_empty(), "something was dialled");
+}
+
+/// What a receiver needs that encrypts: a certificate of `localhost`, and who vouches for it.
+const CERTIFICATES: &str = "
+openssl req -x509 -newkey rsa:2048 -nodes -keyout ca.key -out ca.pem -days 2 -subj /CN=ca
+openssl req -newkey rsa:2048 -nodes -keyout leaf.key -out leaf.csr -subj /CN=localhost
+printf 'subjectAltName=DNS:localhost\\n' > names.txt
+openssl x509 -req -in leaf.csr -CA ca.pem -CAkey ca.key -CAcreateserial -out leaf.pem -days 2 -extfile names.txt
+";
+const ENCRYPTED: &str = "
+import http.server, ssl
+class Receiver(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        self.rfile.read(int(self.headers['content-length']))
+        self.send_response(204)
+        self.end_headers()
+server = http.server.HTTPServer(('127.0.0.1', 0), Receiver)
+context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+context.load_cert_chain('leaf.pem', 'leaf.key')
+server.socket = context.wrap_socket(server.socket, server_side=True)
+print(server.server_port, flush=True)
+server.serve_forever()
+";
+
+#[test]
+fn an_encrypted_receiver_has_to_prove_its_name() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = Command::new("bash").args(["-euc", CERTIFICATES]).current_dir(folder.path()).output().unwrap();
+    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    let mut receiver = Command::new("python3")
+        .args(["-c", ENCRYPTED])
+        .current_dir(folder.path())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut port = String::new();
+    BufReader::new(receiver.stdout.take().unwrap()).read_line(&mut port).unwrap();
+    let trusted = folder.path().join("ca.pem");
+    let env = [OPEN, &[("SSL_CERT_FILE", trusted.to_str().unwrap()), ("SSL_CERT_DIR", "")]].concat();
+    let mut server = Server::start(folder.path(), &env);
+    let tried = |server: &Server, host: &str| -> Value {
+        let url = format!("https://{host}:{}/", port.trim());
+        let made = server.post("/v1/webhooks", &json!({"url": url, "events": ["run.*"]})).body;
+        let sent =
+            server.post(&format!("/v1/webhooks/{}/test", made["id"].as_str().unwrap()), &json!({})).body;
+        let delivery = format!("/v1/deliveries/{}", sent["id"].as_str().unwrap());
+        server.until(|| {
+            let tries = server.get(&delivery).body["tries"].clone();
+            (tries != json!([])).then(|| tries[0].clone())
+        })
+    };
+    assert_eq!(tried(&server, "localhost")["status"], 204);
+    let message = |tried: Value| tried["error"]["message"].as_str().unwrap_or_default().to_owned();
+    let other = message(tried(&server, "127.0.0.1"));
+    assert!(other.contains("no encrypted connection to `127.0.0.1`"), "{other}");
+    server.terminate();
+    let server = Server::start_at(folder.path(), &server.url, OPEN);
+    let stranger = message(tried(&server, "localhost"));
+    assert!(stranger.contains("invalid peer certificate"), "{stranger}");
+    receiver.kill().unwrap();
+    receiver.wait().unwrap();
 }
 
 #[test]
