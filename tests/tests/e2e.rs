@@ -537,6 +537,10 @@ fn the_metrics_of_the_docs_are_those_that_a_node_exports() {
         );
         server.run(&workflow(name, &body), json!({}));
     }
+    // A message that cannot be delivered is counted, too.
+    let webhook = json!({"url": "http://127.0.0.1:9/", "events": ["run.*"]});
+    let webhook = server.post("/v1/webhooks", &webhook).body["id"].as_str().unwrap().to_owned();
+    assert!(server.post(&format!("/v1/webhooks/{webhook}/test"), &json!({})).status < 300);
     let documented = metrics_in_the_docs();
     assert!(documented.len() > 20, "{documented:?}");
     // What is recorded after an answer may come a moment later than the answer.

@@ -71,6 +71,7 @@ fn believed(folder: &Path, secret: &str, came: &Came, change: &str) -> Result<Va
     }
 }
 
+/// Case 55.
 #[test]
 fn libraries_of_others_believe_it() {
     let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start());
@@ -109,6 +110,7 @@ fn libraries_of_others_believe_it() {
     assert!(!log.contains("MfKQ9r8GKYqr"), "a secret stands in the log");
 }
 
+/// Case 54.
 #[test]
 fn what_a_receiver_answers_decides() {
     let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start());
@@ -161,6 +163,7 @@ fn what_a_receiver_answers_decides() {
     server.until(|| (receiver.came("410").len() == 2).then_some(()));
 }
 
+/// Case 53.
 #[test]
 fn what_may_not_be_dialled_is_not() {
     let (folder, receiver) = (tempfile::tempdir().unwrap(), Receiver::start());

@@ -252,8 +252,10 @@ fn the_guide_says_where_each_case_is_tested() {
         let mut source = String::new();
         for word in cells.last().unwrap().split('`').skip(1).step_by(2) {
             if word.ends_with(".rs") {
-                let folder = if word == "hostile.rs" { "tests/tests" } else { "runtime/host/tests" };
-                source = fs::read_to_string(root.join(folder).join(word)).unwrap();
+                let folders = ["runtime/host/tests", "tests/tests", "runtime", "."];
+                let read = |folder| fs::read_to_string(root.join(folder).join(word)).ok();
+                source =
+                    folders.into_iter().find_map(read).unwrap_or_else(|| panic!("there is no test `{word}`"));
                 continue;
             }
             let at =
@@ -269,6 +271,6 @@ fn the_guide_says_where_each_case_is_tested() {
             found.insert(case);
         }
     }
-    let expected: BTreeSet<u32> = CASES.iter().copied().chain([37]).collect();
+    let expected: BTreeSet<u32> = CASES.iter().copied().chain([37, 53, 54, 55]).collect();
     assert_eq!(found, expected);
 }
