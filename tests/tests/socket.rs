@@ -321,7 +321,7 @@ fn subscriptions_come_and_go() {
     let of = |id: &str| {
         by_run(&events.iter().filter(|said| said["subscription"] == id).cloned().collect::<Vec<_>>())
     };
-    assert_eq!(of("w").into_keys().collect::<Vec<_>>(), [own.clone()]);
+    assert_eq!(of("w").into_keys().collect::<Vec<_>>(), std::slice::from_ref(&own));
     assert_eq!(of("all").into_keys().collect::<Vec<_>>(), [other, own]);
     socket.say(&json!({"unsubscribe": "w"}));
     let ended = socket.json();

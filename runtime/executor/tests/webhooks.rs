@@ -219,7 +219,7 @@ async fn a_message_is_sent_again_under_the_same_id() {
 #[tokio::test(start_paused = true)]
 async fn after_ten_tries_it_is_given_up_and_may_be_sent_by_hand() {
     let (node, receivers) = telling().await;
-    let ten = vec!["500"; 10].join(",");
+    let ten = ["500"; 10].join(",");
     let run = node.submit(&told_at(&format!("{ten},200"), "run.succeeded"), "null").await;
     let given_up = settled(&node, run).await.remove(0);
     assert!(matches!(given_up.delivery.standing, Standing::Failed(_)));

@@ -115,7 +115,7 @@ pub(crate) fn cast(scenario: &Scenario, number: usize) -> Result<Told, &'static 
     if told("\"nodes\":") {
         return Err("it is drawn as a graph, and parts are given out to steps");
     }
-    let kinds: BTreeSet<&str> = acts().filter_map(|act| failed_with(act)).map(FailureKind::word).collect();
+    let kinds: BTreeSet<&str> = acts().filter_map(failed_with).map(FailureKind::word).collect();
     if kinds.iter().any(|kind| told(kind) && !["trap", "guest_error"].contains(kind)) {
         return Err("it asks for a kind of failure that a component cannot have by itself");
     }
