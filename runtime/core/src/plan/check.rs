@@ -60,9 +60,12 @@ fn workflow(
     if !nodes::is_graph(doc) {
         return in_steps(doc, catalog, limits, reading);
     }
-    let translated = nodes::translate(doc, limits)?;
-    in_steps(&translated.doc, catalog, limits, reading)
-        .map_err(|faults| faults.into_iter().map(|fault| translated.at_its_node(fault)).collect())
+    let translated = nodes::translate(doc, limits);
+    match in_steps(&translated.doc, catalog, limits, reading) {
+        Ok(plan) if translated.faults.is_empty() => Ok(plan),
+        Ok(_) => Err(translated.all_faults(Vec::new())),
+        Err(faults) => Err(translated.all_faults(faults)),
+    }
 }
 
 /// A document that says `steps`.

@@ -24,6 +24,8 @@ use std::sync::Arc;
 pub(super) struct Translated {
     /// The document with `steps` for `nodes` and `edges`.
     pub(super) doc: Doc,
+    /// What is wrong with the graph.
+    pub(super) faults: Vec<Fault>,
     origins: BTreeMap<String, Origin>,
 }
 
@@ -76,11 +78,8 @@ pub(super) fn is_graph(doc: &Doc) -> bool {
     doc.get("nodes").is_some() || doc.get("edges").is_some()
 }
 
-/// Translates a document.
-///
-/// # Errors
-/// What is wrong with its graph. Then nothing is known of its steps.
-pub(super) fn translate(doc: &Doc, limits: &Limits) -> Result<Translated, Vec<Fault>> {
+/// Translates a document, as far as its graph is one: what else is wrong in its nodes is found in the steps.
+pub(super) fn translate(doc: &Doc, limits: &Limits) -> Translated {
     let mut faults = Faults::default();
     if let Some(steps) = doc.get("steps") {
         let message =
@@ -93,10 +92,6 @@ pub(super) fn translate(doc: &Doc, limits: &Limits) -> Result<Translated, Vec<Fa
         shape(doc, &nodes, &edges, &mut faults);
     }
     let order = order(&nodes, &edges, &mut faults);
-    if !faults.list.is_empty() {
-        faults.list.sort();
-        return Err(faults.list);
-    }
     let certain = certain(&nodes, &edges, &order);
     let mut steps = Vec::new();
     let mut origins = BTreeMap::new();
@@ -109,17 +104,34 @@ pub(super) fn translate(doc: &Doc, limits: &Limits) -> Result<Translated, Vec<Fa
         steps.push((key(node.id, node.doc.place), step));
         origins.insert(node.id.to_owned(), origin);
     }
-    let Part::Map(entries) = &doc.part else { return Err(Vec::new()) };
+    let entries = match &doc.part {
+        Part::Map(entries) => entries.as_slice(),
+        _ => &[],
+    };
     let place = doc.get("nodes").map_or(doc.place, |nodes| nodes.place);
     let mut entries: Vec<(Key, Doc)> =
         entries.iter().filter(|(key, _)| !matches!(&*key.text, "nodes" | "edges")).cloned().collect();
     entries.push((key("steps", place), Doc { place, part: Part::Map(steps) }));
-    Ok(Translated { doc: Doc { place: doc.place, part: Part::Map(entries) }, origins })
+    let doc = Doc { place: doc.place, part: Part::Map(entries) };
+    Translated { doc, faults: faults.list, origins }
 }
 
 impl Translated {
+    /// Everything that is wrong, each where its author finds it.
+    pub(super) fn all_faults(self, of_steps: Vec<Fault>) -> Vec<Fault> {
+        // A graph that is none has told so itself.
+        let again = |fault: &Fault| {
+            fault.path == "/steps" || fault.message.starts_with("these steps wait for each other")
+        };
+        let of_steps = of_steps.into_iter().filter(|fault| self.faults.is_empty() || !again(fault));
+        let mut all: Vec<Fault> = of_steps.map(|fault| self.at_its_node(fault)).collect();
+        all.extend(self.faults);
+        all.sort();
+        all.dedup();
+        all
+    }
     /// The fault where its author finds it.
-    pub(super) fn at_its_node(&self, mut fault: Fault) -> Fault {
+    fn at_its_node(&self, mut fault: Fault) -> Fault {
         let Some(rest) = fault.path.strip_prefix("/steps") else { return fault };
         let (id, rest) = match rest.strip_prefix('/') {
             Some(rest) => rest.split_once('/').unwrap_or((rest, "")),
@@ -187,7 +199,8 @@ fn node<'a>(doc: &'a Doc, path: String, limits: &Limits, faults: &mut Faults) ->
         Some((sort, path)) => sorted(doc, sort, &path, faults),
         None => Some(Sort::Work),
     };
-    let (id, sort) = (id?, sort?);
+    // Of no known type it is a node all the same, so that edges may name it.
+    let (id, sort) = (id?, sort.unwrap_or(Sort::Work));
     let when = fields.get("when").map(|(when, _)| when);
     if sort != Sort::Work {
         fields.text("title", faults);
