@@ -227,6 +227,15 @@ fn ten_thousand_steps_are_refused_and_a_long_chain_is_not() {
 }
 
 #[test]
+fn a_graph_far_beyond_the_limit_is_refused_with_one_word() {
+    let nodes: Vec<String> = (0..6_000).map(|n| format!("{{id: n{n}, set: 1}}")).collect();
+    let edges: Vec<String> = (1..6_000).map(|n| format!("{{from: n{}, to: n{n}}}", n - 1)).collect();
+    let all = faults(&format!("nodes: [{}]\nedges: [{}]", nodes.join(", "), edges.join(", ")));
+    assert!(all.contains("/nodes: 6000 nodes; the limit workflow_steps is 1000"), "{all}");
+    assert_eq!(all.lines().count(), 1, "{all}");
+}
+
+#[test]
 fn an_output_that_may_not_be_there_is_asked_for_first() {
     let with = |rest: &str| {
         format!("steps: {{a: {{when: \"${{ input.x }}\", set: {{n: 1}}}}, z: {{set: 1}}, {rest}}}")

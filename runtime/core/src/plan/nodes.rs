@@ -175,6 +175,14 @@ fn nodes<'a>(doc: &'a Doc, limits: &Limits, faults: &mut Faults) -> Vec<Node<'a>
         faults.at(list, "/nodes", message);
         return Vec::new();
     };
+    // Starts, ends and conditionals come beside the steps. What is far beyond is not looked at: edges are sought by node.
+    if items.len() as u64 > limits.workflow_steps.saturating_mul(2) {
+        let most = limits.workflow_steps;
+        let message =
+            format!("{} nodes; the limit workflow_steps is {most}: split the workflow", items.len());
+        faults.at(list, "/nodes", message);
+        return Vec::new();
+    }
     let mut found: Vec<Node<'a>> = Vec::new();
     for (at, item) in items.iter().enumerate() {
         let Some(node) = node(item, pointer("/nodes", &at.to_string()), limits, faults) else { continue };
@@ -259,6 +267,10 @@ fn edges<'a>(doc: &'a Doc, nodes: &[Node<'a>], limits: &Limits, faults: &mut Fau
         faults.at(doc, "", "`edges` is missing: it says which node follows which");
         return Vec::new();
     };
+    if nodes.is_empty() {
+        // That has been told, and every edge would be a fault of its own.
+        return Vec::new();
+    }
     let Part::List(items) = &list.part else {
         let message = format!("wants a list such as `[{{from: a, to: b}}]`, and this is {}", list.kind());
         faults.at(list, "/edges", message);
