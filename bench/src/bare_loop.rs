@@ -88,7 +88,9 @@ fn answer(run: u128) -> String {
     format!("{{\"id\":\"{run:032x}\",{PROOF},\"output\":{{\"value\":1,\"waitedMs\":0}}}}")
 }
 
-fn failed(_: anyhow::Error) -> StatusCode {
+#[allow(clippy::print_stderr, reason = "whoever reads the log of this process wants to know why")]
+fn failed(fault: anyhow::Error) -> StatusCode {
+    eprintln!("{fault:#}");
     StatusCode::BAD_GATEWAY
 }
 

@@ -112,10 +112,30 @@ fn wasmtime_fault(fault: wasmtime::Error) -> anyhow::Error {
     anyhow!("{fault:#}")
 }
 
-/// A clock, because `echo` reads it, and nothing else: whatever is called beyond is a trap.
+impl tool::heddle::host::context::Host for Began {
+    fn current(&mut self) -> tool::heddle::host::context::Context {
+        tool::heddle::host::context::Context {
+            tenant: "default".into(),
+            run: "00000000-0000-7000-8000-000000000000".into(),
+            step: "s1".into(),
+            item: None,
+            attempt: 1,
+            idempotency_key: "0".repeat(64),
+            deadline_ms: 0,
+            fuel_left: 0,
+            traceparent: None,
+        }
+    }
+}
+
+/// A clock and a context, because `echo` reads them, and nothing else: whatever is called beyond is a trap.
 fn linker(engine: &Engine, component: &Component) -> anyhow::Result<Linker<Began>> {
     let link = || {
         let mut linker = Linker::new(engine);
+        tool::heddle::host::context::add_to_linker::<_, wasmtime::component::HasSelf<_>>(
+            &mut linker,
+            |began| began,
+        )?;
         let mut clock = linker.instance("heddle:host/clock@0.1.0")?;
         clock.func_wrap("monotonic-ns", |store: wasmtime::StoreContextMut<'_, Began>, ()| {
             Ok((store.data().0.elapsed().as_nanos() as u64,))
@@ -137,4 +157,18 @@ fn tick(engine: &Engine, every: Duration) -> anyhow::Result<()> {
         }
     })?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_bare_side_knows_all_that_the_measured_plugins_call() {
+        let plugins = Path::new(env!("CARGO_MANIFEST_DIR")).join("../plugins/target/wasm32-wasip2/release");
+        let sandboxes = Sandboxes::new(&plugins).unwrap();
+        let echo = sandboxes.call(Plugin::Echo).await.unwrap();
+        assert!(echo.starts_with(r#"{"value":1,"#), "{echo}");
+        assert_eq!(sandboxes.call(Plugin::Identity).await.unwrap(), IDENTITY_INPUT);
+    }
 }

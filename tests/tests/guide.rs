@@ -35,6 +35,10 @@ const NOT_TYPED: &[(&str, &str)] = &[
     ("webhooks", "its node has secrets and an open address: `webhooks.rs` types it"),
 ];
 
+/// Pages whose node has the settings that they show, and the secret that those name.
+const CONFIGURED: &[&str] = &["triggers"];
+const SECRET: (&str, &str) = ("SHOP_KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
+
 /// What must be said somewhere while a page is typed.
 const SAID: &[(&str, &[&str])] = &[
     ("flow-control", &["one of the 1 slots of the concurrency key `acme/sync:c1`"]),
@@ -45,6 +49,14 @@ const SAID: &[(&str, &[&str])] = &[
             "schedule acme.digest.daily (cron 0 6 * * 1-5 Europe/Madrid): 20",
             "2126-12-01T06:00:00.000Z",
             "is accepted",
+        ],
+    ),
+    (
+        "triggers",
+        &[
+            "acme.receipt.lost        run acme/shipping (failed)",
+            "trigger acme.receipt.order-paid starts a run",
+            "\"starts\":true",
         ],
     ),
     ("rates-and-circuits", &["vendor-x  open", "50 in 1s"]),
@@ -59,9 +71,13 @@ const PART: &str = "part-";
 /// Types a page.
 fn page(name: &str) {
     let folder = tempfile::tempdir().unwrap();
-    let server = Server::start(folder.path(), &[]);
-    PLUGINS.iter().for_each(|name| drop(server.push(plugin(name))));
     let blocks = guide(name);
+    if CONFIGURED.contains(&name) {
+        let settings = blocks.iter().find(|(language, _)| language == "toml").unwrap();
+        std::fs::write(folder.path().join("heddle.toml"), &settings.1).unwrap();
+    }
+    let server = Server::start(folder.path(), &[SECRET]);
+    PLUGINS.iter().for_each(|name| drop(server.push(plugin(name))));
     let workflows = blocks.iter().enumerate().filter(|(_, (language, _))| language == "yaml");
     let files: Vec<PathBuf> = workflows
         .map(|(number, (_, text))| {
@@ -74,6 +90,7 @@ fn page(name: &str) {
         blocks.iter().filter(|(language, _)| language == "sh").map(|(_, text)| &**text).collect();
     let script = format!("{PATIENT}\n{}", typed.join("\n"));
     let script = script.replace("http://127.0.0.1:7878", &server.url);
+    let script = format!("export {}='{}'\n{script}", SECRET.0, SECRET.1);
     std::os::unix::fs::symlink(root().join("plugins"), folder.path().join("plugins")).unwrap();
     let output = bash(&server, folder.path(), &script);
     let said =
@@ -133,6 +150,7 @@ pages! {
     flow_control: "flow-control";
     rates_and_circuits: "rates-and-circuits";
     schedules: "schedules";
+    triggers: "triggers";
     looking_after_runs: "looking-after-runs";
     events: "events";
     http_api: "http-api";

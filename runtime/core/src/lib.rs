@@ -24,6 +24,7 @@ pub mod schema;
 pub mod share;
 pub mod template;
 pub mod time;
+pub mod trigger;
 pub mod value;
 pub mod version;
 pub mod webhook;

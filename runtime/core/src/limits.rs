@@ -122,6 +122,9 @@ limits! {
     schedule_history: Count = 50, max 1_000, "Ticks of one schedule that are remembered with what became of them.";
 
     // Webhooks.
+    triggers: Count = 16, max 256, "Triggers of one workflow.";
+    trigger_depth: Count = 16, max 64, "Runs that have started one another by triggers, the first one included.";
+    hook_bytes: Bytes = 256 * KIB, max 1024 * KIB, "The body of what others send to a trigger's address.";
     notify: Count = 8, max 64, "Endpoints under `notify` of one workflow.";
     webhooks: Count = 100, max 10_000, "Webhooks of one tenant that were made over the API.";
     webhook_ms: Millis = 15 * SECOND, max MINUTE, "One try to deliver, from looking up the name to the answer.";

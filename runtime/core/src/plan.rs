@@ -28,6 +28,7 @@ mod reach;
 mod reference;
 mod schedules;
 mod step;
+mod triggers;
 pub(crate) mod wait;
 mod walk;
 
@@ -59,6 +60,7 @@ pub use parts::Compensation;
 pub use policy::{Backoff, CacheMode, CachePolicy, CacheScope, Jitter, Retry, Timeouts, Tolerance};
 pub use reference::{WorkflowRef, WorkflowRefFault};
 pub use schedules::{schedule_of, schedules_of};
+pub use triggers::triggers_of;
 
 /// A checked workflow.
 #[derive(Clone, Debug)]

@@ -53,7 +53,7 @@ use crate::time::Timestamp;
 use aftermath::Ending;
 use approval::Decision;
 use child::Orphan;
-use emit::Emitted;
+pub use emit::Emitted;
 use event::{Accepted, CacheVerdict, Event, Node, Order, Pause, Payload, RunError};
 use migrate::Migration;
 use scope::Values;

@@ -2,9 +2,11 @@
 //! was not taken. Sending is the shell's; everything that is decided about it is decided here.
 //!
 //! [`filter`] says which events an endpoint wants, [`message`] what is sent (a CloudEvent), [`signature`] how it is
-//! signed (Standard Webhooks), [`retry`] when it is sent again, [`target`] where to.
+//! signed (Standard Webhooks), [`retry`] when it is sent again, [`target`] where to. [`inbound`] is the other way: whether
+//! what others send to us is to be believed.
 
 pub mod filter;
+pub mod inbound;
 pub mod message;
 pub mod retry;
 pub mod signature;

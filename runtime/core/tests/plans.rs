@@ -304,3 +304,50 @@ fn times_that_contradict_are_told() {
         assert_eq!(faults(&steps), "");
     }
 }
+
+#[test]
+fn what_is_wrong_with_triggers_is_told_at_once() {
+    let found = faults(
+        r#"
+input: {schema: {type: object, required: [n], additionalProperties: false, properties: {n: {type: integer}, s: {type: string}}}}
+triggers:
+  - { event: paid, match: "${ input.n > 1 }" }
+  - { event: paid, match: "${ evnt.data.n > 1 }" }
+  - { event: Paid }
+  - { run: acme/import@1, ends: [suceeded] }
+  - { webhook: github, secret: "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw" }
+  - { event: a, input: { s: "${ 1 + 1 }", m: 1, x: "${ event.data }" } }
+  - { event: a, id: b, input: { n: seven } }
+  - { event: a, id: c, input: { n: "${ steps.s.output }" } }
+  - { event: a, id: d, matches: "${ true }" }
+steps: {s: {set: 1}}
+"#,
+    );
+    for (place, says) in [
+        ("/triggers/0/match", "reads `event` and nothing else"),
+        ("/triggers/1/match", "did you mean `event`?"),
+        ("/triggers/2/event", "wants the name of an event"),
+        ("/triggers/3/run", "not a version"),
+        ("/triggers/3/ends/0", "did you mean `succeeded`?"),
+        ("/triggers/4/secret", "never the secret itself"),
+        ("/triggers/5/input", "`n` is missing"),
+        ("/triggers/5/input/s", "wants string here"),
+        ("/triggers/5/input/m", "takes no `m`"),
+        ("/triggers/6/input/n", "not an input of this workflow"),
+        ("/triggers/7/input/n", "there is no run yet"),
+        ("/triggers/8/matches", "did you mean `match`?"),
+    ] {
+        let told = found.lines().any(|line| line.contains(&format!("{place}:")) && line.contains(says));
+        assert!(told, "{place}: {says} is not in\n{found}");
+    }
+    let twice = faults("triggers: [{event: paid}, {event: paid}]\nsteps: {s: {set: 1}}");
+    assert!(twice.contains("`paid` stands twice in the list"), "{twice}");
+    let many = format!("triggers: [{}]\nsteps: {{s: {{set: 1}}}}", "{event: paid}, ".repeat(17));
+    assert!(faults(&many).contains("the limit triggers is 16"));
+    assert_eq!(
+        faults(
+            "triggers: [{run: \"*\"}, {run: \"acme/*\", id: own}, {run: acme/demo}]\nsteps: {s: {set: 1}}"
+        ),
+        ""
+    );
+}

@@ -29,6 +29,8 @@ pub(crate) struct Heritage {
     pub(crate) parent: Parent,
     pub(crate) by: Option<Arc<str>>,
     pub(crate) traceparent: Option<String>,
+    /// How many runs have started one another by triggers.
+    pub(crate) labels: Vec<(String, String)>,
 }
 
 /// Why there is no child.
@@ -64,7 +66,7 @@ async fn ask(shared: &Arc<Shared>, wanted: &Wanted, heritage: &Heritage) -> Resu
         tenant: heritage.tenant.clone(),
         workflow: WorkflowChoice::Checked(plan),
         input: wanted.input.clone(),
-        labels: Vec::new(),
+        labels: heritage.labels.clone(),
         by: heritage.by.clone(),
         idempotency: None,
         traceparent: heritage.traceparent.clone(),

@@ -28,6 +28,7 @@ mod slots;
 mod snapshot;
 mod submit;
 pub mod telemetry;
+mod triggers;
 mod upkeep;
 mod waiting;
 mod webhooks;
@@ -47,6 +48,7 @@ pub use rerun::{Rerun, RerunFault};
 pub use schedules::{ScheduleView, Triggered, WishFault};
 pub use snapshot::{SnapshotFault, Unresolved};
 pub use submit::{Repeated, Submit, SubmitFault, Submitted, TakenOver, Timing, WorkflowChoice};
+pub use triggers::{TriggerChange, TriggerFault, TriggerView};
 pub use waiting::WaitsFor;
 pub use webhooks::{
     Courier, DeliveryView, Disabled, NodeWebhook, Nowhere, Post, Tried, WebhookChange, WebhookFault,
@@ -65,6 +67,7 @@ use heddle_core::run::approval::{Decision, Undecidable};
 use heddle_core::run::event::{Order, Pause};
 use heddle_core::run::view::WorkView;
 use heddle_core::schedule::machine::Input as ScheduleInput;
+use heddle_core::trigger::Occurrence;
 use heddle_store::{
     Blob, JournalRow, Listed, Mail, Recipient, ReportDepth, RunQuery, RunRow, RunStatus, StoreFault,
     StoreReport,
@@ -133,6 +136,17 @@ pub enum Delivery {
     },
 }
 
+/// What became of an event.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Emission {
+    /// Its id.
+    pub id: String,
+    /// Runs that have a step which waits for it, now or later.
+    pub reached: u64,
+    /// The triggers that start a run for it.
+    pub started: Vec<Arc<str>>,
+}
+
 /// How a node is.
 #[derive(Clone, Debug, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -191,6 +205,7 @@ impl Executor {
         shared.registry.load(&*shared.shelf, &Tenant::default()).await?;
         labels::load(&shared, &Tenant::default()).await?;
         shared.webhooks.load(&shared, &Tenant::default()).await?;
+        triggers::sync_all(&shared, &Tenant::default()).await?;
         upkeep::forget_ended(&shared).await?;
         shared.waiting.restore(shared.store.report(ReportDepth::Waiting).await?.waiting);
         tokio::spawn(upkeep::claim_loop(shared.clone()));
@@ -477,13 +492,26 @@ impl Executor {
         tenant: &Tenant,
         (event, data): (&str, &Json),
         by: &str,
-    ) -> Result<u64, StoreFault> {
-        let unique = format!("event/{}", uuid::Uuid::now_v7()).into();
+        id: Option<&str>,
+    ) -> Result<Emission, StoreFault> {
+        let id = id.map_or_else(|| uuid::Uuid::now_v7().to_string(), str::to_owned);
+        let unique = format!("event/{id}").into();
         let body = Message::Event { name: event.into(), by: by.into(), data: data.clone() }.body();
         let to = Recipient::Listeners(tenant.clone(), event.into());
+        let occurrence = Occurrence {
+            id: id.as_str().into(),
+            name: event.into(),
+            by: by.into(),
+            at: self.shared.now(),
+            data: data.clone(),
+            headers: Vec::new(),
+            depth: 0,
+        };
+        // What is owed to triggers comes first: an event that is sent again under its id starts nothing twice.
+        let started = triggers::hear(&self.shared, tenant, &occurrence, None).await?;
         let reached = self.shared.store.send(Mail { to: to.clone(), unique, body }).await?;
         self.shared.has_mail(&to);
-        Ok(reached)
+        Ok(Emission { id, reached, started })
     }
     async fn tell(
         &self,

@@ -10,6 +10,7 @@ use crate::read::RunDetail;
 use crate::registry::Registry;
 use crate::slots::Slots;
 use crate::snapshot::Snapshots;
+use crate::triggers::Triggers;
 use crate::waiting::{Waiting, WaitsFor};
 use crate::webhooks::Endpoints;
 use crate::workflows::WorkflowEntry;
@@ -53,6 +54,7 @@ pub(crate) struct Shared {
     pub(crate) snapshots: Snapshots,
     pub(crate) meters: Meters,
     pub(crate) webhooks: Endpoints,
+    pub(crate) triggers: Triggers,
     lease: RwLock<Lease>,
     active: Mutex<HashMap<RunId, Active>>,
     /// What the process before this one left in its sandboxes, until the runs are taken over.
@@ -108,6 +110,7 @@ impl Shared {
             registry: Registry::default(),
             snapshots: Snapshots::new(parts.store.clone(), limits.plan_cache),
             webhooks: Endpoints::new(parts.webhooks),
+            triggers: Triggers::default(),
             lease: RwLock::new(lease),
             active: Mutex::new(HashMap::new()),
             left_inside: parts.left_inside.map(|left| {

@@ -12,6 +12,7 @@ mod list;
 pub(crate) mod outbox;
 mod wishes;
 
+pub(crate) use list::Tries;
 pub use list::{DeliveryView, Tried, WebhookLevel, WebhookView};
 pub use wishes::{WebhookChange, WebhookFault, WebhookWish};
 
@@ -114,6 +115,8 @@ impl NodeWebhook {
 const TENANT: &str = "wh_";
 const NODE: &str = "node-";
 const WORKFLOW: &str = "workflow-";
+/// What the id of an endpoint begins with that is no webhook but a trigger of a workflow.
+pub(crate) const TRIGGER: &str = "trigger-";
 
 const WEBHOOKS: &str = "webhooks";
 const DISABLED: &str = "webhooks-disabled";
@@ -243,6 +246,23 @@ impl Endpoints {
     pub(crate) fn is_silent(&self, plan: &Plan) -> bool {
         plan.notify.is_empty() && !self.any.load(Ordering::Acquire)
     }
+    /// Why nothing is owed to an endpoint that is written elsewhere, where nothing is.
+    pub(crate) fn off(&self, tenant: &Tenant, endpoint: &Arc<str>) -> Option<Disabled> {
+        let known = self.read();
+        known.marks.get(&(tenant.clone(), endpoint.clone())).map(|(_, mark)| mark.disabled.clone())
+    }
+    /// Whether that is so.
+    pub(crate) fn is_off(&self, tenant: &Tenant, endpoint: &Arc<str>) -> bool {
+        self.read().marks.contains_key(&(tenant.clone(), endpoint.clone()))
+    }
+    /// The operator's secrets of this name.
+    ///
+    /// # Errors
+    /// That there are none, and how to give them.
+    pub(crate) fn named_secrets(&self, name: &str) -> Result<Vec<Secret>, String> {
+        let found = self.parts.secrets.get(name).cloned();
+        found.ok_or_else(|| lacks_secret(name, &self.secret_names()))
+    }
     /// Something is owed that was not before.
     pub(crate) fn ring(&self) {
         self.bell.notify_one();
@@ -289,10 +309,7 @@ impl Endpoints {
             None => (owed.url.clone(), owed.secret.clone()),
         };
         let name = secret.unwrap_or_default();
-        match self.parts.secrets.get(&name) {
-            Some(secrets) => Ok((url, secrets.clone())),
-            None => Err(Closed::Lacking(lacks_secret(&name, &self.secret_names()))),
-        }
+        self.named_secrets(&name).map(|secrets| (url, secrets)).map_err(Closed::Lacking)
     }
     /// The secrets of a webhook that was made over the API, the newest first.
     fn own_secrets(&self, kept: &Kept, now: Timestamp) -> Vec<Secret> {

@@ -1,15 +1,17 @@
 //! Published workflows: checked, frozen under `namespace/name@version`, found by range. [`entry`] is how they are kept,
-//! [`life`] what becomes of them, [`handle`] what others ask for.
+//! [`life`] what becomes of them, [`speaker`] which of them starts runs by itself, [`handle`] what others ask for.
 
 mod entry;
 mod handle;
 mod instance;
 mod life;
+mod speaker;
 
 pub use entry::{Change, Origin, WorkflowEntry};
 pub(crate) use entry::{ever, names_ever, parse, scan, version, versions};
 pub use instance::{Instance, InstanceFault, Instantiate, Keep};
 pub use life::{Changed, LifeFault, PublishWish, Users};
+pub(crate) use speaker::{Speaker, speaker};
 
 use crate::shared::Shared;
 use heddle_core::document::{Doc, Fault, Part};
@@ -205,7 +207,7 @@ pub(crate) async fn publish(
         }
     };
     // For one that was known, too: the node that wrote it may have died before it came to this.
-    crate::schedules::sync(shared, tenant, &plan.full_name()).await?;
+    speaker::follow(shared, tenant, &plan.full_name()).await?;
     Ok(published)
 }
 

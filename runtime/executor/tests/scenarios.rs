@@ -249,7 +249,7 @@ async fn say(executor: &Executor, run: RunId, word: Word) {
             executor.signal(&tenant, run, (&name, &data), "ops").await.unwrap();
         }
         Word::Event { name, data } => {
-            executor.emit(&tenant, (&name, &data), "ops").await.unwrap();
+            executor.emit(&tenant, (&name, &data), "ops", None).await.unwrap();
         }
         Word::Cancel { force } => {
             executor.cancel(&tenant, run, ("ops", ""), force).await.unwrap();

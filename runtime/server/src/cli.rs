@@ -29,6 +29,7 @@ mod show;
 mod sse;
 mod step;
 mod tree;
+mod triggers;
 mod webhooks;
 mod workflow;
 
@@ -92,6 +93,9 @@ enum Command {
     /// Look at schedules, pause, trigger and fill them in.
     #[command(subcommand)]
     Schedules(schedules::SchedulesCommand),
+    /// Look at triggers, what became of events for them, and pause them.
+    #[command(subcommand)]
+    Triggers(triggers::TriggersCommand),
     /// Look at circuit breakers, and close one by hand.
     #[command(subcommand)]
     Circuits(circuits::CircuitsCommand),
@@ -309,6 +313,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Rates => Box::pin(rates::rates(context)).await,
         Command::Circuits(command) => Box::pin(circuits::circuits(&command, context)).await,
         Command::Schedules(command) => Box::pin(schedules::schedules(&command, context)).await,
+        Command::Triggers(command) => Box::pin(triggers::triggers(&command, context)).await,
         Command::Webhooks(command) => Box::pin(webhooks::webhooks(&command, context)).await,
         Command::Plugin(command) => Box::pin(plugin::plugin(&command, context)).await,
         Command::Limits(LimitsCommand::Show { node }) => show::limits(&node, context),

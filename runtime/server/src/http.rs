@@ -33,6 +33,7 @@ mod schedules;
 pub mod server;
 mod signal;
 mod submit;
+mod triggers;
 mod webhooks;
 mod why;
 mod wire;
@@ -90,6 +91,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(ws::routes())
         .merge(workflows::routes())
         .merge(schedules::routes())
+        .merge(triggers::routes())
         .merge(circuits::routes())
         .merge(rates::routes())
         .merge(webhooks::routes())

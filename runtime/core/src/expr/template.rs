@@ -4,7 +4,8 @@
 use super::bounds;
 use super::eval::{Budget, EvalFault, Scope};
 use super::functions::render;
-use super::tree::{Expr, Names};
+use super::names::Names;
+use super::tree::Expr;
 use super::types::{Object, Type};
 use crate::document::{Doc, Fault, Part, pointer};
 use crate::limits::Limits;

@@ -1,7 +1,8 @@
 //! From the parsed form to one in which every name is resolved and every macro is what it stands for.
 
 use super::functions::Function;
-use super::types::{Type, TypeNames};
+use super::names::{ErrorName, NO_RUN, Names, RunName};
+use super::types::Type;
 use super::{absent, guard};
 use crate::limits::Limits;
 use crate::value::Value;
@@ -30,35 +31,6 @@ impl Expr {
     pub(super) fn is_run_id(&self) -> bool {
         matches!(&*self.tree, Tree::Select(of, name) if matches!(**of, Tree::Run) && &**name == "id")
     }
-}
-
-/// The names that an expression may use, and what is known of their types.
-#[derive(Clone, Debug, Default)]
-pub struct Names {
-    /// Step ids, in the order of the plan.
-    pub steps: Arc<Vec<String>>,
-    /// Names bound around the expression: `forEach`'s `as` and `at`.
-    pub vars: Vec<String>,
-    /// Which steps are a `forEach`: these have `errors`.
-    pub lists: Arc<BTreeSet<u32>>,
-    /// Whether `error` may be read: in a retry's `when`, and in what runs after a failure.
-    pub error: ErrorName,
-    /// Types of all of these.
-    pub types: TypeNames,
-    /// Why a step's output may not be there, by step; `None` where it is.
-    pub absent: Arc<Vec<Option<&'static str>>>,
-    /// Steps whose output is there whatever that says.
-    pub proven: BTreeSet<u32>,
-}
-
-/// Whether the expression stands where there is an `error`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub enum ErrorName {
-    /// There is one.
-    Bound,
-    /// There is none.
-    #[default]
-    Unbound,
 }
 
 /// What is wrong with an expression. Each message says what to write instead, where that is known.
@@ -333,6 +305,7 @@ impl Resolver<'_> {
             return Tree::Var(slot);
         }
         match name {
+            "input" | "run" | "steps" if self.names.run == RunName::Unbound => self.unsupported(NO_RUN),
             "input" => Tree::Input,
             "run" => Tree::Run,
             "error" if self.names.error == ErrorName::Bound => Tree::Error,
@@ -374,6 +347,10 @@ impl Resolver<'_> {
     fn step_named(&mut self, id: &str) -> Option<u32> {
         match self.names.steps.iter().position(|s| s == id && !id.is_empty()) {
             Some(index) => Some(index as u32),
+            None if self.names.run == RunName::Unbound => {
+                self.unsupported(NO_RUN);
+                Some(0)
+            }
             None => {
                 let hint = match nearest(id, self.names.steps.iter().map(String::as_str)) {
                     Some(near) if is_plain(near) => format!("; did you mean `steps.{near}`?"),

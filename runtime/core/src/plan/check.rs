@@ -6,10 +6,10 @@ use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
 use super::{
     Catalog, InFlight, Notify, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph,
-    group, nodes, notify, reach, schedules, wait,
+    group, nodes, notify, reach, schedules, triggers, wait,
 };
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
-use crate::expr::tree::ErrorName;
+use crate::expr::names::ErrorName;
 use crate::expr::types::{Type, TypeNames};
 use crate::expr::{Names, Template};
 use crate::id::is_name;
@@ -83,10 +83,8 @@ fn in_steps(
         evaluate(doc, &path, &mut faults);
     }
     let input_schema = fields.get("input").and_then(|(doc, path)| input_schema(doc, &path, &mut faults));
-    if let (Some((doc, path)), Reading::New) = (fields.get("schedule"), reading) {
-        let workflow = head.as_ref().and_then(Option::as_ref).map_or(String::new(), Head::dotted);
-        schedules::check(doc, &path, input_schema.as_ref(), (&workflow, limits), &mut faults);
-    }
+    let workflow = head.as_ref().and_then(Option::as_ref).map_or(String::new(), Head::dotted);
+    starts(&mut fields, input_schema.as_ref(), catalog, (&workflow, limits, reading), &mut faults);
     let steps = fields.need("steps", &mut faults);
     // The other form: a document that has them is translated before it is read.
     for key in ["nodes", "edges"] {
@@ -137,6 +135,26 @@ fn in_steps(
             faults.list.dedup();
             Err(faults.list)
         }
+    }
+}
+
+/// When and on what it starts by itself. Whoever starts it reads that again.
+fn starts(
+    fields: &mut Fields<'_>,
+    schema: Option<&Schema>,
+    catalog: Option<&dyn Catalog>,
+    (workflow, limits, reading): (&str, &Limits, Reading),
+    faults: &mut Faults,
+) {
+    let (schedule, triggers) = (fields.get("schedule"), fields.get("triggers"));
+    if reading == Reading::Again {
+        return;
+    }
+    if let Some((doc, path)) = schedule {
+        schedules::check(doc, &path, schema, (workflow, limits), faults);
+    }
+    if let Some((doc, path)) = triggers {
+        triggers::check((doc, &path), schema, catalog, (workflow, limits), faults);
     }
 }
 

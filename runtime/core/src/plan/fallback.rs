@@ -4,7 +4,7 @@ use super::call::{self, At};
 use super::step::{Shared, compile};
 use super::walk::{Faults, Fields};
 use crate::document::{Doc, Part, pointer};
-use crate::expr::tree::ErrorName;
+use crate::expr::names::ErrorName;
 use crate::expr::{Names, Template};
 use crate::outcome::PluginKind;
 

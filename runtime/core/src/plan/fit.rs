@@ -73,7 +73,7 @@ fn value(doc: &Doc, path: &str, schema: &Value, found: &Type, plugin: &Metadata,
 }
 
 /// Whether an expression stands in it.
-fn computed(doc: &Doc) -> bool {
+pub(super) fn computed(doc: &Doc) -> bool {
     match &doc.part {
         Part::Scalar(Value::String(text)) => text.contains("${"),
         Part::Scalar(_) => false,

@@ -2,8 +2,9 @@
 
 use super::walk::{Faults, Fields, span};
 use crate::document::{Doc, Part};
+use crate::expr::names::ErrorName;
 use crate::expr::template::whole;
-use crate::expr::tree::{ErrorName, nearest};
+use crate::expr::tree::nearest;
 use crate::expr::{Expr, Names};
 use crate::limits::{AskedLimits, Limits};
 use crate::outcome::PluginKind;
@@ -223,7 +224,12 @@ pub(super) fn word<T: Copy>(
     one_of(doc, &path, words, faults)
 }
 
-fn one_of<T: Copy>(doc: &Doc, path: &str, words: &[(&'static str, T)], faults: &mut Faults) -> Option<T> {
+pub(super) fn one_of<T: Copy>(
+    doc: &Doc,
+    path: &str,
+    words: &[(&'static str, T)],
+    faults: &mut Faults,
+) -> Option<T> {
     let said = doc.as_str().unwrap_or_default();
     let found = words.iter().find(|(w, _)| *w == said).map(|(_, v)| *v);
     if found.is_none() {

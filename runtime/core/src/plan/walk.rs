@@ -33,11 +33,11 @@ const FOREIGN: &[(&str, &str)] = &[
     ("timeoutSeconds", "`timeout: 30s`"),
     ("continueOnError", "`failFast: false` on the workflow, or `dependsOn: {x: [succeeded, failed]}`"),
     ("outputs", "`output`"),
-    ("on", "`schedule`"),
+    ("on", "`schedule` for times and `triggers` for events"),
 ];
 
 /// Words of the language that this version does not run yet. Refused, so that nobody relies on them in vain.
-const NOT_YET: &[&str] = &["triggers", "secrets", "maxTurns", "budget", "checkpointInterval", "summarizeAt"];
+const NOT_YET: &[&str] = &["secrets", "maxTurns", "budget", "checkpointInterval", "summarizeAt"];
 
 /// Collects faults while the document is walked.
 #[derive(Debug, Default)]

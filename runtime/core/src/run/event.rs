@@ -183,11 +183,28 @@ pub struct Parent {
 pub const SCHEDULE_LABEL: &str = "schedule";
 /// The label of such a run: the time of its tick.
 pub const SCHEDULED_AT_LABEL: &str = "scheduledAt";
+/// The label of a run that a trigger has started: the trigger's id.
+pub const TRIGGER_LABEL: &str = "trigger";
+/// The label of such a run: the id of the event.
+pub const EVENT_LABEL: &str = "event";
+/// The label of such a run, and of those that its steps ask for: how many have started one another, from 1.
+pub const TRIGGER_DEPTH_LABEL: &str = "triggerDepth";
 
 impl Accepted {
     /// The time that the run is for, where a schedule has started it (or whoever did says so with the same label).
     pub fn scheduled_at(&self) -> Option<&str> {
-        self.labels.iter().find(|(name, _)| name == SCHEDULED_AT_LABEL).map(|(_, at)| at.as_str())
+        self.label(SCHEDULED_AT_LABEL)
+    }
+    /// How many runs have started one another by triggers, up to this one; 0 where none has.
+    pub fn trigger_depth(&self) -> u64 {
+        self.label(TRIGGER_DEPTH_LABEL).and_then(|depth| depth.parse().ok()).unwrap_or(0)
+    }
+    /// Labels that a run has from the one that asks for it.
+    pub fn inherited_labels(&self) -> Vec<(String, String)> {
+        self.labels.iter().filter(|(name, _)| name == TRIGGER_DEPTH_LABEL).cloned().collect()
+    }
+    fn label(&self, name: &str) -> Option<&str> {
+        self.labels.iter().find(|(given, _)| given == name).map(|(_, value)| value.as_str())
     }
 }
 

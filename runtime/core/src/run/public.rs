@@ -584,6 +584,7 @@ fn usage_value(usage: &Usage) -> Value {
         ("hostcalls", int(usage.hostcalls)),
     ])
 }
-fn failure_value(failure: &Failure) -> Value {
+/// A failure, as events tell it.
+pub fn failure_value(failure: &Failure) -> Value {
     super::scope::failure_value(failure)
 }

@@ -35,7 +35,8 @@ impl Values {
     pub fn clear(&mut self) {
         self.by_digest.clear();
     }
-    pub(super) fn get(&self, payload: &Payload) -> Option<Json> {
+    /// The value that a payload means, where it is here.
+    pub fn get(&self, payload: &Payload) -> Option<Json> {
         match payload {
             Payload::Inline(json) => Some(json.clone()),
             Payload::Stored { digest, .. } => self.by_digest.get(digest).cloned(),

@@ -3,14 +3,16 @@
 use super::{Driver, Untold};
 use crate::inbox::Message;
 use crate::submit::line;
+use crate::triggers::{self, Source};
 use crate::webhooks::outbox::owed;
 use futures_util::FutureExt;
 use heddle_core::id::Digest;
 use heddle_core::journal::Nature;
 use heddle_core::json::Json;
 use heddle_core::run::event::{Batch, Event, Parent, Payload};
-use heddle_core::run::{Action, Change};
+use heddle_core::run::{Action, Change, Emitted, Ended};
 use heddle_core::time::Timestamp;
+use heddle_store::outbox::Delivery;
 use heddle_store::{
     Append, Blob, CacheRow, CachedOutput, IndexChange, Mail, Recipient, RunRow, RunStatus, Urgency,
 };
@@ -56,10 +58,12 @@ impl Driver {
         let batch = Batch { at: now, events };
         let expected = self.gate.decided();
         let seq = self.gate.handed_over();
-        let mail = self.mail();
-        let reached = mail.iter().map(|mail| mail.to.clone()).collect();
+        let sent = self.sent();
         let accepted = self.run.accepted().map(|accepted| &**accepted);
-        let deliveries = owed(&self.shared, &self.snapshot, (self.run.id, seq), &batch, accepted);
+        let mut deliveries = owed(&self.shared, &self.snapshot, (self.run.id, seq), &batch, accepted);
+        deliveries.extend(self.owed_to_triggers(&sent, &batch));
+        let mail = self.mail(sent);
+        let reached = mail.iter().map(|mail| mail.to.clone()).collect();
         let is_owed = !deliveries.is_empty();
         // Its time has come: what it has waited for so far is asked for now.
         let due = batch.events.contains(&Event::RunDue {}).then(|| self.run.held_back()).flatten();
@@ -95,8 +99,34 @@ impl Driver {
             .boxed(),
         );
     }
+    /// The events that the next append sends, each with its place in the run: what makes it the only one.
+    fn sent(&mut self) -> Vec<(String, Emitted)> {
+        let steps = &self.snapshot.plan.steps;
+        let placed = |sent: Emitted| {
+            let item = sent.node.item.map(|item| format!("/{item}")).unwrap_or_default();
+            (format!("{}{item}", steps[sent.node.step as usize].id), sent)
+        };
+        self.run.take_emitted().into_iter().map(placed).collect()
+    }
+    /// The runs that these facts start.
+    fn owed_to_triggers(&self, sent: &[(String, Emitted)], batch: &Batch) -> Vec<Delivery> {
+        let Some(accepted) = self.run.accepted().filter(|_| self.shared.triggers.any()) else {
+            return Vec::new();
+        };
+        let plan = &self.snapshot.plan;
+        let version = plan.version.to_string();
+        let source = Source { run: self.run.id, workflow: &self.snapshot.workflow, version, accepted };
+        let mut owed = triggers::owed_by_events(&self.shared, &source, sent, batch.at);
+        let output = || match self.run.end_as_child() {
+            Some(Ended::Done(output)) => self.values.get(&output),
+            _ => None,
+        };
+        let step_id = |step: u32| plan.steps[step as usize].id.clone();
+        owed.extend(triggers::owed_by_end(&self.shared, &source, &batch.events, batch.at, output, step_id));
+        owed
+    }
     /// What others are told with the next append: runs that nobody waits for any more, and whoever waits for this one.
-    fn mail(&mut self) -> Vec<Mail> {
+    fn mail(&mut self, sent: Vec<(String, Emitted)>) -> Vec<Mail> {
         let orphans = self.run.take_orphans().into_iter();
         let mut mail: Vec<Mail> = orphans
             .map(|orphan| {
@@ -105,11 +135,10 @@ impl Driver {
                 Mail::to(orphan.run, "cancel/parent", Message::Cancel { by, reason, force }.body())
             })
             .collect();
-        let (run, steps) = (self.run.id, &self.snapshot.plan.steps);
+        let run = self.run.id;
         let tenant = self.run.accepted().map(|accepted| accepted.tenant.clone()).unwrap_or_default();
-        mail.extend(self.run.take_emitted().into_iter().map(|sent| {
-            let item = sent.node.item.map(|item| format!("/{item}")).unwrap_or_default();
-            let unique = format!("event/{run}/{}{item}", steps[sent.node.step as usize].id).into();
+        mail.extend(sent.into_iter().map(|(place, sent)| {
+            let unique = format!("event/{run}/{place}").into();
             let by = format!("run:{run}").into();
             let body = Message::Event { name: sent.event.clone(), by, data: sent.data }.body();
             Mail { to: Recipient::Listeners(tenant.clone(), sent.event), unique, body }

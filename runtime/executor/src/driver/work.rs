@@ -171,6 +171,7 @@ impl Driver {
                     parent,
                     by: accepted.by.clone(),
                     traceparent: accepted.traceparent.clone(),
+                    labels: accepted.inherited_labels(),
                 };
                 let begun = children::begin(self.shared.clone(), wanted, heritage);
                 begun.map(move |refused| refused.map(|failure| failed((node, attempt), failure))).boxed()

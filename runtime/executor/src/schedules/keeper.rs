@@ -4,7 +4,7 @@
 use super::{Loaded, Name, WishFault, load, sync};
 use crate::shared::Shared;
 use crate::submit::{self, Submit, SubmitFault, Timing, WorkflowChoice};
-use crate::{Executor, SnapshotFault};
+use crate::{Executor, SnapshotFault, triggers};
 use futures_util::StreamExt as _;
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::plan::WorkflowRef;
@@ -78,6 +78,9 @@ pub(crate) async fn keep_time(shared: Arc<Shared>) {
         if Instant::now() >= sync_at {
             if let Err(fault) = sync::sync_all(&keeper.shared, &Tenant::default()).await {
                 tracing::error!(%fault, "the schedules of published workflows cannot be read");
+            }
+            if let Err(fault) = triggers::sync_all(&keeper.shared, &Tenant::default()).await {
+                tracing::error!(%fault, "the triggers of published workflows cannot be read");
             }
             sync_at = Instant::now() + SYNC_EVERY;
         }
@@ -278,7 +281,7 @@ pub(super) async fn ask(shared: &Arc<Shared>, loaded: &Loaded, tick: &Tick) -> A
 }
 
 /// Why a run was not accepted, with the first place where something is wrong.
-fn told(fault: &SubmitFault) -> String {
+pub(crate) fn told(fault: &SubmitFault) -> String {
     match fault {
         SubmitFault::InvalidInput(places) => match places.first() {
             Some(place) => format!("{fault} {place}"),

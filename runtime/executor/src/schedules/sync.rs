@@ -3,7 +3,7 @@
 
 use super::{Kept, Loaded, TRIES, body};
 use crate::shared::Shared;
-use crate::workflows::{self, WorkflowEntry};
+use crate::workflows::{self, Speaker, WorkflowEntry, speaker};
 use heddle_core::document::Fault;
 use heddle_core::id::Tenant;
 use heddle_core::plan::schedules_of;
@@ -11,49 +11,23 @@ use heddle_core::schedule::Schedule;
 use heddle_core::schedule::machine::{Bounds, Changed, Input, decide};
 use heddle_core::schedule::state::State;
 use heddle_core::time::Timestamp;
-use heddle_core::version::VersionStatus;
 use heddle_store::{ScheduleFault, ScheduleRow, ScheduleWrite, StoreFault};
 
 const PAGE: u32 = 200;
 
-/// The version of a workflow that says what is scheduled.
-struct Speaker {
-    /// The highest one that is active; a pre-release schedules nothing.
-    entry: Option<WorkflowEntry>,
-    /// Since when it may be the one: when anything was last changed about any version.
-    since: Timestamp,
-}
-
-impl Speaker {
-    async fn of(shared: &Shared, tenant: &Tenant, workflow: &str) -> Result<Speaker, StoreFault> {
-        let ever = workflows::ever(shared, tenant, Some(workflow)).await?;
-        let since = ever.iter().map(WorkflowEntry::touched).max().unwrap_or_default();
-        let speaks = |entry: &WorkflowEntry| {
-            entry.removed.is_none()
-                && entry.status == VersionStatus::Active
-                && entry.version.pre.is_empty()
-                && !entry.is_template()
-        };
-        Ok(Speaker { entry: ever.into_iter().rev().find(speaks), since })
-    }
-    fn version(&self) -> Option<&semver::Version> {
-        self.entry.as_ref().map(|entry| &entry.version)
-    }
-}
-
 /// Brings the rows of a workflow to what its highest active version says. Where it has none, its schedules end.
 pub(crate) async fn sync(shared: &Shared, tenant: &Tenant, workflow: &str) -> Result<(), StoreFault> {
-    let mut speaker = Speaker::of(shared, tenant, workflow).await?;
+    let mut says = speaker(shared, tenant, workflow).await?;
     for _ in 0..TRIES {
-        if bring(shared, tenant, workflow, &speaker).await? == Written::No {
+        if bring(shared, tenant, workflow, &says).await? == Written::No {
             return Ok(());
         }
         // Another version may have come to count while this one was written.
-        let now = Speaker::of(shared, tenant, workflow).await?;
-        if now.version() == speaker.version() {
+        let now = speaker(shared, tenant, workflow).await?;
+        if now.version() == says.version() {
             return Ok(());
         }
-        speaker = now;
+        says = now;
     }
     Err(StoreFault::Conflict(workflow.to_owned()))
 }

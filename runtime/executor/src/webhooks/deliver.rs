@@ -3,9 +3,10 @@
 //! in between is sent again, under the same id.
 
 use super::list::{Tried, Tries};
-use super::{Closed, Post};
+use super::{Closed, Post, TRIGGER};
 use crate::shared::Shared;
 use crate::telemetry as t;
+use crate::triggers::start::{Started, start};
 use heddle_core::outcome::FailureKind;
 use heddle_core::time::Timestamp;
 use heddle_core::webhook::message::MEDIA_TYPE;
@@ -139,25 +140,9 @@ async fn send(shared: &Arc<Shared>, DeliveryRow { version, delivery }: DeliveryR
     let (began, at) = (Instant::now(), shared.now());
     let endpoint = delivery.endpoint.clone();
     let mut tries = Tries::read(&delivery.tries);
-    let (tried, verdict) = match shared.webhooks.target(&delivery, at) {
-        Err(Closed::Until(kind, message)) => (Tried::not_sent(at, kind, message), Verdict::GivenUp),
-        Ok((url, secrets)) => {
-            let (id, body) = (delivery.id.to_string(), delivery.message.clone());
-            let timestamp = at.0 / 1_000;
-            let headers = vec![
-                ("content-type", MEDIA_TYPE.to_owned()),
-                ("webhook-signature", sign(&secrets, &id, timestamp, body.text().as_bytes())),
-                ("webhook-timestamp", timestamp.to_string()),
-                ("webhook-id", id),
-            ];
-            let timeout = Duration::from_millis(shared.limits.webhook_ms);
-            let answer = shared.webhooks.parts.courier.post(Post { url, headers, body, timeout }).await;
-            judged(shared, &delivery, tries.counted() + 1, (at, began), &answer)
-        }
-        Err(Closed::Lacking(message)) => {
-            let answer = Answer::Failed { kind: FailureKind::EgressFailed, message };
-            judged(shared, &delivery, tries.counted() + 1, (at, began), &answer)
-        }
+    let (tried, verdict) = match to_trigger(shared, &delivery, (at, began), tries.counted() + 1).await {
+        Some(done) => done,
+        None => to_webhook(shared, &delivery, (at, began), tries.counted() + 1).await,
     };
     tries = tries.and(tried);
     let now = shared.now();
@@ -174,6 +159,50 @@ async fn send(shared: &Arc<Shared>, DeliveryRow { version, delivery }: DeliveryR
     let told = Delivery { standing, tries: tries.json(), ..delivery };
     write_down(shared, version, told).await;
     Sent { endpoint, hold }
+}
+
+/// A run instead of a message, where it is owed to a trigger.
+async fn to_trigger(
+    shared: &Arc<Shared>,
+    delivery: &Delivery,
+    (at, began): (Timestamp, Instant),
+    tries: u32,
+) -> Option<(Tried, Verdict)> {
+    delivery.endpoint.strip_prefix(TRIGGER)?;
+    Some(match start(shared, delivery).await {
+        Started::Run(run) => (Tried::began(at, began.elapsed(), run), Verdict::Delivered),
+        Started::NotNow(answer) => judged(shared, delivery, tries, (at, began), &answer),
+        Started::Never(kind, message) => (Tried::not_sent(at, kind, message), Verdict::GivenUp),
+    })
+}
+
+/// A message.
+async fn to_webhook(
+    shared: &Arc<Shared>,
+    delivery: &Delivery,
+    (at, began): (Timestamp, Instant),
+    tries: u32,
+) -> (Tried, Verdict) {
+    match shared.webhooks.target(delivery, at) {
+        Err(Closed::Until(kind, message)) => (Tried::not_sent(at, kind, message), Verdict::GivenUp),
+        Ok((url, secrets)) => {
+            let (id, body) = (delivery.id.to_string(), delivery.message.clone());
+            let timestamp = at.0 / 1_000;
+            let headers = vec![
+                ("content-type", MEDIA_TYPE.to_owned()),
+                ("webhook-signature", sign(&secrets, &id, timestamp, body.text().as_bytes())),
+                ("webhook-timestamp", timestamp.to_string()),
+                ("webhook-id", id),
+            ];
+            let timeout = Duration::from_millis(shared.limits.webhook_ms);
+            let answer = shared.webhooks.parts.courier.post(Post { url, headers, body, timeout }).await;
+            judged(shared, delivery, tries, (at, began), &answer)
+        }
+        Err(Closed::Lacking(message)) => {
+            let answer = Answer::Failed { kind: FailureKind::EgressFailed, message };
+            judged(shared, delivery, tries, (at, began), &answer)
+        }
+    }
 }
 
 fn judged(

@@ -1,8 +1,8 @@
 //! Webhooks and deliveries as they are looked at.
 
-use super::{Disabled, Endpoints, Held, NODE, TENANT, body};
+use super::{Disabled, Endpoints, Held, NODE, TENANT, WORKFLOW, body};
 use crate::shared::Shared;
-use heddle_core::id::Tenant;
+use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::time::Timestamp;
 use heddle_core::webhook::retry::Answer;
@@ -28,25 +28,32 @@ pub struct Tried {
     /// Why there is no answer: a word, and a sentence.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub error: Option<(String, String)>,
+    /// The run that it began, where it went to a trigger.
+    #[serde(skip_serializing_if = "Option::is_none", default)]
+    pub run: Option<RunId>,
 }
 
 impl Tried {
     /// Nothing was sent.
     pub(super) fn not_sent(at: Timestamp, kind: &str, message: String) -> Tried {
-        Tried { at, took_ms: 0, status: None, error: Some((kind.to_owned(), message)) }
+        Tried { at, took_ms: 0, status: None, error: Some((kind.to_owned(), message)), run: None }
+    }
+    /// A run was begun.
+    pub(super) fn began(at: Timestamp, took: Duration, run: RunId) -> Tried {
+        Tried { at, took_ms: took.as_millis() as u64, status: None, error: None, run: Some(run) }
     }
     pub(super) fn of(at: Timestamp, took: Duration, answer: &Answer) -> Tried {
         let (status, error) = match answer {
             Answer::Status { status, .. } => (Some(*status), None),
             Answer::Failed { kind, message } => (None, Some((kind.word().to_owned(), message.clone()))),
         };
-        Tried { at, took_ms: took.as_millis() as u64, status, error }
+        Tried { at, took_ms: took.as_millis() as u64, status, error, run: None }
     }
 }
 
 /// The tries of a delivery, as they are kept.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-pub(super) struct Tries {
+pub(crate) struct Tries {
     /// Since it was last told to go.
     counted: u32,
     list: Vec<Tried>,
@@ -71,7 +78,7 @@ impl Tries {
     pub(super) fn anew(self) -> Tries {
         Tries { counted: 0, ..self }
     }
-    pub(super) fn json(&self) -> Json {
+    pub(crate) fn json(&self) -> Json {
         body(self)
     }
 }
@@ -153,7 +160,7 @@ impl Endpoints {
             WebhookView { secret, ..bare(id, WebhookLevel::Node, url, events, disabled) }
         }));
         let elsewhere =
-            known.marks.iter().filter(|((owner, id), _)| owner == tenant && !id.starts_with(NODE));
+            known.marks.iter().filter(|((owner, id), _)| owner == tenant && id.starts_with(WORKFLOW));
         views.extend(elsewhere.map(|((_, id), (_, mark))| {
             bare(
                 id.clone(),

@@ -70,12 +70,12 @@ pub(crate) fn owed(
 }
 
 /// A new id, newer than those before it.
-pub(super) fn new_id() -> DeliveryId {
+pub(crate) fn new_id() -> DeliveryId {
     DeliveryId(uuid::Uuid::now_v7().as_u128())
 }
 
 /// Counts what waits. What is too much is recorded, and not sent.
-fn bound(shared: &Shared, owed: &mut [Delivery]) {
+pub(crate) fn bound(shared: &Shared, owed: &mut [Delivery]) {
     let most = shared.limits.deliveries_waiting;
     for delivery in owed {
         if shared.webhooks.waiting.fetch_add(1, Ordering::Relaxed) < most {

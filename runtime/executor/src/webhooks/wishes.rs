@@ -218,7 +218,12 @@ impl Executor {
         Ok(())
     }
     /// Switches one that is written elsewhere.
-    async fn switch(&self, tenant: &Tenant, id: &str, change: WebhookChange) -> Result<(), WebhookFault> {
+    pub(crate) async fn switch(
+        &self,
+        tenant: &Tenant,
+        id: &str,
+        change: WebhookChange,
+    ) -> Result<(), WebhookFault> {
         let (shared, id) = (&self.shared, Arc::<str>::from(id));
         if change.url.is_some() || change.events.is_some() || change.workflow.is_some() {
             return Err(elsewhere(id));

@@ -3,6 +3,7 @@
 
 use super::entry::{self, Change, Origin, WorkflowEntry};
 use super::references;
+use super::speaker::follow;
 use crate::schedules;
 use crate::shared::Shared;
 use heddle_core::document::Doc;
@@ -106,14 +107,14 @@ pub(crate) async fn set_status(
         entry.status.to(status).map_err(|fault| LifeFault::Transition { name: shown(), fault })?;
         if entry.status == status {
             // The node that wrote it may have died before it came to this.
-            schedules::sync(shared, tenant, name).await?;
+            follow(shared, tenant, name).await?;
             return Ok(Some((entry, Changed::No)));
         }
         entry.status = status;
         entry.changed = Some(Change { at: shared.now(), by: by.into() });
         match entry::write(shared, tenant, number, &entry).await {
             Ok(()) => {
-                schedules::sync(shared, tenant, name).await?;
+                follow(shared, tenant, name).await?;
                 return Ok(Some((entry, Changed::Yes)));
             }
             Err(StoreFault::Conflict(_)) => {}
@@ -142,7 +143,7 @@ pub(crate) async fn remove(
     entry.removed = Some(Change { at: shared.now(), by: by.into() });
     entry.source = Json::null();
     entry::write(shared, tenant, number, &entry).await?;
-    schedules::sync(shared, tenant, name).await?;
+    follow(shared, tenant, name).await?;
     Ok(Some(()))
 }
 

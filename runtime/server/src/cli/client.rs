@@ -146,6 +146,7 @@ impl Refusal {
                 "load it with `heddle plugin push FILE`, or give its folder with `--plugins FOLDER`",
             ),
             "circuit_not_found" => fault.with_hint("`heddle circuits ls` lists the circuits"),
+            "trigger_not_found" => fault.with_hint("`heddle triggers ls` lists the triggers"),
             "schedule_not_found" => fault.with_hint("`heddle schedules ls` lists the schedules"),
             "run_not_found" => fault.with_hint("`heddle runs ls` lists the runs"),
             "workflow_not_found" => fault.with_hint("`heddle workflow ls` lists the published workflows"),

@@ -316,10 +316,20 @@ async fn emit(client: &Client, context: &Context, (name, data): (&str, &str)) ->
     let answer = client.json(Ask::post("/v1/events", "application/json", said(name, data)?)).await?;
     match context.json {
         true => out::json(&answer),
-        false => match answer["reached"].as_u64().unwrap_or_default() {
-            0 => out::note(&format!("no run waits for `{name}`, so nobody has it")),
-            runs => out::note(&format!("{runs} runs have the event `{name}`")),
-        },
+        false => {
+            let starts = answer["starts"].as_array().into_iter().flatten().filter_map(|id| id.as_str());
+            let starts: Vec<&str> = starts.collect();
+            match (answer["reached"].as_u64().unwrap_or_default(), starts.is_empty()) {
+                (0, true) => out::note(&format!(
+                    "no run waits for `{name}` and no trigger starts one, so nobody has it; `heddle triggers ls` lists the triggers"
+                )),
+                (0, false) => {}
+                (runs, _) => out::note(&format!("{} have the event `{name}`", out::several(runs, "run"))),
+            }
+            for id in starts {
+                out::note(&format!("trigger {id} starts a run; `heddle triggers get {id}` shows which"));
+            }
+        }
     }
     Ok(Exit::Ok)
 }

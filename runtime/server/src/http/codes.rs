@@ -35,12 +35,14 @@ codes! {
     ValueNotFound = "value_not_found" NOT_FOUND "There is no value with this digest.";
     WorkflowNotFound = "workflow_not_found" NOT_FOUND "There is no such workflow.";
     ScheduleNotFound = "schedule_not_found" NOT_FOUND "There is no such schedule.";
+    TriggerNotFound = "trigger_not_found" NOT_FOUND "There is no such trigger.";
     CircuitNotFound = "circuit_not_found" NOT_FOUND "There is no such circuit breaker.";
     WebhookNotFound = "webhook_not_found" NOT_FOUND "There is no such webhook.";
     DeliveryNotFound = "delivery_not_found" NOT_FOUND "There is no such delivery.";
     PluginNotFound = "plugin_not_found" NOT_FOUND "There is no such plugin.";
     ComponentNotFound = "component_not_found" NOT_FOUND "No component with this digest was uploaded.";
     UpgradeRequired = "upgrade_required" UPGRADE_REQUIRED "There is a WebSocket at this path, and nothing else.";
+    MessageUnverified = "message_unverified" UNAUTHORIZED "The message is not signed as it must be.";
     OriginDenied = "origin_denied" FORBIDDEN "A page of this origin may not open a WebSocket here.";
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The path has no such method.";
     RequestTimeout = "request_timeout" REQUEST_TIMEOUT "The body did not come in time.";
@@ -76,6 +78,7 @@ codes! {
     Internal = "internal" INTERNAL_SERVER_ERROR "A fault of ours.";
     QueueFull = "queue_full" SERVICE_UNAVAILABLE "As many runs wait as may wait.";
     Draining = "draining" SERVICE_UNAVAILABLE "The node is shutting down.";
+    SecretMissing = "secret_missing" SERVICE_UNAVAILABLE "The node lacks a secret that an operator has to give it.";
     StoreUnavailable = "store_unavailable" SERVICE_UNAVAILABLE "The store does not answer.";
 }
 
@@ -89,7 +92,7 @@ macro_rules! pages {
 
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
-    "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "circuit_not_found", "webhook_not_found", "delivery_not_found", "plugin_not_found",
+    "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "trigger_not_found", "message_unverified", "secret_missing", "circuit_not_found", "webhook_not_found", "delivery_not_found", "plugin_not_found",
     "component_not_found", "method_not_allowed", "upgrade_required", "origin_denied", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "workflow_state", "workflow_in_use", "migration_refused", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "parameters_invalid", "input_too_large",
     "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "webhook_invalid", "webhook_conflict", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",

@@ -42,6 +42,7 @@ impl IntoResponses for Problems {
         (name = "approvals", description = "What runs ask people."),
         (name = "workflows", description = "Check, publish and read workflows."),
         (name = "schedules", description = "When workflows run by themselves."),
+        (name = "triggers", description = "What workflows start on by themselves, and where others send it."),
         (name = "circuits", description = "What is not called too often, and not while it does not answer."),
         (name = "webhooks", description = "Who is told of what happens to runs, and what was sent."),
         (name = "plugins", description = "Load and read plugins."),

@@ -55,7 +55,7 @@ async fn signal(
     let run = run_id(&id)?;
     let limits = &api.app.limits;
     let wish = small(&parts.headers, content, limits).await?;
-    let (name, data) = said(&wish, ("inline_bytes", limits.inline_bytes))?;
+    let (name, data) = said(Members::of(&wish), ("inline_bytes", limits.inline_bytes))?;
     let by = caller(&parts.headers)?;
     let delivery = api.app.executor.signal(&Tenant::default(), run, (&name, &data), by.name()).await?;
     match delivery {
@@ -66,8 +66,7 @@ async fn signal(
 }
 
 /// The name and the data of a signal or an event.
-fn said(wish: &Json, (limit, most): (&'static str, u64)) -> Result<(String, Json), Problem> {
-    let mut members = Members::of(wish);
+fn said(mut members: Members<'_>, (limit, most): (&'static str, u64)) -> Result<(String, Json), Problem> {
     let name = members.text("name").unwrap_or_default().to_owned();
     let data = Json::from_value(members.get("data").cloned().unwrap_or_default());
     if !is_name(&name) {
@@ -82,28 +81,59 @@ fn said(wish: &Json, (limit, most): (&'static str, u64)) -> Result<(String, Json
     Ok((name, data))
 }
 
-/// How many runs have an event.
+/// An event.
+#[derive(Debug, ToSchema)]
+#[schema(as = EventRequest)]
+#[allow(dead_code, reason = "read by name; here for the API's description")]
+struct EventRequest {
+    /// What makes it the only one: a trigger starts one run for all events with the same id, within a day. One is made
+    /// where it is left out.
+    #[schema(max_length = 256)]
+    id: Option<String>,
+    /// Its name, which steps wait for and triggers listen to.
+    #[schema(pattern = "^[a-z][a-z0-9_-]{0,63}$")]
+    name: String,
+    /// What it says; null where it is left out.
+    data: Option<serde_json::Value>,
+}
+
+/// What became of an event.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = EventReached)]
 struct Reached {
+    /// Its id.
+    id: String,
     /// Runs that have a step which waits for it, now or later.
     reached: u64,
+    /// The triggers that start a run for it.
+    starts: Vec<String>,
 }
 
-/// Send an event to every run that listens: those with a step `wait: {signal: NAME}` that have not ended. What is
-/// answered is on disk. The same event sent twice is two events.
+/// Bytes of the id of an event.
+const ID_BYTES: usize = 256;
+
+/// Send an event to every run that listens, those with a step `wait: {signal: NAME}` that have not ended, and to every
+/// workflow with a trigger for it. What is answered is on disk. The same event sent twice is two events, unless it has
+/// an `id`.
 #[utoipa::path(
     post, path = "/v1/events", tag = "runs", operation_id = "sendEvent",
-    request_body(content = SignalRequest, content_type = "application/json"),
-    responses((status = 202, description = "Those runs have the event.", body = Reached), Problems),
+    request_body(content = EventRequest, content_type = "application/json"),
+    responses((status = 202, description = "Those runs have the event, and those triggers will start theirs.", body = Reached), Problems),
 )]
 async fn event(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (parts, content) = request.into_parts();
     Query::of(parts.uri.query()).finish()?;
     let limits = &api.app.limits;
     let wish = small(&parts.headers, content, limits).await?;
-    let (name, data) = said(&wish, ("event_bytes", limits.event_bytes))?;
+    let mut members = Members::of(&wish);
+    let id = members.text("id").map(str::to_owned);
+    if id.as_ref().is_some_and(|id| id.is_empty() || id.len() > ID_BYTES || id.contains('\u{1}')) {
+        members.fault("id", format!("wants 1 to {ID_BYTES} bytes"));
+    }
+    let (name, data) = said(members, ("event_bytes", limits.event_bytes))?;
     let by = caller(&parts.headers)?;
-    let reached = api.app.executor.emit(&Tenant::default(), (&name, &data), by.name()).await?;
-    Ok((StatusCode::ACCEPTED, Answer(Reached { reached })).into_response())
+    let executor = &api.app.executor;
+    let sent = executor.emit(&Tenant::default(), (&name, &data), by.name(), id.as_deref()).await?;
+    let starts = sent.started.iter().map(ToString::to_string).collect();
+    Ok((StatusCode::ACCEPTED, Answer(Reached { id: sent.id, reached: sent.reached, starts })).into_response())
 }

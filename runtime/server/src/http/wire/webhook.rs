@@ -128,13 +128,18 @@ pub(crate) struct TryDoc {
     /// Why there is no answer.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub error: Option<TryErrorDoc>,
+    /// The run that it began, where it went to a trigger.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub run: Option<String>,
 }
 
 /// Why there is no answer.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(as = DeliveryError)]
 pub(crate) struct TryErrorDoc {
-    /// `egress_denied`, `egress_failed`, `egress_timeout`, `webhook_disabled`, `webhook_removed` or `outbox_full`.
+    /// `egress_denied`, `egress_failed`, `egress_timeout`, `webhook_disabled`, `webhook_removed` or `outbox_full`; of a
+    /// trigger `quota_exceeded`, `trigger_removed`, `trigger_depth`, `not_matched`, `expression_failed` or
+    /// `not_accepted`.
     pub kind: String,
     /// In a sentence.
     pub message: String,
@@ -203,6 +208,7 @@ impl From<Tried> for TryDoc {
             took_ms: tried.took_ms,
             status: tried.status,
             error: tried.error.map(|(kind, message)| TryErrorDoc { kind, message }),
+            run: tried.run.map(|run| run.to_string()),
         }
     }
 }
