@@ -5,11 +5,12 @@
 
 use heddle_tests::{Server, bash, binary, guide, plugin, root};
 use std::collections::BTreeSet;
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Plugins that the pages call.
-const PLUGINS: &[&str] = &["echo", "fail", "identity", "text"];
+const PLUGINS: &[&str] = &["echo", "fail", "http_fetch", "identity", "kv", "text"];
 
 /// What somebody does who types: they look whether there is something to decide before they decide it.
 const PATIENT: &str = r#"
@@ -36,7 +37,7 @@ const NOT_TYPED: &[(&str, &str)] = &[
 ];
 
 /// Pages whose node has the settings that they show, and the secret that those name.
-const CONFIGURED: &[&str] = &["triggers"];
+const CONFIGURED: &[&str] = &["triggers", "outside"];
 const SECRET: (&str, &str) = ("SHOP_KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 
 /// What must be said somewhere while a page is typed.
@@ -59,6 +60,7 @@ const SAID: &[(&str, &[&str])] = &[
             "\"starts\":true",
         ],
     ),
+    ("outside", &["http GET|HEAD http://127.0.0.1:", "\"times\": 1"]),
     ("rates-and-circuits", &["vendor-x  open", "50 in 1s"]),
     ("waiting", &["it waits for the signal `paid`"]),
     ("looking-after-runs", &["it was paused by", "the runs differ in: input, output"]),
@@ -72,24 +74,27 @@ const PART: &str = "part-";
 fn page(name: &str) {
     let folder = tempfile::tempdir().unwrap();
     let blocks = guide(name);
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let url = format!("http://127.0.0.1:{port}");
+    let here = |text: &str| text.replace("http://127.0.0.1:7878", &url);
     if CONFIGURED.contains(&name) {
         let settings = blocks.iter().find(|(language, _)| language == "toml").unwrap();
-        std::fs::write(folder.path().join("heddle.toml"), &settings.1).unwrap();
+        std::fs::write(folder.path().join("heddle.toml"), here(&settings.1)).unwrap();
     }
-    let server = Server::start(folder.path(), &[SECRET]);
+    let server = Server::start_at(folder.path(), &url, &[SECRET]);
     PLUGINS.iter().for_each(|name| drop(server.push(plugin(name))));
     let workflows = blocks.iter().enumerate().filter(|(_, (language, _))| language == "yaml");
     let files: Vec<PathBuf> = workflows
         .map(|(number, (_, text))| {
             let file = folder.path().join(file_of(text, number));
-            std::fs::write(&file, whole(text)).unwrap();
+            std::fs::write(&file, here(&whole(text))).unwrap();
             file
         })
         .collect();
     let typed: Vec<&str> =
         blocks.iter().filter(|(language, _)| language == "sh").map(|(_, text)| &**text).collect();
     let script = format!("{PATIENT}\n{}", typed.join("\n"));
-    let script = script.replace("http://127.0.0.1:7878", &server.url);
+    let script = here(&script);
     let script = format!("export {}='{}'\n{script}", SECRET.0, SECRET.1);
     std::os::unix::fs::symlink(root().join("plugins"), folder.path().join("plugins")).unwrap();
     let output = bash(&server, folder.path(), &script);
@@ -149,6 +154,7 @@ pages! {
     after_the_steps: "after-the-steps";
     flow_control: "flow-control";
     rates_and_circuits: "rates-and-circuits";
+    outside: "outside";
     schedules: "schedules";
     triggers: "triggers";
     looking_after_runs: "looking-after-runs";

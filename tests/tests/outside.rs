@@ -1,88 +1,373 @@
-//! What programs of others say: a fuzzer that knows only the OpenAPI document, and Prometheus' own reader.
+//! What plugins may do outside their sandboxes, with the real binary, real components and services at real sockets: what
+//! is granted and what is not, secrets that no guest ever has, services that misbehave, and values that are kept.
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
-#![allow(clippy::print_stdout, reason = "the figures of the report")]
 
-use heddle_tests::{Server, tools, workflow};
-use serde_json::json;
-use std::io::Write as _;
+#[path = "outside/service.rs"]
+mod service;
+
+use heddle_tests::{Server, binary, plugin, workflow};
+use serde_json::{Value, json};
+use service::Service;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Command;
 
-const BODY: &str = r#"
-steps:
-  many: {forEach: {in: "${ [1, 2, 3] }"}, call: "tool:echo", with: {value: "${ item }"}}
-  last: {call: "transform:identity", with: {n: "${ steps.many.output }"}}
-"#;
+const SECRET: &str = "s3cr3t/value+of-42";
 
-/// A node that has something to show, and a run of it.
-fn node(folder: &Path) -> (Server, String) {
-    let server = Server::with_plugins(folder, &["echo", "identity"]);
-    let published = server.post_bytes("/v1/workflows", "application/yaml", workflow("shown", BODY));
-    assert_eq!(published.status, 201, "{published:?}");
-    let mut id = String::new();
-    for _ in 0..3 {
-        let run = server.post_with("/v1/runs", &json!({"workflow": "test/shown"}), &[("prefer", "wait=30")]);
-        assert_eq!(run.status, 200, "{run:?}");
-        id = run.body["id"].as_str().unwrap().to_owned();
-    }
-    (server, id)
+/// A node that may dial this machine, with these grants for `tool:probe`.
+fn configured(folder: &Path, grants: &str) {
+    std::fs::write(folder.join("key.txt"), format!("{SECRET}\n")).unwrap();
+    let text = format!(
+        "[egress]\nallow_private = [\"127.0.0.0/8\"]\n[secrets]\napi-key = \"file:key.txt\"\n[grants.\"tool:probe\"]\n{grants}\n"
+    );
+    std::fs::write(folder.join("heddle.toml"), text).unwrap();
 }
 
-/// Lets the fuzzer loose. Left out is one opinion of it: that whatever fits a schema must be accepted. A workflow that
-/// calls a plugin which nobody has loaded fits, too.
-fn fuzz(server: &Server, folder: &Path) {
-    let output = Command::new(tools::schemathesis())
-        .arg("run")
-        .arg(format!("{}/openapi.json", server.url))
-        .args(["--exclude-checks", "positive_data_acceptance", "--max-examples", "40", "--seed", "1"])
-        .args(["--generation-database", "none", "--no-color"])
-        .current_dir(folder)
-        .output()
-        .unwrap();
-    let said = String::from_utf8_lossy(&output.stdout);
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    let line = |of: &str| said.lines().find(|line| line.contains(of)).unwrap_or_default().trim().to_owned();
-    println!("operations: {}; requests: {}", line("Tested:"), line(" generated"));
+fn probing(folder: &Path, env: &[(&str, &str)]) -> Server {
+    let server = Server::start(folder, env);
+    server.push(plugin("probe"));
+    let body = "steps: {ask: {call: \"tool:probe\", with: {ask: \"${ input.ask }\", together: \"${ default(input.together, false) }\", fail: \"${ default(input.fail, false) }\"}}}\noutput: {as: \"${ steps.ask.output.answers }\"}";
+    let published = server.post_bytes("/v1/workflows", "application/yaml", workflow("probe", body));
+    assert_eq!(published.status, 201, "{published:?}");
+    server
+}
+
+/// What came of these questions.
+fn ask(server: &Server, questions: Value) -> Vec<Value> {
+    let run = run(server, json!({ "ask": questions }));
+    run["output"].as_array().unwrap_or_else(|| panic!("{run}")).clone()
+}
+
+fn run(server: &Server, input: Value) -> Value {
+    let asked = json!({ "workflow": "test/probe", "input": input });
+    let run = server.post("/v1/runs", &asked);
+    assert_eq!(run.status, 202, "{run:?}");
+    server.ended(run.body["id"].as_str().unwrap())
+}
+
+fn http(url: &str) -> Value {
+    json!({ "http": { "url": url } })
+}
+
+/// The word and the sentence of a fault.
+fn fault(answer: &Value) -> (String, String) {
+    let fault = answer["fault"].as_array().unwrap_or_else(|| panic!("{answer} is no fault"));
+    (fault[0].as_str().unwrap().to_owned(), fault[1].as_str().unwrap().to_owned())
+}
+
+#[test]
+fn nothing_is_granted_that_is_not_said() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::start(folder.path(), &[]);
+    server.push(plugin("probe"));
+    let inspected = server.get("/v1/plugins/probe").body;
+    assert_eq!(inspected["items"][0]["needs"], json!(["http", "secret", "config", "kv"]), "{inspected}");
+    assert_eq!(inspected["items"][0]["grants"], json!([]));
+    let body = "steps: {ask: {call: \"tool:probe\", with: {ask: []}}}";
+    let refused = server.post_bytes("/v1/workflows", "application/yaml", workflow("probe", body));
+    let error = &refused.body["errors"][0];
+    assert_eq!((refused.status, &error["pointer"]), (422, &json!("/steps/ask/call")), "{refused:?}");
+    let message = error["message"].as_str().unwrap();
+    for part in ["`http`, `secret`, `config`, `kv`", "[grants.\"tool:probe\"]", "http = ["] {
+        assert!(message.contains(part), "{message}");
+    }
+    // Whatever was published while it was granted finds that it is no more.
+    drop(server);
+    let granted = "http = [\"http://127.0.0.1:9\"]\nsecrets = [\"api-key http://127.0.0.1:9\"]\nkv = true\nconfig = '{}'";
+    configured(folder.path(), granted);
+    drop(probing(folder.path(), &[]));
+    std::fs::write(folder.path().join("heddle.toml"), "").unwrap();
+    let server = Server::start(folder.path(), &[]);
+    let questions =
+        json!([http("http://127.0.0.1:9/"), { "secret": "api-key" }, { "kept": "a" }, { "config": "a" }]);
+    let answers = ask(&server, questions);
+    assert_eq!(fault(&answers[0]).0, "Denied");
+    assert_eq!(fault(&answers[1]).0, "secret_denied");
+    assert_eq!(fault(&answers[2]).0, "kv_denied");
+    assert_eq!(answers[3], json!({ "ok": null }));
+}
+
+#[test]
+fn what_is_granted_is_sent_and_nothing_else() {
+    let (folder, service, other) = (tempfile::tempdir().unwrap(), Service::start(), Service::start());
+    let at = service.url("");
+    configured(
+        folder.path(),
+        &format!(
+            "http = [\"GET|POST {at}\", \"GET http://*.example.invalid\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nconfig = '{{\"region\": \"eu\", \"n\": 1}}'"
+        ),
+    );
+    let server = probing(folder.path(), &[]);
+    let port = service.port();
+    let answers = ask(
+        &server,
+        json!([
+            http(&service.url("/echo/a?b=c")),
+            { "http": { "url": service.url("/echo"), "method": "POST", "headers": [["X-Own", "1"]], "body": "hello" } },
+            { "http": { "url": service.url("/echo"), "method": "DELETE" } },
+            http(&other.url("/echo")),
+            http(&format!("http://localhost:{port}/echo")),
+            http(&format!("http://2130706433:{port}/echo/decimal")),
+            http(&format!("http://127.0.0.1.nip.invalid:{port}/")),
+            http("http://169.254.169.254/latest/meta-data"),
+            http("http://name.example.invalid/"),
+            { "http": { "url": service.url("/echo"), "headers": [["Host", "evil"]] } },
+            { "http": { "url": service.url("/echo"), "headers": [["Transfer-Encoding", "chunked"]] } },
+            { "http": { "url": service.url("/echo"), "headers": [["a", "b\r\nc: d"]] } },
+            http(&format!("http://user:pass@127.0.0.1:{port}/")),
+            http("file:///etc/passwd"),
+            http(&service.url("/redirect")),
+            { "config": "region" },
+            { "config": "" },
+        ]),
+    );
+    let got = answers[0]["ok"]["body"].as_str().unwrap();
+    assert!(
+        got.starts_with("GET /echo/a?b=c HTTP/1.1\r\n") && got.contains(&format!("host: 127.0.0.1:{port}")),
+        "{got}"
+    );
+    assert!(got.contains("user-agent: heddle/"), "{got}");
+    let got = answers[1]["ok"]["body"].as_str().unwrap();
+    assert!(
+        got.contains("x-own: 1") && got.contains("content-length: 5") && got.ends_with("\r\n\r\nhello"),
+        "{got}"
+    );
+    for denied in [2, 3, 4, 6, 7] {
+        assert_eq!(fault(&answers[denied]).0, "Denied", "{denied}: {}", answers[denied]);
+    }
+    // However it is written, it is the address that was granted.
+    assert_eq!(answers[5]["ok"]["status"], 200, "{}", answers[5]);
+    assert_eq!(fault(&answers[8]).0, "Failed", "a name that there is not: {}", answers[8]);
+    for invalid in [9, 10, 11, 12, 13] {
+        assert_eq!(fault(&answers[invalid]).0, "Invalid", "{invalid}: {}", answers[invalid]);
+    }
+    assert_eq!(
+        (&answers[14]["ok"]["status"], &answers[14]["ok"]["headers"]["location"]),
+        (&json!(302), &json!("http://169.254.169.254/"))
+    );
+    assert_eq!((&answers[15], &answers[16]), (&json!({"ok": "eu"}), &json!({"ok": ["n", "region"]})));
+    assert_eq!(other.came().len(), 0, "nothing left for where nothing may go");
+    // A plugin that fails for a request fails for that.
+    let run = run(&server, json!({ "ask": [http(&other.url("/"))], "fail": true }));
+    assert_eq!(run["error"]["kind"], "egress_denied", "{run}");
+    let log = std::fs::read_to_string(folder.path().join("server.log")).unwrap();
+    assert!(log.contains("outcome=\"denied\"") && log.contains("plugin=tool:probe"), "{log}");
+    assert!(
+        server
+            .text("/metrics")
+            .contains("heddle_outside_calls_total{capability=\"http\",outcome=\"denied\"}")
+    );
+}
+
+#[test]
+fn a_private_address_needs_an_open_range_besides_the_grant() {
+    let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
+    configured(
+        folder.path(),
+        "http = [\"http://127.0.0.1:1\"]\nsecrets = [\"api-key http://127.0.0.1:1\"]\nkv = true\nconfig = '{}'",
+    );
+    let text = std::fs::read_to_string(folder.path().join("heddle.toml")).unwrap();
+    let any = format!("http = [\"http://*:{}\"]", service.port());
+    let text = text
+        .replace("allow_private = [\"127.0.0.0/8\"]", "")
+        .replace("http = [\"http://127.0.0.1:1\"]", &any);
+    std::fs::write(folder.path().join("heddle.toml"), text).unwrap();
+    let server = probing(folder.path(), &[]);
+    let port = service.port();
+    for host in
+        ["127.0.0.1", "localhost", "[::1]", "0.0.0.0", "[::ffff:127.0.0.1]", "0x7f.1", "127.1", "[::]"]
+    {
+        let answers = ask(&server, json!([http(&format!("http://{host}:{port}/echo"))]));
+        let (word, why) = fault(&answers[0]);
+        assert_eq!(word, "Denied", "{host}: {why}");
+        assert!(why.contains("egress.allow_private"), "{host}: {why}");
+    }
+    assert_eq!(service.came().len(), 0);
+}
+
+#[test]
+fn no_guest_ever_has_a_secret() {
+    let (folder, service, other) = (tempfile::tempdir().unwrap(), Service::start(), Service::start());
+    let (at, elsewhere) = (service.url(""), other.url(""));
+    configured(
+        folder.path(),
+        &format!(
+            "http = [\"{at}\", \"{elsewhere}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nconfig = '{{}}'"
+        ),
+    );
+    let server = probing(folder.path(), &[("HEDDLE_TELEMETRY_LEVEL", "trace")]);
+    let carrying = |url: String| {
+        json!({ "http": { "url": format!("{url}/{{secret:api-key}}?q={{secret:api-key}}"), "method": "POST",
+            "headers": [["authorization", "Bearer {secret:api-key}"]], "body": "{\"k\": \"{secret:api-key}\"}" } })
+    };
+    let answers = ask(
+        &server,
+        json!([carrying(service.url("/echo")), carrying(other.url("/echo")), { "secret": "api-key" }, { "secret": "nobody" }, carrying(service.url("/hangup"))]),
+    );
+    let came = String::from_utf8_lossy(&service.came()[0]).into_owned();
+    assert!(came.contains(&format!("authorization: Bearer {SECRET}")), "{came}");
+    assert!(
+        came.contains(&format!("{{\"k\": \"{SECRET}\"}}")) && came.contains("q=s3cr3t%2Fvalue%2Bof-42"),
+        "{came}"
+    );
+    // It is taken out of what comes back, and where it may not go it never went.
+    let placeholder = answers[2]["ok"].as_str().unwrap();
+    let echoed = answers[0]["ok"]["body"].as_str().unwrap();
+    assert!(echoed.contains(&format!("authorization: Bearer {placeholder}")), "{echoed}");
+    let came = String::from_utf8_lossy(&other.came()[0]).into_owned();
+    assert!(came.contains(&format!("authorization: Bearer {placeholder}")), "{came}");
+    assert!(fault(&answers[3]).1.contains("is not granted"), "{}", answers[3]);
+    assert_eq!(fault(&answers[4]).0, "Failed");
+    // Another attempt has another text, and that of the last one means nothing there.
+    let later = json!([{ "secret": "api-key" }, { "http": { "url": service.url("/echo"), "headers": [["x", placeholder]] } }]);
+    let answers = ask(&server, later);
+    assert_ne!(answers[0]["ok"], placeholder);
+    assert!(answers[1]["ok"]["body"].as_str().unwrap().contains(&format!("x: {placeholder}")));
+    drop(server);
+    let mut looked_at = 0;
+    for entry in walk(folder.path()) {
+        if entry.file_name().is_some_and(|name| name == "key.txt") {
+            continue;
+        }
+        let bytes = std::fs::read(&entry).unwrap();
+        looked_at += 1;
+        for form in [SECRET, "s3cr3t%2Fvalue"] {
+            let found = bytes.windows(form.len()).any(|window| window == form.as_bytes());
+            assert!(!found, "`{form}` stands in {}", entry.display());
+        }
+    }
+    assert!(looked_at >= 3, "the database and the log are there");
+}
+
+fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        match entry.file_type().unwrap().is_dir() {
+            true => found.extend(walk(&entry.path())),
+            false => found.push(entry.path()),
+        }
+    }
+    found
+}
+
+/// Cases 46 to 49.
+#[test]
+fn a_service_that_misbehaves_costs_its_own_step() {
+    let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
+    let at = service.url("");
+    configured(
+        folder.path(),
+        &format!("http = [\"{at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nconfig = '{{}}'"),
+    );
+    let env = [
+        ("HEDDLE_LIMITS_HTTP_FIRST_BYTE_MS", "300ms"),
+        ("HEDDLE_LIMITS_HTTP_IDLE_MS", "300ms"),
+        ("HEDDLE_LIMITS_HTTP_MS", "1500ms"),
+        ("HEDDLE_LIMITS_HTTP_RESPONSE_BYTES", "1MiB"),
+        ("HEDDLE_LIMITS_HTTP_HEADER_BYTES", "16KiB"),
+    ];
+    let server = probing(folder.path(), &env);
+    let asked = |path: &str| ask(&server, json!([http(&service.url(path))])).remove(0);
+    for (path, word, says) in [
+        ("/hang", "TimedOut", "no answer after 300 ms"),
+        ("/stall", "TimedOut", "nothing more came after 300 ms"),
+        ("/drip", "TimedOut", "not over after 1500 ms"),
+        ("/endless", "TooLarge", "http_response_bytes"),
+        ("/bytes/1048577", "TooLarge", "http_response_bytes"),
+        ("/headers", "TooLarge", "the head of the answer"),
+        ("/many-headers", "TooLarge", "the head of the answer"),
+        ("/short", "Failed", "broke off"),
+        ("/garbage", "Failed", "the connection broke"),
+        ("/hangup", "Failed", "the connection broke"),
+    ] {
+        let (found, why) = fault(&asked(path));
+        assert_eq!((found.as_str(), why.contains(says)), (word, true), "{path}: {why}");
+    }
+    assert_eq!(asked("/bytes/1048576")["ok"]["bytes"], 1_048_576);
+    // Nothing is unpacked, so there is no bomb.
+    let packed = asked("/gzip");
+    assert_eq!(
+        (&packed["ok"]["headers"]["content-encoding"], &packed["ok"]["bytes"]),
+        (&json!("gzip"), &json!(10))
+    );
+    for (timeout, word) in [(0_u64, "TimedOut"), (u64::MAX, "TimedOut")] {
+        let answer = ask(&server, json!([{ "http": { "url": service.url("/hang"), "timeoutMs": timeout } }]));
+        assert_eq!(fault(&answer[0]).0, word, "{timeout}");
+    }
+    // As many as may be, no more than six at once, and the rest is refused.
+    let many: Vec<Value> = (0..40).map(|_| http(&service.url("/busy"))).collect();
+    let answers =
+        run(&server, json!({ "ask": many, "together": true }))["output"].as_array().unwrap().clone();
+    let sent = answers.iter().filter(|answer| answer["ok"]["status"] == 200).count();
+    let refused = answers.iter().filter(|answer| answer["fault"][0] == "TooMany").count();
+    assert_eq!((sent, refused), (32, 8), "{answers:?}");
+    assert!((2..=6).contains(&service.most_at_once()), "{} at once", service.most_at_once());
+    // The node and others are none the worse for it.
     assert_eq!(server.get("/readyz").status, 200);
 }
 
 #[test]
-fn a_fuzzer_that_guesses_every_id_finds_no_fault() {
+fn what_a_plugin_keeps_is_its_own_and_outlives_the_node() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, _) = node(folder.path());
-    fuzz(&server, folder.path());
-}
-
-#[test]
-fn a_fuzzer_that_knows_what_is_there_finds_no_fault() {
-    let folder = tempfile::tempdir().unwrap();
-    let (server, run) = node(folder.path());
-    let known = format!(
-        "[parameters]\n\"path.id\" = \"{run}\"\n\"path.step\" = \"many\"\n\"path.namespace\" = \"test\"\n\
-         \"path.name\" = \"shown\"\n\"path.version\" = \"1.0.0\"\n\"path.code\" = \"not_found\"\n"
+    let env = [("HEDDLE_LIMITS_KV_ENTRIES", "3"), ("HEDDLE_LIMITS_KV_VALUE_BYTES", "1000")];
+    configured(
+        folder.path(),
+        "http = [\"http://127.0.0.1:9\"]\nsecrets = [\"api-key http://127.0.0.1:9\"]\nkv = true\nconfig = '{}'\n[grants.\"tool:kv\"]\nkv = true",
     );
-    std::fs::write(folder.path().join("schemathesis.toml"), known).unwrap();
-    fuzz(&server, folder.path());
+    let mut server = probing(folder.path(), &env);
+    server.push(plugin("kv"));
+    let answers = ask(
+        &server,
+        json!([
+            { "keep": { "key": "a", "bytes": 10 } }, { "keep": { "key": "a", "bytes": 20 } }, { "kept": "a" }, { "kept": "b" },
+            { "keep": { "key": "big", "bytes": 1001 } }, { "keep": { "key": "", "bytes": 1 } }, { "keep": { "key": "k".repeat(600), "bytes": 1 } },
+            { "keep": { "key": "b", "bytes": 1 } }, { "keep": { "key": "c", "bytes": 1 } }, { "keep": { "key": "d", "bytes": 1 } }, { "keep": { "key": "a", "bytes": 5 } },
+        ]),
+    );
+    assert_eq!(answers[..4], [json!({"ok": 1}), json!({"ok": 2}), json!({"ok": 20}), json!({"ok": null})]);
+    for (large, limit) in [(4, "kv_value_bytes"), (5, "kv_key_bytes"), (6, "kv_key_bytes"), (9, "kv_entries")]
+    {
+        let (word, why) = fault(&answers[large]);
+        assert!(word == "kv_too_large" && why.contains(limit), "{large}: {why}");
+    }
+    assert_eq!(answers[10], json!({"ok": 3}), "what is there already may be written");
+    // Another plugin has values of its own under the same keys, and counts them apart.
+    let body = "steps:\n  one: {call: \"tool:kv\", with: {op: increment, key: a}}\n  many: {forEach: {in: \"${ [1, 2, 3, 4, 5, 6, 7, 8] }\"}, call: \"tool:kv\", with: {op: increment, key: a}, dependsOn: [one]}\n  last: {call: \"tool:kv\", with: {op: get, key: a}, dependsOn: [many]}\noutput: {as: \"${ steps.last.output.value }\"}";
+    let run = server.submit(&workflow("count", body), json!({}));
+    assert_eq!(server.ended(&run)["output"], 9, "eight at once, and none is lost");
+    server.kill();
+    server = Server::start_at(folder.path(), &server.url, &env);
+    let run = server.submit(&workflow("count", body), json!({}));
+    assert_eq!(server.ended(&run)["output"], 18);
+    assert_eq!(ask(&server, json!([{ "kept": "a" }]))[0], json!({"ok": 5}));
 }
 
 #[test]
-fn prometheus_reads_the_metrics_and_has_nothing_to_say() {
+fn what_an_operator_writes_is_checked() {
     let folder = tempfile::tempdir().unwrap();
-    let (server, _) = node(folder.path());
-    let metrics = server.get("/metrics").body.as_str().unwrap().to_owned();
-    for name in ["heddle_runs_finished_total{status=\"succeeded\"} 3", "heddle_run_duration_seconds_bucket"] {
-        assert!(metrics.contains(name), "{metrics}");
+    for (text, says) in [
+        ("[grants.\"tool:a\"]\nhttp = [\"api.example.com\"]", "is no place"),
+        ("[grants.\"tool:a\"]\nhttp = [\"get https://a.example\"]", "is no method"),
+        ("[grants.\"tool:a\"]\nkv = 1", "`true` or `false`"),
+        ("[grants.\"tool:a\"]\nconfig = '[1]'", "is a JSON object"),
+        ("[grants.\"tool:a\"]\nsecrets = [\"key https://a.example\"]", "has no secret `key`"),
+        (
+            "[secrets]\nkey = \"env:A\"\n[grants.\"tool:a\"]\nsecrets = [\"kay https://a.example\"]",
+            "did you mean `key`?",
+        ),
+        ("[secrets]\nkey = \"env:A\"\n[grants.\"tool:a\"]\nsecrets = [\"key\"]", "does not say where"),
+        ("[secrets]\nkey = \"plain-value\"", "the secret itself never stands here"),
+        ("[secrets]\nkey = \"env:NOT_SET_ANYWHERE\"", "`NOT_SET_ANYWHERE` is not set"),
+        ("[grants.a]\nkv = true", "no setting is called"),
+        ("[grants.\"tool:a\"]\nhtp = [\"https://a.example\"]", "did you mean `grants.tool:a.http`?"),
+    ] {
+        std::fs::write(folder.path().join("heddle.toml"), text).unwrap();
+        // One that is taken after all would serve for ever.
+        let mut command = Command::new("timeout");
+        command.arg("30").arg(binary()).args(["serve", "--data", "data", "--listen", "127.0.0.1:0"]);
+        let output = command.current_dir(folder.path()).output().unwrap();
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success() && said.contains(says), "{text}\n{said}");
+        assert!(!said.contains("plain-value"), "{said}");
     }
-    let mut promtool = Command::new(tools::promtool())
-        .args(["check", "metrics"])
-        .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
-        .stderr(Stdio::piped())
-        .spawn()
-        .unwrap();
-    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
-    let output = promtool.wait_with_output().unwrap();
-    let said = [output.stdout, output.stderr].concat();
-    assert!(output.status.success() && said.is_empty(), "{}", String::from_utf8_lossy(&said));
 }

@@ -122,6 +122,20 @@ limits! {
     schedule_history: Count = 50, max 1_000, "Ticks of one schedule that are remembered with what became of them.";
 
     // Webhooks.
+    http_calls: Count = 32, max 1_000, "Requests that one attempt may send.";
+    http_at_once: Count = 6, max 64, "Of these, at the same time; further ones wait.";
+    http_ms: Millis = MINUTE, max 15 * MINUTE, "One request, from looking up the name to the last byte of the answer.";
+    http_connect_ms: Millis = 5 * SECOND, max MINUTE, "Of that, looking up the name and connecting.";
+    http_first_byte_ms: Millis = 30 * SECOND, max 15 * MINUTE, "Of that, waiting for the answer to begin.";
+    http_idle_ms: Millis = 30 * SECOND, max 5 * MINUTE, "Of that, waiting for the next bytes of the answer.";
+    http_request_bytes: Bytes = 8 * MIB, max 64 * MIB, "The body of one request.";
+    http_response_bytes: Bytes = 8 * MIB, max 64 * MIB, "The body of one answer, as it comes: nothing is unpacked.";
+    http_headers: Count = 100, max 256, "Headers of one request, and of one answer.";
+    http_header_bytes: Bytes = 64 * KIB, max 256 * KIB, "All of them, of one request and of one answer.";
+    kv_key_bytes: Bytes = 512, max 1024, "A key under which a plugin keeps a value.";
+    kv_value_bytes: Bytes = 64 * KIB, max 1024 * KIB, "A value that a plugin keeps.";
+    kv_entries: Count = 10_000, max 1_000_000, "Values that one plugin keeps.";
+    secrets_used: Count = 16, max 64, "Secrets that one attempt asks for.";
     triggers: Count = 16, max 256, "Triggers of one workflow.";
     trigger_depth: Count = 16, max 64, "Runs that have started one another by triggers, the first one included.";
     hook_bytes: Bytes = 256 * KIB, max 1024 * KIB, "The body of what others send to a trigger's address.";

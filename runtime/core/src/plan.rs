@@ -381,6 +381,10 @@ pub trait Catalog {
     fn candidates(&self, capability: &CapabilityRef) -> Result<Vec<Arc<Metadata>>, String> {
         Err(format!("no plugin provides `{}`; load one: `heddle plugin push FILE`", capability.name))
     }
+    /// Why a plugin cannot do its work, where that is known: that something is not granted to it, and what to do.
+    fn lacks_grant(&self, _plugin: &Metadata) -> Option<String> {
+        None
+    }
     /// The references of all plugins, `kind:name`, for hints.
     fn names(&self) -> Vec<String>;
     /// Why a published workflow cannot be run, where that is known: that there is none, with what was probably meant.

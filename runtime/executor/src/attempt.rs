@@ -88,8 +88,11 @@ impl AttemptCall {
         hash.update(self.attempt.to_le_bytes());
         hash.finalize().into()
     }
-    fn fingerprint(&self, pin: &Pinned, policy: CachePolicy) -> Digest {
-        fingerprint(&self.tenant, &self.snapshot, self.node.step, pin, policy.scope, &self.input)
+    fn fingerprint(&self, shared: &Shared, pin: &Pinned, policy: CachePolicy) -> Digest {
+        // What it may do outside decides what comes out, as much as the input does.
+        let outside = shared.outside_lines(pin);
+        let step = (self.node.step, policy.scope);
+        fingerprint(&self.tenant, &self.snapshot, step, pin, &self.input, outside)
     }
     /// What was taken over from the run that this one is again.
     pub(crate) fn taken_over(&self, imports: &Imports) -> Option<(Digest, Imported)> {
@@ -118,13 +121,14 @@ impl AttemptCall {
 pub(crate) fn fingerprint(
     tenant: &Tenant,
     snapshot: &Snapshot,
-    step: u32,
+    (step, scope): (u32, CacheScope),
     pin: &Pinned,
-    scope: CacheScope,
     input: &Json,
+    outside: Vec<String>,
 ) -> Digest {
     let granted = snapshot.tools.get(step as usize).into_iter().flatten();
-    let grants: Vec<String> = granted.map(|granted| granted.pin.digest.to_string()).collect();
+    let granted = granted.map(|granted| granted.pin.digest.to_string());
+    let grants: Vec<String> = granted.chain(outside).collect();
     let (workflow, step) = (&*snapshot.workflow, &*snapshot.plan.steps[step as usize].id);
     let (kind, component, grants) = (pin.kind, pin.digest, &*grants);
     FingerprintParts { tenant, scope, workflow, step, kind, component, grants, input }.fingerprint()
@@ -139,7 +143,7 @@ pub(crate) fn key_of_a_rerun(
     pin: &Pinned,
     input: &Json,
 ) -> Digest {
-    let key = fingerprint(tenant, snapshot, node.step, pin, CacheScope::Step, input);
+    let key = fingerprint(tenant, snapshot, (node.step, CacheScope::Step), pin, input, Vec::new());
     let Some(item) = node.item else { return key };
     let mut hash = Sha256::new();
     hash.update(key.0);
@@ -154,7 +158,7 @@ pub(crate) fn from_memory(shared: &Shared, call: &AttemptCall) -> Option<Attempt
     if !matches!(policy.mode, CacheMode::ReadWrite | CacheMode::Read) {
         return None;
     }
-    let key = call.fingerprint(pin, policy);
+    let key = call.fingerprint(shared, pin, policy);
     shared.cache.peek(&call.tenant, key, shared.now()).map(|found| call.hit(key, found))
 }
 
@@ -184,7 +188,7 @@ pub(crate) async fn run(shared: Arc<Shared>, call: Arc<AttemptCall>) -> AttemptR
         let end = sandbox(&shared, &call, pin, Depth::Attempt).await;
         return finish(&call, end, None);
     }
-    let key = call.fingerprint(&pin, policy);
+    let key = call.fingerprint(&shared, &pin, policy);
     let lead = match policy.mode {
         CacheMode::Write => None,
         _ => match shared.cache.look(&call.tenant, key, shared.now()).await {
@@ -259,7 +263,8 @@ pub(crate) async fn sandbox(
     limits.heartbeat_ms = step.timeouts.heartbeat.filter(|_| beats).map(|time| time.0);
     let opened = shared.now();
     let queued_us = opened.since_ms(in_line_since) * 1_000;
-    let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone()));
+    let deadline = opened.plus_ms(limits.wall_ms);
+    let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone(), &pin, deadline));
     let kind = pin.kind;
     let invocation = Invocation {
         plugin: pin,
@@ -275,7 +280,7 @@ pub(crate) async fn sandbox(
         seed: call.seed(kind),
         alternative: call.alternative,
         at_most_once: step.on_crash == OnCrash::Fail,
-        deadline: opened.plus_ms(limits.wall_ms),
+        deadline,
         traceparent: call.traceparent.clone(),
         opened,
         begin: call.begin,

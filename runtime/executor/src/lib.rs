@@ -16,6 +16,7 @@ mod labels;
 mod listing;
 mod meters;
 mod migrate;
+mod outside;
 mod parts;
 mod plugins;
 mod reach;
@@ -39,6 +40,7 @@ pub use gates::{CircuitReport, Hold, HoldAt, RateReport};
 pub use labels::LabelsFault;
 pub use listing::{RunFilter, WorkflowFilter};
 pub use migrate::MigrateFault;
+pub use outside::{Outbound, OutsideParts};
 pub use parts::{
     Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
 };

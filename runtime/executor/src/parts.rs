@@ -1,11 +1,13 @@
 //! What an executor is made of, and the seams at which the outside is plugged in.
 
+use crate::outside::OutsideParts;
 use crate::webhooks::WebhookParts;
 use futures_util::future::BoxFuture;
 use heddle_core::id::RunId;
 use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure};
+use heddle_core::outside::{HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
 use heddle_core::plugin::{Metadata, Pinned};
 use heddle_core::run::event::{Defaults, Node};
 use heddle_core::share::Share;
@@ -37,6 +39,8 @@ pub struct Parts {
     pub left_inside: Option<Vec<(LeftInside, Held)>>,
     /// What sends messages to webhooks, and to which of the node.
     pub webhooks: WebhookParts,
+    /// What plugins may do outside their sandboxes, and what does it.
+    pub outside: OutsideParts,
 }
 
 /// Something of the invoker's that is held until the end of an attempt is on disk, and then dropped: what tells the
@@ -208,6 +212,14 @@ pub trait Reach: Send + Sync + 'static {
     fn dropped(&self, _lines: u64, _bytes: u64) {}
     /// How far along the work is.
     fn progress(&self, stage: &str, percent: Option<u8>, message: &str);
+    /// Sends a request to the outside, if the plugin may.
+    fn http(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, HttpFault>>;
+    /// What stands for a secret, or why the plugin has none of this name.
+    fn secret(&self, name: &str) -> Result<String, String>;
+    /// What the plugin is told: an object.
+    fn config(&self) -> Option<Json>;
+    /// Reads or writes a value that the plugin keeps.
+    fn kv(&self, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>>;
     /// The plugins that the step grants, by name.
     fn tools(&self) -> Vec<Arc<Metadata>>;
     /// Calls one of them. `index` counts the calls of this attempt from 0.

@@ -3,6 +3,7 @@
 use crate::Executor;
 use crate::labels::{self, LabelsFault};
 use crate::registry::{PluginEntry, PluginFault};
+use heddle_core::grant::Grants;
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::outcome::PluginKind;
 use heddle_core::plugin::Metadata;
@@ -19,9 +20,24 @@ impl Executor {
         digest: Digest,
         size: u64,
     ) -> Result<(), PluginFault> {
+        self.add_plugin_needing(tenant, metadata, (digest, size), Vec::new()).await
+    }
+    /// The same of one that imports what an operator must grant. Whether it is granted is looked at when a workflow
+    /// calls it.
+    pub async fn add_plugin_needing(
+        &self,
+        tenant: &Tenant,
+        metadata: Metadata,
+        (digest, size): (Digest, u64),
+        needs: Vec<Arc<str>>,
+    ) -> Result<(), PluginFault> {
         let (metadata, loaded_at) = (Arc::new(metadata), self.shared.now());
-        let entry = PluginEntry { metadata, digest, size, loaded_at, labels: Arc::default() };
+        let entry = PluginEntry { metadata, digest, size, loaded_at, needs, labels: Arc::default() };
         self.shared.registry.add(&*self.shared.shelf, tenant, entry).await
+    }
+    /// What is granted to a plugin, `kind:name`.
+    pub fn grants(&self, plugin: &str) -> Arc<Grants> {
+        self.shared.outside.of(plugin)
     }
     /// Every version of every plugin, by kind and name.
     pub fn plugins(&self, tenant: &Tenant) -> Vec<PluginEntry> {

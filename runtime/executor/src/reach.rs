@@ -4,6 +4,7 @@
 use crate::attempt::{AttemptCall, sandbox};
 use crate::bus::Told;
 use crate::feed::Passing;
+use crate::outside::{Desk, For};
 use crate::parts::{Begin, LogLevel, Reach};
 use crate::shared::Shared;
 use crate::slots::Depth;
@@ -12,8 +13,10 @@ use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome};
-use heddle_core::plugin::Metadata;
+use heddle_core::outside::{HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
+use heddle_core::plugin::{Metadata, Pinned};
 use heddle_core::run::public::PublicEvent;
+use heddle_core::time::Timestamp;
 use heddle_core::value::Value;
 use metrics::counter;
 use std::sync::Arc;
@@ -26,12 +29,29 @@ pub(crate) struct AttemptReach {
     call: Arc<AttemptCall>,
     calls: AtomicU64,
     at_once: Arc<Semaphore>,
+    desk: Desk,
 }
 
 impl AttemptReach {
-    pub(crate) fn new(shared: Arc<Shared>, call: Arc<AttemptCall>) -> AttemptReach {
+    /// What this plugin may reach until then.
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        call: Arc<AttemptCall>,
+        plugin: &Pinned,
+        deadline: Timestamp,
+    ) -> AttemptReach {
         let at_once = Arc::new(Semaphore::new(shared.limits.tool_calls_at_once as usize));
-        AttemptReach { shared, call, calls: AtomicU64::new(0), at_once }
+        let who = For {
+            tenant: call.tenant.clone(),
+            plugin: format!("{}:{}", plugin.kind.word(), plugin.name).into(),
+            run: call.run,
+            step: call.step().id.clone(),
+            attempt: call.attempt,
+            traceparent: call.traceparent.clone(),
+            deadline,
+        };
+        let desk = Desk::new(shared.clone(), who);
+        AttemptReach { shared, call, calls: AtomicU64::new(0), at_once, desk }
     }
 
     fn tell(&self, kind: &'static str, more: Vec<(&'static str, Value)>) {
@@ -82,6 +102,22 @@ impl Reach for AttemptReach {
             more.push(("percent", Value::Int(i64::from(percent.min(100)))));
         }
         self.tell("progress", more);
+    }
+
+    fn http(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, HttpFault>> {
+        self.desk.http(request)
+    }
+
+    fn secret(&self, name: &str) -> Result<String, String> {
+        self.desk.secret(name)
+    }
+
+    fn config(&self) -> Option<Json> {
+        self.desk.config()
+    }
+
+    fn kv(&self, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
+        self.desk.kv(call)
     }
 
     fn tools(&self) -> Vec<Arc<Metadata>> {

@@ -1,5 +1,6 @@
 //! The plugins that there are. Kept on the shelf, held in memory; a run pins digests from here when it is accepted.
 
+use crate::outside::OutsideParts;
 use crate::workflows::Lacking;
 use heddle_core::expr::tree::nearest;
 use heddle_core::id::{Digest, Tenant};
@@ -26,6 +27,9 @@ pub struct PluginEntry {
     pub size: u64,
     /// When it was loaded.
     pub loaded_at: Timestamp,
+    /// What it imports that an operator must grant.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<Arc<str>>,
     /// What its operator says of every version of it.
     #[serde(skip)]
     pub labels: Arc<Labels>,
@@ -226,8 +230,9 @@ impl Registry {
         tenant: &'a Tenant,
         lacking: Lacking,
         secrets: Vec<Arc<str>>,
+        outside: &'a OutsideParts,
     ) -> TenantCatalog<'a> {
-        TenantCatalog { registry: self, tenant, lacking, secrets }
+        TenantCatalog { registry: self, tenant, lacking, secrets, outside }
     }
 }
 
@@ -240,6 +245,7 @@ pub(crate) struct TenantCatalog<'a> {
     lacking: Lacking,
     /// The webhook secrets of the node, by name.
     secrets: Vec<Arc<str>>,
+    outside: &'a OutsideParts,
 }
 
 impl Catalog for TenantCatalog<'_> {
@@ -256,6 +262,14 @@ impl Catalog for TenantCatalog<'_> {
     fn lacks_secret(&self, name: &str) -> Option<String> {
         let is_there = self.secrets.iter().any(|known| **known == *name);
         (!is_there).then(|| crate::webhooks::lacks_secret(name, &self.secrets))
+    }
+    fn lacks_grant(&self, plugin: &Metadata) -> Option<String> {
+        let reference = plugin.reference();
+        let all = self.registry.all(self.tenant);
+        let entry = all.iter().find(|entry| {
+            entry.metadata.reference() == reference && entry.metadata.version == plugin.version
+        })?;
+        self.outside.lacks(&reference, &entry.needs)
     }
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =

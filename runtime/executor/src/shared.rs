@@ -5,6 +5,7 @@ use crate::cache::OutputCache;
 use crate::driver::Nudge;
 use crate::gates::Gates;
 use crate::meters::Meters;
+use crate::outside::{KeptValues, OutsideParts};
 use crate::parts::{Clock, Held, Invoker, Parts, Settings};
 use crate::read::RunDetail;
 use crate::registry::Registry;
@@ -18,6 +19,7 @@ use heddle_core::document::Fault;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::limits::Limits;
 use heddle_core::plan::{Plan, WorkflowRef};
+use heddle_core::plugin::Pinned;
 use heddle_core::run::Entered;
 use heddle_core::run::event::Node;
 use heddle_core::time::Timestamp;
@@ -55,6 +57,8 @@ pub(crate) struct Shared {
     pub(crate) meters: Meters,
     pub(crate) webhooks: Endpoints,
     pub(crate) triggers: Triggers,
+    pub(crate) outside: OutsideParts,
+    pub(crate) kept_values: KeptValues,
     lease: RwLock<Lease>,
     active: Mutex<HashMap<RunId, Active>>,
     /// What the process before this one left in its sandboxes, until the runs are taken over.
@@ -111,6 +115,8 @@ impl Shared {
             snapshots: Snapshots::new(parts.store.clone(), limits.plan_cache),
             webhooks: Endpoints::new(parts.webhooks),
             triggers: Triggers::default(),
+            outside: parts.outside,
+            kept_values: KeptValues::default(),
             lease: RwLock::new(lease),
             active: Mutex::new(HashMap::new()),
             left_inside: parts.left_inside.map(|left| {
@@ -140,6 +146,18 @@ impl Shared {
             settings: parts.settings,
             limits,
         }
+    }
+    /// What a plugin may do outside, as sorted text, with a mark of each secret's value that tells nobody what it is.
+    pub(crate) fn outside_lines(&self, pin: &Pinned) -> Vec<String> {
+        if pin.kind.is_pure() || self.outside.grants.is_empty() {
+            return Vec::new();
+        }
+        let grants = self.outside.of(&format!("{}:{}", pin.kind.word(), pin.name));
+        let marks = grants.secrets.keys().filter_map(|name| {
+            let value = self.outside.secrets.get(name)?;
+            Some(format!("secret {name} is {}", self.webhooks.mark_of(value)))
+        });
+        grants.lines().into_iter().chain(marks).collect()
     }
     /// The plan of a published workflow, checked once and kept.
     pub(crate) fn plan_of(&self, entry: &WorkflowEntry) -> Result<Arc<Plan>, Vec<Fault>> {

@@ -62,6 +62,7 @@ metrics_table! {
     DELIVERIES = "heddle_webhook_deliveries_total" Counter "Tries to deliver a message to a webhook, by `outcome`: delivered, again (it is sent again later) or failed (it is given up).";
     DELIVERY_SECONDS = "heddle_webhook_delivery_duration_seconds" Histogram "Time that a try to deliver took.";
     DELIVERIES_WAITING = "heddle_webhook_deliveries_waiting" Gauge "Messages to webhooks that wait.";
+    OUTSIDE_CALLS = "heddle_outside_calls_total" Counter "What plugins asked of the outside, by `capability` (http, kv, secret) and `outcome`: ok, denied, or why not.";
     LOG_LINES_DROPPED = "heddle_guest_log_lines_dropped_total" Counter "Log lines of plugins that were dropped for want of room.";
     OUTPUT_BYTES_DROPPED = "heddle_guest_output_bytes_dropped_total" Counter "Bytes on stdout and stderr of plugins that were dropped for want of room.";
     LEASE_LOST = "heddle_lease_lost_total" Counter "Times that this node lost its lease.";

@@ -255,6 +255,10 @@ impl Endpoints {
     pub(crate) fn is_off(&self, tenant: &Tenant, endpoint: &Arc<str>) -> bool {
         self.read().marks.contains_key(&(tenant.clone(), endpoint.clone()))
     }
+    /// What is the same for the same text on this node, and from which the text cannot be found.
+    pub(crate) fn mark_of(&self, text: &str) -> String {
+        Digest::of(Secret::derive(&self.parts.key, text).reveal().as_bytes()).hex()
+    }
     /// The operator's secrets of this name.
     ///
     /// # Errors

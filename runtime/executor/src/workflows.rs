@@ -94,7 +94,7 @@ pub(crate) fn check(
     doc: &Doc,
     lacking: Lacking,
 ) -> Result<Arc<Plan>, Vec<Fault>> {
-    let catalog = shared.registry.catalog(tenant, lacking, shared.webhooks.secret_names());
+    let catalog = shared.registry.catalog(tenant, lacking, shared.webhooks.secret_names(), &shared.outside);
     Plan::read(doc, Some(&catalog), &shared.limits).map(Arc::new)
 }
 

@@ -97,6 +97,7 @@ impl Stage {
             settings: Settings { park_after_ms: u64::MAX, ..Settings::default() },
             left_inside: left.map(|left| left.into_iter().map(|one| (one, Held::default())).collect()),
             webhooks: WebhookParts::default(),
+            outside: OutsideParts::default(),
         };
         Executor::start(parts).await.unwrap()
     }

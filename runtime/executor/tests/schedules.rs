@@ -51,6 +51,7 @@ impl World {
             settings: Settings { node: name.into(), ..Settings::default() },
             left_inside: None,
             webhooks: WebhookParts::default(),
+            outside: OutsideParts::default(),
         };
         let executor = Executor::start(parts).await.unwrap();
         let metadata = Metadata {

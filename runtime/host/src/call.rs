@@ -111,6 +111,7 @@ pub(crate) async fn run_ready(node: Arc<Node>, ready: Arc<Ready>, call: Call) ->
         host_calls: call.host_calls,
         node_memory: node.memory.clone(),
     });
+    let egress = guest.egress.clone();
     let ended = in_sandbox(&node, guest, call.begin, async |store: &mut Store<Guest>| {
         enter(&ready, store, &call.input, call.state.as_ref()).await
     });
@@ -124,7 +125,10 @@ pub(crate) async fn run_ready(node: Arc<Node>, ready: Arc<Ready>, call: Call) ->
         Ok(Ok(Produced::State(text))) => {
             output::read(&text, output_bytes, levels, None).map_or_else(Outcome::Failed, Outcome::Continue)
         }
-        Ok(Err(failure)) => Outcome::Failed(output::guest_failure(failure)),
+        Ok(Err(failure)) => {
+            let failure = output::guest_failure(failure);
+            Outcome::Failed(Failure { kind: egress.last().unwrap_or(failure.kind), ..failure })
+        }
         Err(failure) => Outcome::Failed(failure),
     };
     AttemptEnd { outcome, usage }

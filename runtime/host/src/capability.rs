@@ -8,15 +8,20 @@
 //! 4. what it asks of the rest of the product is a method of [`HostCalls`](crate::HostCalls), and nothing else;
 //! 5. one test in `tests/`, with a guest that uses it and one that may not.
 //!
-//! An effect has a blocking form and a `start` / `wait` form (see `tools.rs`), and its waits do not count as the
-//! guest's own time ([`WallClock::wait`](crate::wall::WallClock::wait)).
+//! An effect has a blocking form and a `start` / `wait` form (`pending.rs`). What has a deadline of its own does not
+//! count as the guest's time ([`WallClock::wait`](crate::wall::WallClock::wait)); a request to the outside does.
 
 pub(crate) mod clock;
+mod config;
 mod context;
+mod http;
+mod kv;
 pub(crate) mod log;
+pub(crate) mod pending;
 mod progress;
 pub(crate) mod random;
-pub(crate) mod tools;
+mod secret;
+mod tools;
 pub(crate) mod wasi;
 
 use crate::guest::Guest;
@@ -60,6 +65,10 @@ fn linker(engine: &Engine, kind: PluginKind) -> wasmtime::Result<Linker<Guest>> 
     if kind != PluginKind::Transform {
         context::link(&mut linker)?;
         progress::link(&mut linker)?;
+        http::link(&mut linker)?;
+        secret::link(&mut linker)?;
+        config::link(&mut linker)?;
+        kv::link(&mut linker)?;
     }
     if kind == PluginKind::Agent {
         tools::link(&mut linker)?;

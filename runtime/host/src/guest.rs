@@ -5,8 +5,8 @@ use crate::begin::{Begin, QUICK_TICKS, SLICE_FUEL};
 use crate::call::CallScope;
 use crate::capability::clock::Clock;
 use crate::capability::log::LogSink;
+use crate::capability::pending::Calls;
 use crate::capability::random::Randomness;
-use crate::capability::tools::ToolCalls;
 use crate::cpu::CpuMeter;
 use crate::host_calls::HostCalls;
 use crate::limiter::{MemoryMeter, NodeMemory};
@@ -15,7 +15,7 @@ use crate::turns::next_turn;
 use crate::wall::WallClock;
 use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::{FailureKind, PluginKind};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline};
 
@@ -40,8 +40,23 @@ pub(crate) struct Guest {
     pub(crate) log: LogSink,
     pub(crate) clock: Clock,
     pub(crate) random: Randomness,
-    pub(crate) tools: ToolCalls,
+    pub(crate) tools: Calls,
+    pub(crate) http: Calls,
+    pub(crate) egress: Arc<Egress>,
     pub(crate) table: ResourceTable,
+}
+
+/// What came of the guest's last request to the outside: a guest that fails right behind a failed request fails for it.
+#[derive(Debug, Default)]
+pub(crate) struct Egress(Mutex<Option<FailureKind>>);
+
+impl Egress {
+    pub(crate) fn note(&self, failure: Option<FailureKind>) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = failure;
+    }
+    pub(crate) fn last(&self) -> Option<FailureKind> {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// What a guest is made from.
@@ -68,7 +83,9 @@ impl Guest {
             log: LogSink::new(&limits),
             clock: Clock::of(acts_as, scope.clock_ms),
             random: Randomness::of(acts_as, scope.seed),
-            tools: ToolCalls::new(&limits),
+            tools: Calls::new(limits.tool_calls, limits.tool_calls_at_once),
+            http: Calls::new(limits.http_calls, limits.http_at_once),
+            egress: Arc::default(),
             table,
             scope: Arc::new(scope),
             limits,
@@ -117,6 +134,11 @@ pub(crate) fn enter(cx: &mut Cx<'_>, bytes: usize) -> wasmtime::Result<()> {
     tracing::trace!(number = guest.hostcalls, bytes, "host_call");
     let price = guest.limits.hostcall_fuel;
     charge(cx, price.saturating_add(bytes as u64 / BYTES_PER_FUEL))
+}
+
+/// What a call brings back costs as much as what it takes along.
+pub(crate) fn carried(cx: &mut Cx<'_>, bytes: usize) -> wasmtime::Result<()> {
+    charge(cx, bytes as u64 / BYTES_PER_FUEL)
 }
 
 /// Takes this much fuel, or ends the guest for want of it.

@@ -8,6 +8,7 @@ use crate::inside::Mark;
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::{Failure, FailureKind};
+use heddle_core::outside::{HttpFault, HttpFaultKind, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
 
 /// How much an operator cares about a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -75,6 +76,27 @@ pub trait HostCalls: Send + Sync + 'static {
     fn progress(&self, scope: &CallScope, progress: Progress);
     /// What this step may call, in the order of the names.
     fn tools(&self, scope: &CallScope) -> Vec<ToolInfo>;
+    /// Sends a request to the outside. Dropping the future cancels it.
+    fn http(
+        &self,
+        _scope: &CallScope,
+        _request: HttpRequest,
+    ) -> BoxFuture<'static, Result<HttpResponse, HttpFault>> {
+        let fault = HttpFault::new(HttpFaultKind::Denied, nobody_grants("http"));
+        Box::pin(async move { Err(fault) })
+    }
+    /// What stands for a secret, or why the plugin has none of this name.
+    fn secret(&self, _scope: &CallScope, _name: &str) -> Result<String, String> {
+        Err(nobody_grants("secret"))
+    }
+    /// What the plugin is told: an object.
+    fn config(&self, _scope: &CallScope) -> Option<Json> {
+        None
+    }
+    /// Reads or writes a value that the plugin keeps.
+    fn kv(&self, _scope: &CallScope, _call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
+        Box::pin(async { Err(KvFault::Denied(nobody_grants("kv"))) })
+    }
     /// Calls another plugin. `index` counts the calls of this attempt from 0, in the order in which they were started.
     /// Dropping the future cancels the call.
     fn call_tool(
@@ -84,6 +106,10 @@ pub trait HostCalls: Send + Sync + 'static {
         input: Json,
         index: u64,
     ) -> BoxFuture<'static, ToolAnswer>;
+}
+
+fn nobody_grants(capability: &str) -> String {
+    format!("nobody has granted `{capability}` to this plugin")
 }
 
 /// Grants nothing and keeps nothing: for `describe`, and for plugins that need no more.

@@ -18,6 +18,10 @@ const CAPABILITIES: &[(&str, &[PluginKind])] = &[
     ("random", &[Transform, Tool, Agent]),
     ("context", &[Tool, Agent]),
     ("progress", &[Tool, Agent]),
+    ("http", &[Tool, Agent]),
+    ("secret", &[Tool, Agent]),
+    ("config", &[Tool, Agent]),
+    ("kv", &[Tool, Agent]),
     ("tools", &[Agent]),
 ];
 
@@ -42,7 +46,7 @@ pub(crate) fn refusal(kind: PluginKind, import: &str) -> Option<String> {
         }
         _ => match package.strip_prefix("wasi:") {
             Some("http") => Some(format!(
-                "imports `{import}`, and plugins have no network here; build without `wasi:http`"
+                "imports `{import}`, and this host has `heddle:host/http` instead; send requests through that"
             )),
             Some(package) if WASI_PACKAGES.contains(&package) => wasi(import, version),
             _ => Some(format!(
@@ -106,7 +110,10 @@ mod tests {
             (Tool, "heddle:host/tools@0.1.0", false),
             (Agent, "heddle:host/tools@0.1.0", true),
             (Agent, "heddle:host/tools@0.1.1", false),
-            (Agent, "heddle:host/http@0.1.0", false),
+            (Agent, "heddle:host/http@0.1.0", true),
+            (Transform, "heddle:host/http@0.1.0", false),
+            (Transform, "heddle:host/kv@0.1.0", false),
+            (Agent, "heddle:host/sql@0.1.0", false),
             (Agent, "heddle:host/tools", false),
             (Transform, "wasi:clocks/monotonic-clock@0.2.6", true),
             (Tool, "wasi:filesystem/types@0.2.12", true),

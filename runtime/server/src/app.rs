@@ -4,6 +4,7 @@
 mod courier;
 mod invoker;
 pub mod loader;
+mod outbound;
 mod secrets;
 
 use crate::config::Config;
@@ -89,6 +90,7 @@ impl App {
             },
             left_inside: Some(host.take_left_inside().into_iter().map(left_inside).collect()),
             webhooks,
+            outside: secrets::outside_parts(config, &limits)?,
         };
         let executor = Executor::start(parts).await.context("the node cannot start")?;
         let loader = Loader::new(host.clone(), executor.clone(), store);

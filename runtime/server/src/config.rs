@@ -5,12 +5,14 @@
 //! unknown name is refused with the nearest known one.
 
 pub mod example;
+mod grants;
 pub mod quantity;
 pub mod said;
 pub mod table;
 pub mod webhooks;
 
 use heddle_core::egress::Egress;
+use heddle_core::grant::Grants;
 use heddle_core::limits::{Limits, TABLE};
 use heddle_core::run::event::Defaults;
 use heddle_core::time::Span;
@@ -55,6 +57,10 @@ pub struct Config {
     pub webhook_secrets: BTreeMap<Arc<str>, SecretSource>,
     /// Webhooks of the node.
     pub webhooks: Vec<NodeWebhook>,
+    /// Where the secrets are that plugins may use, by name.
+    pub secrets: BTreeMap<Arc<str>, SecretSource>,
+    /// What plugins may do outside their sandboxes, by `kind:name`.
+    pub grants: BTreeMap<String, Arc<Grants>>,
     /// The limits.
     pub limits: Limits,
     /// Every setting with its value and its origin, in the order of the table, limits last.
@@ -213,6 +219,8 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
     let egress = reader.egress();
     let webhook_secrets = reader.secrets();
     let webhooks = reader.webhooks(&webhook_secrets);
+    let secrets = reader.plugin_secrets();
+    let grants = reader.grants(&secrets);
     let limits = reader.limits();
     let shown = reader.shown;
     check_together((run_parallel, workers, defaults), &limits, sayings, faults);
@@ -231,6 +239,8 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
         egress,
         webhook_secrets,
         webhooks,
+        secrets,
+        grants,
         limits,
         shown,
     }
@@ -307,6 +317,11 @@ impl Reader<'_> {
         };
         self.shown.push(Shown { key: key.to_owned(), value: value.clone(), origin: origin.clone() });
         (value, origin)
+    }
+    /// Notes a saying as shown.
+    fn show(&mut self, key: &str, said: &Said) {
+        let (value, origin) = (said.text.clone(), said.origin.clone());
+        self.shown.push(Shown { key: key.to_owned(), value, origin });
     }
     fn fault(&mut self, origin: Origin, message: String) {
         self.faults.push(ConfigFault { origin, message });

@@ -40,6 +40,10 @@ pub mod imports {
                 import heddle:host/random@0.1.0;
                 import heddle:host/context@0.1.0;
                 import heddle:host/progress@0.1.0;
+                import heddle:host/http@0.1.0;
+                import heddle:host/secret@0.1.0;
+                import heddle:host/config@0.1.0;
+                import heddle:host/kv@0.1.0;
                 import heddle:host/tools@0.1.0;
             }",
         path: ["../../wit/host-0.1.0", "../../wit/plugin-0.1.0"],

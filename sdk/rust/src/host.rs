@@ -7,8 +7,12 @@
 mod component;
 #[cfg(not(target_family = "wasm"))]
 mod native;
+#[cfg(not(target_family = "wasm"))]
+mod outside;
 
 #[cfg(target_family = "wasm")]
 pub(crate) use component::*;
 #[cfg(not(target_family = "wasm"))]
 pub(crate) use native::*;
+#[cfg(not(target_family = "wasm"))]
+pub(crate) use outside::*;

@@ -4,14 +4,18 @@
 extern crate self as heddle_sdk;
 
 pub mod clock;
+pub mod config;
 mod context;
 mod failure;
 mod host;
+pub mod http;
 mod json;
+pub mod kv;
 pub mod log;
 mod outcome;
 mod plugin;
 pub mod random;
+pub mod secret;
 mod tools;
 
 #[cfg(not(target_family = "wasm"))]
@@ -46,6 +50,6 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 
-    pub use crate::{Agent, Context, Failure, Json, Outcome, clock, random};
+    pub use crate::{Agent, Context, Failure, Json, Outcome, clock, config, http, kv, random, secret};
     pub use crate::{debug, error, info, trace, warn};
 }

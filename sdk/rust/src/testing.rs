@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::{Agent, Context, Failure, host};
+use crate::{Agent, Context, Failure, host, http};
 
 /// A context for a tool under test: tenant `test`, first attempt, a deadline in a minute. Its fields can be changed.
 pub fn context() -> Context {
@@ -23,6 +23,16 @@ pub fn agent() -> Agent {
 /// Grants a stand-in for a plugin to the agents of this thread, until [`withdraw_all`].
 pub fn offer(name: &str, tool: impl Fn(Value) -> Result<Value, Failure> + 'static) {
     host::offer(name, Rc::new(tool));
+}
+
+/// From now on requests of this thread are answered so.
+pub fn answer_http(answers: impl Fn(&http::Request) -> Result<http::Response, http::Fault> + 'static) {
+    host::answer_http(Rc::new(answers));
+}
+
+/// From now on the plugin is told this under this name.
+pub fn configure(name: &str, value: Value) {
+    host::configure(name, value);
 }
 
 /// Takes back everything that this thread has offered.

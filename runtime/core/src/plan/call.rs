@@ -104,6 +104,9 @@ fn provided(
         Ok(candidates) => {
             let (at, place) = with.unwrap_or((doc, path));
             for metadata in candidates {
+                if let Some(why) = catalog.lacks_grant(&metadata) {
+                    faults.at(doc, path, why);
+                }
                 fit::input((at, place), template, &metadata, with.is_some(), faults);
             }
         }
@@ -133,6 +136,9 @@ fn known(
         faults.at(doc, path, format!("no plugin `{reference}` is loaded{hint}"));
         return;
     };
+    if let Some(why) = catalog.lacks_grant(&metadata) {
+        faults.at(doc, path, why);
+    }
     let (at, path) = with.unwrap_or((doc, path));
     fit::input((at, path), template, &metadata, with.is_some(), faults);
 }

@@ -177,6 +177,7 @@ async fn start(
         settings,
         left_inside: left_inside.map(|left| left.into_iter().map(|one| (one, script.token())).collect()),
         webhooks,
+        outside: OutsideParts::default(),
     };
     let executor = Executor::start(parts).await.unwrap();
     let node = Node { executor, script, store };

@@ -4,6 +4,7 @@
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::AttemptEnd;
+use heddle_core::outside::{HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
 use heddle_core::plugin::Pinned;
 use heddle_executor::{Begin, Clock as _, Held, Invocation, Invoker, LogLevel, Reach, SystemClock};
 use heddle_host::{Call, CallScope, Host, HostCalls, Mark, Progress, ToolAnswer, ToolInfo};
@@ -73,6 +74,22 @@ impl HostCalls for Bridge {
     }
     fn progress(&self, _scope: &CallScope, progress: Progress) {
         self.reach.progress(&progress.stage, progress.percent, &progress.message);
+    }
+    fn http(
+        &self,
+        _scope: &CallScope,
+        request: HttpRequest,
+    ) -> BoxFuture<'static, Result<HttpResponse, HttpFault>> {
+        self.reach.http(request)
+    }
+    fn secret(&self, _scope: &CallScope, name: &str) -> Result<String, String> {
+        self.reach.secret(name)
+    }
+    fn config(&self, _scope: &CallScope) -> Option<Json> {
+        self.reach.config()
+    }
+    fn kv(&self, _scope: &CallScope, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
+        self.reach.kv(call)
     }
     fn tools(&self, _scope: &CallScope) -> Vec<ToolInfo> {
         let granted = self.reach.tools().into_iter().map(|metadata| ToolInfo {

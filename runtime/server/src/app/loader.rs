@@ -2,6 +2,7 @@
 //! behind the answer. Where each upload stands is remembered until the process ends; what is ready is on the shelf.
 
 use bytes::Bytes;
+use heddle_core::grant::CAPABILITIES;
 use heddle_core::id::{Digest, Tenant};
 use heddle_executor::telemetry::{COMPILE_SECONDS, COMPILES};
 use heddle_executor::{Executor, PluginFault};
@@ -184,7 +185,9 @@ impl Loader {
         if let Err(fault) = self.executor.put_blob(Arc::from(&bytes[..])).await {
             return store_failed(fault);
         }
-        match self.executor.add_plugin(tenant, loaded.metadata, digest, bytes.len() as u64).await {
+        let needs = needs(&loaded.inspection.imports);
+        let size = bytes.len() as u64;
+        match self.executor.add_plugin_needing(tenant, loaded.metadata, (digest, size), needs).await {
             Ok(()) => Progress::Ready { plugin },
             Err(fault @ PluginFault::VersionConflict { .. }) => {
                 Progress::Failed { code: "version_conflict", reasons: vec![fault.to_string()] }
@@ -197,4 +200,13 @@ impl Loader {
         // Nothing that is done under this lock can leave it half done.
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What of these imports an operator must grant.
+pub fn needs(imports: &[String]) -> Vec<Arc<str>> {
+    let own = imports.iter().filter_map(|import| {
+        let name = import.strip_prefix("heddle:host/")?.split('@').next()?;
+        CAPABILITIES.iter().find(|capability| **capability == name)
+    });
+    own.map(|capability| Arc::from(*capability)).collect()
 }

@@ -3,10 +3,12 @@
 //! not in the database: a copy of that gives nobody a signature.
 
 use super::courier::Web;
+use super::outbound::Requests;
 use crate::config::Config;
 use crate::egress::Dialer;
 use anyhow::Context as _;
-use heddle_executor::WebhookParts;
+use heddle_core::limits::Limits;
+use heddle_executor::{OutsideParts, WebhookParts};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -32,6 +34,20 @@ pub(super) fn webhook_parts(config: &Config, folder: &Path) -> anyhow::Result<We
         key(&path).with_context(|| format!("the key of webhooks in `{}` cannot be used", path.display()))?;
     let courier = Arc::new(Web(Dialer::new(config.egress.clone())));
     Ok(WebhookParts { courier, key, secrets, node: config.webhooks.clone() })
+}
+
+/// What plugins may do outside, with what does it.
+///
+/// # Errors
+/// Where a secret cannot be read, in words for the operator.
+pub(super) fn outside_parts(config: &Config, limits: &Arc<Limits>) -> anyhow::Result<OutsideParts> {
+    let mut secrets = BTreeMap::new();
+    for (name, source) in &config.secrets {
+        let read = source.read_plain().with_context(|| format!("the secret `{name}` cannot be used"))?;
+        secrets.insert(name.clone(), read);
+    }
+    let outbound = Arc::new(Requests { dialer: Dialer::new(config.egress.clone()), limits: limits.clone() });
+    Ok(OutsideParts { outbound, grants: config.grants.clone(), secrets })
 }
 
 /// The key in this file; a new one, where there is none yet.

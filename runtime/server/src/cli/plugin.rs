@@ -310,6 +310,12 @@ async fn inspect(what: &str, context: &Context) -> Result<Exit, Fault> {
         out::line(&format!("digest   {}", inspection.digest));
         out::line(&format!("size     {} bytes", inspection.size_bytes));
         out::line(&format!("imports  {}", inspection.imports.join("\n         ")));
+        let needs = crate::app::loader::needs(&inspection.imports);
+        let needs: Vec<&str> = needs.iter().map(|need| &**need).collect();
+        out::line(&format!(
+            "needs    {}",
+            if needs.is_empty() { "no grant".into() } else { needs.join(", ") }
+        ));
         out::line(&format!("exports  {}", inspection.exports.join("\n         ")));
         return Ok(Exit::Ok);
     }
@@ -323,6 +329,12 @@ async fn inspect(what: &str, context: &Context) -> Result<Exit, Fault> {
     for key in ["kind", "name", "version", "digest", "title", "description"] {
         out::line(&format!("{key:<12} {}", newest[key].as_str().unwrap_or_default()));
     }
+    let list = |key: &str| {
+        let items = newest[key].as_array().into_iter().flatten().filter_map(Value::as_str);
+        items.collect::<Vec<_>>().join("\n             ")
+    };
+    out::line(&format!("{:<12} {}", "needs", list("needs")));
+    out::line(&format!("{:<12} {}", "grants", list("grants")));
     for (title, key) in [("input", "inputSchema"), ("output", "outputSchema"), ("limits", "limits")] {
         out::line(&format!("\n{title}\n{}", serde_json::to_string_pretty(&newest[key]).unwrap_or_default()));
     }

@@ -43,17 +43,25 @@ fn families(out: &mut String) {
         let (own, name) = family.key.rsplit_once('.').unwrap_or(("", family.key));
         if own != section {
             section = own;
-            let _ = write!(out, "\n#   [{}]", section.replace('*', "ops"));
+            let _ = write!(out, "\n#   [{}]", chosen(section));
         }
         let value = match family.kind.is_list() {
             true => format!(
                 "[{}]",
                 family.default.split(", ").map(|one| format!("\"{one}\"")).collect::<Vec<_>>().join(", ")
             ),
+            false if family.kind == Kind::Flag => family.default.to_owned(),
+            false if family.kind == Kind::Json => format!("'{}'", family.default),
             false => format!("\"{}\"", family.default),
         };
         let _ = write!(out, "\n# {}\n#   {} = {value}\n", family.why, name.replace('*', "ops-key"));
     }
+}
+
+/// A section with a name in it that one may have chosen.
+fn chosen(section: &str) -> String {
+    let name = if section.starts_with("grants.") { "\"tool:http-fetch\"" } else { "ops" };
+    section.replace('*', name)
 }
 
 /// The same for a program.

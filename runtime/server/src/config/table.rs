@@ -1,5 +1,7 @@
 //! Every setting there is, besides the limits: its name, its kind, its default, and what it is for.
 
+use heddle_core::outcome::PluginKind;
+
 /// How a setting's value is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -29,12 +31,20 @@ pub enum Kind {
     Origins,
     /// Where a secret is: `env:VARIABLE` or `file:PATH`.
     Source,
+    /// `GET|POST https://api.example.com`: a list, or text with commas.
+    Rules,
+    /// `api-key https://api.example.com`: a list, or text with commas.
+    Uses,
+    /// `true` or `false`.
+    Flag,
+    /// A JSON object.
+    Json,
 }
 
 impl Kind {
     /// Whether it may be written as a list.
     pub fn is_list(self) -> bool {
-        matches!(self, Kind::Networks | Kind::Events | Kind::Origins)
+        matches!(self, Kind::Networks | Kind::Events | Kind::Origins | Kind::Rules | Kind::Uses)
     }
 }
 
@@ -154,7 +164,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "egress.allow_private",
         kind: Kind::Networks,
         default: "",
-        why: "Ranges of addresses that messages to webhooks may go to although they are not public, such as `10.1.0.0/16`: a list.",
+        why: "Ranges of addresses that messages to webhooks and requests of plugins may go to although they are not public, such as `10.1.0.0/16`: a list.",
     },
 ];
 
@@ -184,6 +194,36 @@ pub const FAMILIES: &[Setting] = &[
         default: "env:OPS_HOOK_SECRET",
         why: "Where a secret is that signs messages to webhooks, by the name that workflows and webhooks of this node give it: `env:VARIABLE` or `file:PATH`. Several, with white space between them, sign all: for a change of secrets.",
     },
+    Setting {
+        key: "secrets.*",
+        kind: Kind::Source,
+        default: "env:API_KEY",
+        why: "Where a secret is that plugins may use as they are granted: `env:VARIABLE` or `file:PATH`. No plugin ever sees it.",
+    },
+    Setting {
+        key: "grants.*.http",
+        kind: Kind::Rules,
+        default: "GET|HEAD https://*.example.com, POST https://api.example.com:8443",
+        why: "Requests that a plugin may send, `[grants.\"tool:NAME\"]`: methods (all without them) and where to. What is not public needs `egress.allow_private`, too.",
+    },
+    Setting {
+        key: "grants.*.secrets",
+        kind: Kind::Uses,
+        default: "api-key https://api.example.com",
+        why: "Secrets that it may use, each where it may go.",
+    },
+    Setting {
+        key: "grants.*.kv",
+        kind: Kind::Flag,
+        default: "true",
+        why: "Whether it may keep values of its own.",
+    },
+    Setting {
+        key: "grants.*.config",
+        kind: Kind::Json,
+        default: "{\"region\": \"eu\"}",
+        why: "What it is told: a JSON object.",
+    },
 ];
 
 /// The setting with this name.
@@ -196,7 +236,13 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 pub fn chosen<'a>(family: &str, key: &'a str) -> Option<&'a str> {
     let (before, after) = family.split_once('*')?;
     let name = key.strip_prefix(before)?.strip_suffix(after)?;
-    heddle_core::id::is_name(name).then_some(name)
+    let fits = match family.starts_with("grants.") {
+        true => name.split_once(':').is_some_and(|(kind, name)| {
+            PluginKind::from_word(kind).is_some() && heddle_core::id::is_name(name)
+        }),
+        false => heddle_core::id::is_name(name),
+    };
+    fits.then_some(name)
 }
 
 /// Whether settings stand under this name.

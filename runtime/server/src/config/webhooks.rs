@@ -29,16 +29,7 @@ impl SecretSource {
     /// # Errors
     /// In words for the operator, without any secret in them.
     pub fn read(&self) -> anyhow::Result<Vec<Secret>> {
-        let text = match self {
-            SecretSource::Env(name) => std::env::var(name)
-                .map_err(|_| anyhow::anyhow!("the variable `{name}` is not set, or is not text"))?,
-            SecretSource::File(path) => std::fs::read_to_string(path)
-                .map_err(|error| anyhow::anyhow!("the file `{}` cannot be read: {error}", path.display()))?,
-        };
-        let place = match self {
-            SecretSource::Env(name) => format!("the variable `{name}`"),
-            SecretSource::File(path) => format!("the file `{}`", path.display()),
-        };
+        let (text, place) = (self.text()?, place(self));
         let read: Result<Vec<Secret>, _> = text.split_whitespace().map(Secret::parse).collect();
         match read {
             Ok(secrets) if secrets.is_empty() => anyhow::bail!("{place} is empty"),
@@ -48,8 +39,28 @@ impl SecretSource {
     }
 }
 
+impl SecretSource {
+    /// What stands there.
+    pub(super) fn text(&self) -> anyhow::Result<String> {
+        match self {
+            SecretSource::Env(name) => std::env::var(name)
+                .map_err(|_| anyhow::anyhow!("the variable `{name}` is not set, or is not text")),
+            SecretSource::File(path) => std::fs::read_to_string(path)
+                .map_err(|error| anyhow::anyhow!("the file `{}` cannot be read: {error}", path.display())),
+        }
+    }
+}
+
+/// Where that is, for the operator.
+pub(super) fn place(source: &SecretSource) -> String {
+    match source {
+        SecretSource::Env(name) => format!("the variable `{name}`"),
+        SecretSource::File(path) => format!("the file `{}`", path.display()),
+    }
+}
+
 /// The parts of a list.
-fn parts(text: &str) -> impl Iterator<Item = &str> {
+pub(super) fn parts(text: &str) -> impl Iterator<Item = &str> {
     text.split(',').map(str::trim).filter(|part| !part.is_empty())
 }
 
@@ -67,11 +78,15 @@ impl Reader<'_> {
         Egress { open }
     }
 
-    /// Where the secrets are.
+    /// Where the secrets are that sign.
     pub(super) fn secrets(&mut self) -> BTreeMap<Arc<str>, SecretSource> {
+        self.sources("webhook_secrets")
+    }
+    /// Where the secrets of a section are.
+    pub(super) fn sources(&mut self, section: &str) -> BTreeMap<Arc<str>, SecretSource> {
         let mut secrets = BTreeMap::new();
-        for (name, said) in self.said("webhook_secrets.*") {
-            let key = format!("webhook_secrets.{name}");
+        for (name, said) in self.said(&format!("{section}.*")) {
+            let key = format!("{section}.{name}");
             let source = match said.text.split_once(':') {
                 Some(("env", variable)) if !variable.is_empty() => SecretSource::Env(variable.to_owned()),
                 Some(("file", path)) if !path.is_empty() => {
@@ -91,7 +106,7 @@ impl Reader<'_> {
                     continue;
                 }
             };
-            self.shown.push(Shown { key, value: said.text.clone(), origin: said.origin.clone() });
+            self.show(&key, &said);
             secrets.insert(Arc::from(name), source);
         }
         secrets
@@ -152,7 +167,7 @@ impl Reader<'_> {
         Some(NodeWebhook { name: name.into(), url: url?, events: events?, secret: secret? })
     }
 
-    fn said(&self, family: &str) -> Vec<(String, Said)> {
+    pub(super) fn said(&self, family: &str) -> Vec<(String, Said)> {
         self.sayings.of(family).map(|(name, said)| (name.to_owned(), said.clone())).collect()
     }
 }

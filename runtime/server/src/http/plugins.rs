@@ -18,6 +18,7 @@ use heddle_core::json::Json;
 use heddle_core::outcome::PluginKind;
 use heddle_core::route::CapabilityRef;
 use heddle_core::value::Value;
+use heddle_executor::PluginEntry;
 use hyper::StatusCode;
 use std::collections::BTreeMap;
 use utoipa_axum::router::OpenApiRouter;
@@ -132,7 +133,7 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
             executor.providers(&tenant, &wanted)
         }
     };
-    Ok(Answer(PluginPage { items: found.iter().map(plugin).collect() }))
+    Ok(Answer(PluginPage { items: found.iter().map(|entry| shown(&api, entry)).collect() }))
 }
 
 /// Say something of a plugin: set labels, and take away those that are `null`.
@@ -182,6 +183,11 @@ fn changes(body: &Json) -> Result<BTreeMap<String, Option<String>>, Problem> {
     Ok(changes)
 }
 
+/// With what is granted to it.
+fn shown(api: &Api, entry: &PluginEntry) -> PluginDoc {
+    plugin(entry, &api.app.executor.grants(&entry.metadata.reference()))
+}
+
 pub(super) fn no_plugin(name: &str) -> Problem {
     let name: String = name.chars().take(80).collect();
     let detail = format!("no plugin `{name}` is loaded; `GET /v1/plugins` lists them");
@@ -202,7 +208,7 @@ async fn get(
     Query::of(query.as_deref()).finish()?;
     let all = api.app.executor.plugins(&Tenant::default());
     let named = all.iter().filter(|e| e.metadata.name == name || e.metadata.reference() == name);
-    let items: Vec<PluginDoc> = named.map(plugin).collect();
+    let items: Vec<PluginDoc> = named.map(|entry| shown(&api, entry)).collect();
     if items.is_empty() {
         return Err(no_plugin(&name));
     }

@@ -1,10 +1,15 @@
 //! The imports of a component, wrapped one to one.
 
-use crate::__component::imports::heddle::host::{clock, context, log, progress, random, tools};
+use crate::__component::imports::heddle::host::{
+    clock, config, context, http, kv, log, progress, random, secret, tools,
+};
 use crate::__component::read_failure;
+use crate::http::{self as http_fault, Request, Response};
+use crate::kv::{self as kv_fault, Entry};
 use crate::log::Level;
 use crate::{Context, Failure, ToolInfo};
 
+pub(crate) use http::PendingResponse;
 pub(crate) use tools::PendingCall;
 
 pub(crate) fn log(level: Level, message: &str) {
@@ -85,4 +90,101 @@ pub(crate) fn take(call: &PendingCall) -> Result<String, Failure> {
 
 fn request(name: &str, input: &str) -> tools::Request {
     tools::Request { name: name.to_owned(), input: input.to_owned() }
+}
+
+pub(crate) fn send_http(request: Request) -> Result<Response, http_fault::Fault> {
+    http::send(&lowered(request)).map(raised).map_err(fault)
+}
+
+pub(crate) fn start_http(request: Request) -> PendingResponse {
+    http::start(&lowered(request))
+}
+
+pub(crate) fn wait_http(pending: &[&PendingResponse]) -> usize {
+    http::wait(pending) as usize
+}
+
+pub(crate) fn take_http(pending: &PendingResponse) -> Result<Response, http_fault::Fault> {
+    pending.take().map(raised).map_err(fault)
+}
+
+fn lowered(request: Request) -> http::Request {
+    let headers = request.headers.into_iter().map(|(name, value)| http::Header { name, value });
+    http::Request {
+        method: request.method,
+        url: request.url,
+        headers: headers.collect(),
+        body: request.body,
+        timeout_ms: request.timeout_ms,
+    }
+}
+
+fn raised(answer: http::Response) -> Response {
+    let mut response = Response::new(answer.status, answer.body);
+    response.headers = answer.headers.into_iter().map(|header| (header.name, header.value)).collect();
+    response
+}
+
+fn fault(fault: http::Fault) -> http_fault::Fault {
+    let kind = match fault.kind {
+        http::FaultKind::Denied => http_fault::FaultKind::Denied,
+        http::FaultKind::Invalid => http_fault::FaultKind::Invalid,
+        http::FaultKind::Failed => http_fault::FaultKind::Failed,
+        http::FaultKind::TimedOut => http_fault::FaultKind::TimedOut,
+        http::FaultKind::TooLarge => http_fault::FaultKind::TooLarge,
+        http::FaultKind::TooMany => http_fault::FaultKind::TooMany,
+    };
+    http_fault::Fault { kind, message: fault.message }
+}
+
+pub(crate) fn secret(name: &str) -> Result<String, String> {
+    secret::get(name)
+}
+
+pub(crate) fn config(name: &str) -> Option<String> {
+    config::get(name)
+}
+
+pub(crate) fn config_names() -> Vec<String> {
+    config::names()
+}
+
+pub(crate) fn kv_get(key: &str) -> Result<Option<Entry>, kv_fault::Fault> {
+    let entry = kv::get(key).map_err(kept)?;
+    Ok(entry.map(|entry| Entry { value: entry.value, version: entry.version }))
+}
+
+pub(crate) fn kv_set(
+    key: &str,
+    value: &[u8],
+    expected: Option<u64>,
+    ttl_ms: Option<u64>,
+) -> Result<u64, kv_fault::Fault> {
+    let written = match expected {
+        Some(version) => kv::set_if(key, value, version, ttl_ms),
+        None => kv::set(key, value, ttl_ms),
+    };
+    written.map_err(kept)
+}
+
+pub(crate) fn kv_increment(key: &str, by: i64) -> Result<i64, kv_fault::Fault> {
+    kv::increment(key, by).map_err(kept)
+}
+
+pub(crate) fn kv_delete(key: &str) -> Result<bool, kv_fault::Fault> {
+    kv::delete(key).map_err(kept)
+}
+
+pub(crate) fn kv_keys(prefix: &str, after: &str, limit: u32) -> Result<Vec<String>, kv_fault::Fault> {
+    kv::keys(prefix, after, limit).map_err(kept)
+}
+
+fn kept(fault: kv::Fault) -> kv_fault::Fault {
+    match fault {
+        kv::Fault::Denied(why) => kv_fault::Fault::Denied(why),
+        kv::Fault::TooLarge(why) => kv_fault::Fault::TooLarge(why),
+        kv::Fault::Conflict(version) => kv_fault::Fault::Conflict(version),
+        kv::Fault::NotANumber(why) => kv_fault::Fault::NotANumber(why),
+        kv::Fault::Failed(why) => kv_fault::Fault::Failed(why),
+    }
 }

@@ -1,5 +1,6 @@
 //! Lists and plugins as clients see them.
 
+use heddle_core::grant::Grants;
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
 use heddle_executor::PluginEntry;
@@ -144,6 +145,10 @@ pub(crate) struct PluginDoc {
     pub provides: Vec<String>,
     /// What its operator says of it.
     pub labels: BTreeMap<String, String>,
+    /// What it imports that an operator must grant: `http`, `secret`, `config`, `kv`.
+    pub needs: Vec<String>,
+    /// What is granted to it, a line each.
+    pub grants: Vec<String>,
     /// JSON Schema of its input.
     #[schema(value_type = serde_json::Value)]
     pub input_schema: Json,
@@ -180,7 +185,7 @@ impl From<AskedLimits> for AskedLimitsDoc {
 }
 
 /// The document of a plugin version.
-pub(crate) fn plugin(entry: &PluginEntry) -> PluginDoc {
+pub(crate) fn plugin(entry: &PluginEntry, grants: &Grants) -> PluginDoc {
     let metadata = &entry.metadata;
     PluginDoc {
         kind: metadata.kind.word().to_owned(),
@@ -193,6 +198,8 @@ pub(crate) fn plugin(entry: &PluginEntry) -> PluginDoc {
         description: metadata.description.clone(),
         provides: metadata.provides.clone(),
         labels: (*entry.labels).clone(),
+        needs: entry.needs.iter().map(ToString::to_string).collect(),
+        grants: grants.lines(),
         input_schema: metadata.input_schema.clone(),
         output_schema: metadata.output_schema.clone(),
         limits: metadata.limits.into(),

@@ -1,0 +1,247 @@
+//! The world outside a sandbox, as the operator grants it: requests, secrets, values that a plugin keeps, and what it is
+//! told. A grant is looked up by the plugin's name at each use, never by what a guest or a workflow says.
+//!
+//! ```text
+//!  guest ─► Reach ─► Desk (one attempt) ─┬─ http ─► prepare ─► grant? ─► secrets put in ─► Outbound ─► secrets taken out
+//!                                        ├─ secret ─► what stands for it, in this attempt
+//!                                        ├─ kv ─► records of the shelf, by plugin
+//!                                        └─ config
+//! ```
+
+mod kv;
+mod secrets;
+
+use crate::shared::Shared;
+use crate::telemetry as t;
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use heddle_core::grant::Grants;
+use heddle_core::id::{RunId, Tenant};
+use heddle_core::json::Json;
+use heddle_core::outside::{
+    HttpFault, HttpFaultKind, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault, Prepared, prepare,
+};
+use heddle_core::time::Timestamp;
+use metrics::counter;
+use secrets::Placeholders;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+pub(crate) use kv::Kept as KeptValues;
+
+/// Sends requests. The server plugs in the web; tests plug in a script.
+pub trait Outbound: Send + Sync + 'static {
+    /// Sends one request and gives what came back. Whoever does it looks the name up, dials only an address that may be
+    /// dialled, follows nothing, unpacks nothing, and reads no more than may be read.
+    fn send(&self, request: Prepared) -> BoxFuture<'static, Result<HttpResponse, HttpFault>>;
+}
+
+impl Outbound for crate::Nowhere {
+    fn send(&self, _: Prepared) -> BoxFuture<'static, Result<HttpResponse, HttpFault>> {
+        let fault = HttpFault::new(HttpFaultKind::Denied, "this node sends nothing");
+        Box::pin(async { Err(fault) })
+    }
+}
+
+/// What a node lets plugins do outside their sandboxes.
+#[derive(Clone)]
+pub struct OutsideParts {
+    /// What sends requests.
+    pub outbound: Arc<dyn Outbound>,
+    /// What the operator grants, by `kind:name`.
+    pub grants: BTreeMap<String, Arc<Grants>>,
+    /// The operator's secrets, by name.
+    pub secrets: BTreeMap<Arc<str>, Arc<str>>,
+}
+
+impl fmt::Debug for OutsideParts {
+    /// Without what is secret.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("OutsideParts").field("grants", &self.grants).finish_non_exhaustive()
+    }
+}
+
+impl Default for OutsideParts {
+    /// Nobody may do anything.
+    fn default() -> OutsideParts {
+        OutsideParts { outbound: Arc::new(crate::Nowhere), grants: BTreeMap::new(), secrets: BTreeMap::new() }
+    }
+}
+
+impl OutsideParts {
+    /// What is granted to a plugin, `kind:name`.
+    pub(crate) fn of(&self, plugin: &str) -> Arc<Grants> {
+        self.grants.get(plugin).cloned().unwrap_or_default()
+    }
+    /// Why a plugin that needs these capabilities cannot do its work.
+    pub(crate) fn lacks(&self, plugin: &str, needs: &[Arc<str>]) -> Option<String> {
+        let grants = self.of(plugin);
+        let missing: Vec<&str> = needs.iter().map(|need| &**need).filter(|need| !grants.has(need)).collect();
+        (!missing.is_empty()).then(|| lacking(plugin, &missing))
+    }
+}
+
+/// What is said of a plugin to which something is not granted.
+fn lacking(plugin: &str, missing: &[&str]) -> String {
+    let list = missing.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
+    let example = match missing.first() {
+        Some(&"http") => "http = [\"GET https://api.example.com\"]",
+        Some(&"secret") => "secrets = [\"api-key https://api.example.com\"]",
+        Some(&"config") => "config = '{\"region\": \"eu\"}'",
+        _ => "kv = true",
+    };
+    format!(
+        "`{plugin}` uses {list}, which nobody has granted to it; an operator does in heddle.toml: `[grants.\"{plugin}\"]`, `{example}`"
+    )
+}
+
+/// For whom something is done outside.
+#[derive(Clone, Debug)]
+pub(crate) struct For {
+    pub(crate) tenant: Tenant,
+    /// `kind:name`.
+    pub(crate) plugin: Arc<str>,
+    pub(crate) run: RunId,
+    pub(crate) step: Arc<str>,
+    pub(crate) attempt: u32,
+    pub(crate) traceparent: Option<String>,
+    /// When the attempt is over.
+    pub(crate) deadline: Timestamp,
+}
+
+/// What one attempt does outside.
+pub(crate) struct Desk {
+    shared: Arc<Shared>,
+    who: Arc<For>,
+    grants: Arc<Grants>,
+    placeholders: Arc<Placeholders>,
+}
+
+impl Desk {
+    pub(crate) fn new(shared: Arc<Shared>, who: For) -> Desk {
+        let grants = shared.outside.of(&who.plugin);
+        Desk { shared, who: Arc::new(who), grants, placeholders: Arc::default() }
+    }
+
+    /// Sends a request, if it may be sent.
+    pub(crate) fn http(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, HttpFault>> {
+        let (shared, who) = (self.shared.clone(), self.who.clone());
+        let (grants, placeholders) = (self.grants.clone(), self.placeholders.clone());
+        async move {
+            let method = request.method.clone();
+            let prepared = prepare(request, &shared.limits);
+            let host = prepared.as_ref().ok().and_then(|request| request.url.host_str().map(str::to_owned));
+            let answer = match prepared.and_then(|request| admit(&grants, &who, request)) {
+                Ok(admitted) => send(&shared, &who, &grants, &placeholders, admitted).await,
+                Err(fault) => Err(fault),
+            };
+            audit_http(&who, &method, host.as_deref().unwrap_or_default(), &answer);
+            answer
+        }
+        .boxed()
+    }
+    /// What stands for a secret.
+    pub(crate) fn secret(&self, name: &str) -> Result<String, String> {
+        let answer = match self.grants.secrets.contains_key(name) {
+            false => Err(not_granted(&self.who.plugin, name)),
+            true if !self.shared.outside.secrets.contains_key(name) => Err(format!(
+                "this node has no secret `{name}`; an operator gives it one in heddle.toml: `[secrets]`"
+            )),
+            true => self.placeholders.of(name, self.shared.limits.secrets_used as usize),
+        };
+        let outcome = if answer.is_ok() { "ok" } else { "denied" };
+        self.audit("secret", outcome, name);
+        answer
+    }
+    /// What the plugin is told.
+    pub(crate) fn config(&self) -> Option<Json> {
+        self.grants.config.clone()
+    }
+    /// Reads or writes a value.
+    pub(crate) fn kv(&self, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
+        if !self.grants.kv {
+            self.audit("kv", "denied", "");
+            let why = lacking(&self.who.plugin, &["kv"]);
+            return async move { Err(KvFault::Denied(why)) }.boxed();
+        }
+        let (shared, who) = (self.shared.clone(), self.who.clone());
+        async move {
+            let answer = kv::done(&shared, &who, call).await;
+            let outcome = if answer.is_ok() { "ok" } else { "failed" };
+            counter!(t::OUTSIDE_CALLS, "capability" => "kv", "outcome" => outcome).increment(1);
+            answer
+        }
+        .boxed()
+    }
+    fn audit(&self, capability: &'static str, outcome: &'static str, what: &str) {
+        counter!(t::OUTSIDE_CALLS, "capability" => capability, "outcome" => outcome).increment(1);
+        let who = &self.who;
+        tracing::info!(target: "heddle::audit", capability, outcome, what, plugin = %who.plugin, tenant = %who.tenant, run = %who.run, step = %who.step, attempt = who.attempt, "a plugin asked the outside");
+    }
+}
+
+fn not_granted(plugin: &str, secret: &str) -> String {
+    format!(
+        "the secret `{secret}` is not granted to `{plugin}`; an operator does in heddle.toml: `[grants.\"{plugin}\"]`, `secrets = [\"{secret} https://api.example.com\"]`"
+    )
+}
+
+/// Every request leaves a trace: who sent it where, and what came of it. Neither path nor body is in it.
+fn audit_http(who: &For, method: &str, host: &str, answer: &Result<HttpResponse, HttpFault>) {
+    let (outcome, status) = match answer {
+        Ok(answer) => ("ok", answer.status),
+        Err(fault) => (fault.kind.word(), 0),
+    };
+    counter!(t::OUTSIDE_CALLS, "capability" => "http", "outcome" => outcome).increment(1);
+    let method: String = method.chars().filter(char::is_ascii_graphic).take(16).collect();
+    tracing::info!(target: "heddle::audit", capability = "http", outcome, status, method, host, plugin = %who.plugin, tenant = %who.tenant, run = %who.run, step = %who.step, attempt = who.attempt, "a plugin asked the outside");
+}
+
+/// Whether the plugin may send it.
+fn admit(grants: &Grants, who: &For, request: Prepared) -> Result<Prepared, HttpFault> {
+    if grants.admits(&request.method, &request.url) {
+        return Ok(request);
+    }
+    let denied = |message: String| Err(HttpFault::new(HttpFaultKind::Denied, message));
+    if grants.http.is_empty() {
+        return denied(lacking(&who.plugin, &["http"]));
+    }
+    let (url, rules) = (&request.url, grants.http.iter().map(|rule| format!("`{rule}`")));
+    denied(format!(
+        "`{} {}://{}:{}` is not among what is granted to `{}`: {}",
+        request.method,
+        url.scheme(),
+        url.host_str().unwrap_or_default(),
+        url.port_or_known_default().unwrap_or_default(),
+        who.plugin,
+        rules.collect::<Vec<_>>().join(", ")
+    ))
+}
+
+async fn send(
+    shared: &Shared,
+    who: &For,
+    grants: &Grants,
+    placeholders: &Placeholders,
+    request: Prepared,
+) -> Result<HttpResponse, HttpFault> {
+    let known = &shared.outside.secrets;
+    let mut request = placeholders.put_in(request, grants, known)?;
+    let left = Duration::from_millis(who.deadline.since_ms(shared.now()).max(1));
+    request.timeout = request.timeout.min(left);
+    if !request.headers.iter().any(|(name, _)| name == "user-agent") {
+        request.headers.push(("user-agent".into(), concat!("heddle/", env!("CARGO_PKG_VERSION")).into()));
+    }
+    if let Some(traceparent) = &who.traceparent {
+        request.headers.push(("traceparent".into(), traceparent.clone()));
+    }
+    let answer = shared.outside.outbound.send(request).await;
+    let granted: Vec<(&str, &str)> =
+        grants.secrets.keys().filter_map(|name| Some((&**name, &**known.get(name)?))).collect();
+    match answer {
+        Ok(answer) => Ok(placeholders.take_out(answer, &granted)),
+        Err(fault) => Err(placeholders.take_out_of_fault(fault, &granted)),
+    }
+}

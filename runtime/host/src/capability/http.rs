@@ -1,0 +1,121 @@
+//! `heddle:host/http`: requests to services outside. What may be sent is judged behind [`HostCalls`](crate::HostCalls);
+//! here they are counted and bounded. Their time is the attempt's own: a tool that waits for a slow service is slow.
+
+use super::pending::{Pending, Running, empty_wait, first_ended};
+use crate::bindings::http::{Fault, FaultKind, Header, Request, Response};
+use crate::guest::{Cx, Guest, enter, require};
+use heddle_core::outcome::PluginKind::{Agent, Tool};
+use heddle_core::outside::{HttpFault, HttpFaultKind, HttpRequest, HttpResponse};
+use wasmtime::component::{Linker, Resource, ResourceType};
+
+const INTERFACE: &str = "heddle:host/http@0.1.0";
+
+type Answer = Result<HttpResponse, HttpFault>;
+type PendingResponse = Pending<Answer>;
+
+/// Bytes that a request carries.
+fn weight(request: &Request) -> usize {
+    let headers: usize = request.headers.iter().map(|header| header.name.len() + header.value.len()).sum();
+    request.url.len() + headers + request.body.as_ref().map_or(0, Vec::len)
+}
+
+fn start(cx: &mut Cx<'_>, request: Request) -> PendingResponse {
+    let guest = cx.data_mut();
+    let request = HttpRequest {
+        method: request.method,
+        url: request.url,
+        headers: request.headers.into_iter().map(|header| (header.name, header.value)).collect(),
+        body: request.body,
+        timeout_ms: request.timeout_ms,
+    };
+    let Some(index) = guest.http.next() else {
+        let message = format!("more than {} requests in one attempt (`limits.http_calls`)", guest.http.max());
+        let fault = Err(HttpFault::new(HttpFaultKind::TooMany, message));
+        return guest.http.start(tracing::Span::none(), std::future::ready(fault));
+    };
+    let span = tracing::debug_span!("host_call", capability = "http", method = request.method, index);
+    let call = guest.host_calls.http(&guest.scope, request);
+    guest.http.start(span, call)
+}
+
+async fn take(
+    cx: &mut Cx<'_>,
+    running: Option<Running<Answer>>,
+) -> wasmtime::Result<Result<Response, Fault>> {
+    let Some(running) = running else {
+        let message = "this answer was taken before".to_owned();
+        return Ok(Err(Fault { kind: FaultKind::Invalid, message }));
+    };
+    let answer = running.await?;
+    // What the guest makes of it decides how its attempt ends; if it fails, then for this.
+    cx.data().egress.note(answer.as_ref().err().map(|fault| fault.kind.failure()));
+    enter_more(cx, &answer)?;
+    Ok(answer.map(raised).map_err(|fault| Fault { kind: kind(fault.kind), message: fault.message }))
+}
+
+/// What comes in is paid for as well.
+fn enter_more(cx: &mut Cx<'_>, answer: &Answer) -> wasmtime::Result<()> {
+    let bytes = answer.as_ref().map_or(0, |answer| answer.body.len());
+    crate::guest::carried(cx, bytes)
+}
+
+fn raised(answer: HttpResponse) -> Response {
+    let headers = answer.headers.into_iter().map(|(name, value)| Header { name, value });
+    Response { status: answer.status, headers: headers.collect(), body: answer.body }
+}
+
+fn kind(kind: HttpFaultKind) -> FaultKind {
+    match kind {
+        HttpFaultKind::Denied => FaultKind::Denied,
+        HttpFaultKind::Invalid => FaultKind::Invalid,
+        HttpFaultKind::Failed => FaultKind::Failed,
+        HttpFaultKind::TimedOut => FaultKind::TimedOut,
+        HttpFaultKind::TooLarge => FaultKind::TooLarge,
+        HttpFaultKind::TooMany => FaultKind::TooMany,
+    }
+}
+
+pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
+    let mut http = linker.instance(INTERFACE)?;
+    http.resource("pending-response", ResourceType::host::<PendingResponse>(), |mut cx, rep| {
+        cx.data_mut().table.delete(Resource::<PendingResponse>::new_own(rep))?;
+        Ok(())
+    })?;
+    http.func_wrap_async("send", |mut cx: Cx<'_>, (request,): (Request,)| {
+        Box::new(async move {
+            require(&cx, &[Tool, Agent], INTERFACE)?;
+            enter(&mut cx, weight(&request))?;
+            let mut call = start(&mut cx, request);
+            Ok((take(&mut cx, call.take()).await?,))
+        })
+    })?;
+    http.func_wrap("start", |mut cx: Cx<'_>, (request,): (Request,)| {
+        require(&cx, &[Tool, Agent], INTERFACE)?;
+        enter(&mut cx, weight(&request))?;
+        let call = start(&mut cx, request);
+        Ok((cx.data_mut().push(call)?,))
+    })?;
+    http.func_wrap_async("wait", |mut cx: Cx<'_>, (calls,): (Vec<Resource<PendingResponse>>,)| {
+        Box::new(async move {
+            enter(&mut cx, calls.len() * 4)?;
+            if calls.is_empty() {
+                return Err(empty_wait().into());
+            }
+            let guest = cx.data_mut();
+            let places: Result<Vec<_>, _> =
+                calls.iter().map(|call| guest.table.get(call).map(Pending::place)).collect();
+            let (places, news) = (places?, guest.http.news());
+            Ok((first_ended(&news, &places).await,))
+        })
+    })?;
+    http.func_wrap_async(
+        "[method]pending-response.take",
+        |mut cx: Cx<'_>, (call,): (Resource<PendingResponse>,)| {
+            Box::new(async move {
+                enter(&mut cx, 0)?;
+                let running = cx.data_mut().table.get_mut(&call)?.take();
+                Ok((take(&mut cx, running).await?,))
+            })
+        },
+    )
+}

@@ -1,0 +1,109 @@
+//! What an operator lets plugins do: `[grants."tool:fetch"]`, and where the secrets are that they may use. A secret itself
+//! never stands in a configuration, so nothing that shows one can show it.
+
+use super::Reader;
+use super::said::Said;
+use super::webhooks::{SecretSource, parts, place};
+use heddle_core::expr::tree::nearest;
+use heddle_core::grant::{Grants, HttpRule, Place};
+use heddle_core::json::Json;
+use heddle_core::value::Value;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+impl Reader<'_> {
+    /// Where the secrets are that plugins may use.
+    pub(super) fn plugin_secrets(&mut self) -> BTreeMap<Arc<str>, SecretSource> {
+        self.sources("secrets")
+    }
+
+    /// What each plugin may do, by `kind:name`.
+    pub(super) fn grants(
+        &mut self,
+        secrets: &BTreeMap<Arc<str>, SecretSource>,
+    ) -> BTreeMap<String, Arc<Grants>> {
+        let mut all: BTreeMap<String, Grants> = BTreeMap::new();
+        for (plugin, said) in self.noted("grants.*.http") {
+            for part in parts(&said.text) {
+                match HttpRule::parse(part) {
+                    Ok(rule) => all.entry(plugin.clone()).or_default().http.push(rule),
+                    Err(fault) => self.fault(said.origin.clone(), format!("`grants.{plugin}.http`: {fault}")),
+                }
+            }
+        }
+        for (plugin, said) in self.noted("grants.*.secrets") {
+            for part in parts(&said.text) {
+                match use_of(part, secrets) {
+                    Ok((name, place)) => {
+                        all.entry(plugin.clone()).or_default().secrets.entry(name).or_default().push(place);
+                    }
+                    Err(why) => self.fault(said.origin.clone(), format!("`grants.{plugin}.secrets`: {why}")),
+                }
+            }
+        }
+        for (plugin, said) in self.noted("grants.*.kv") {
+            match said.text.as_str() {
+                "true" => all.entry(plugin).or_default().kv = true,
+                "false" => {}
+                other => self.fault(
+                    said.origin.clone(),
+                    format!("`grants.{plugin}.kv` is `true` or `false`, not `{other}`"),
+                ),
+            }
+        }
+        for (plugin, said) in self.noted("grants.*.config") {
+            match Json::parse(said.text.as_bytes()) {
+                Ok(json) if matches!(json.value(), Value::Map(_)) => {
+                    all.entry(plugin).or_default().config = Some(json);
+                }
+                Ok(_) => {
+                    let message = format!(
+                        "`grants.{plugin}.config` is a JSON object, such as `'{{\"region\": \"eu\"}}'`"
+                    );
+                    self.fault(said.origin, message);
+                }
+                Err(fault) => self.fault(said.origin, format!("`grants.{plugin}.config`: {fault}")),
+            }
+        }
+        all.into_iter().map(|(plugin, grants)| (plugin, Arc::new(grants))).collect()
+    }
+
+    /// What was said of a family, noted as shown.
+    fn noted(&mut self, family: &'static str) -> Vec<(String, Said)> {
+        let said = self.said(family);
+        for (name, one) in &said {
+            self.show(&family.replace('*', name), one);
+        }
+        said
+    }
+}
+
+/// `name https://host`: a secret, and where it may go.
+fn use_of(text: &str, secrets: &BTreeMap<Arc<str>, SecretSource>) -> Result<(Arc<str>, Place), String> {
+    let Some((name, place_text)) = text.split_once(char::is_whitespace) else {
+        return Err(format!(
+            "`{text}` does not say where the secret may go; write such as `{text} https://api.example.com`"
+        ));
+    };
+    if !secrets.contains_key(name) {
+        let near = nearest(name, secrets.keys().map(|known| &**known));
+        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+        return Err(format!("`[secrets]` has no secret `{name}`{hint}"));
+    }
+    let place_of = Place::parse(place_text.trim()).map_err(|fault| fault.to_string())?;
+    Ok((name.into(), place_of))
+}
+
+impl SecretSource {
+    /// Reads it as it stands there, without the white space around it.
+    ///
+    /// # Errors
+    /// In words for the operator, without any secret in them.
+    pub fn read_plain(&self) -> anyhow::Result<Arc<str>> {
+        let text = self.text()?;
+        match text.trim() {
+            "" => anyhow::bail!("{} is empty", place(self)),
+            text => Ok(text.into()),
+        }
+    }
+}
