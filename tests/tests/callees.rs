@@ -109,3 +109,21 @@ fn a_graph_is_checked_at_its_nodes_and_edges() {
         refused.body["errors"].as_array().unwrap().iter().map(|e| e["pointer"].as_str().unwrap()).collect();
     assert!(pointers.contains(&"/nodes/1/with/valu"), "{refused:?}");
 }
+
+/// A person who wants another try wants the next one, too.
+#[test]
+fn what_a_person_tries_again_goes_on_to_the_next_provider() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = Server::with_plugins(folder.path(), &["fail", "echo"]);
+    label(&server, "tool:fail", &json!({"cost": "1"}));
+    label(&server, "tool:echo", &json!({"cost": "2"}));
+    let body = "steps: {ask: {call: {capability: sample.answer, prefer: [cheapest]}, with: {value: 42}, onFailure: ask}}";
+    let run = server.submit(&workflow("asked", body), json!({}));
+    let asks = || server.get(&format!("/v1/runs/{run}")).body["steps"][0]["status"] == "waiting";
+    server.until(|| asks().then_some(()));
+    let retried = server.post(&format!("/v1/runs/{run}/steps/ask/retry"), &json!({}));
+    assert_eq!(retried.status, 202, "{retried:?}");
+    let ended = server.ended(&run);
+    assert_eq!(ended["status"], "succeeded", "{ended}");
+    assert_eq!(attempts(&server, &ended), ["tool:fail", "tool:echo"]);
+}

@@ -6,7 +6,7 @@
 //! that its schema gives as an example. So a fault of the template is told to its author, and not to whoever uses it.
 
 use crate::document::{Doc, Fault, Key, Part, pointer};
-use crate::expr::param;
+use crate::expr::param::{self, Read};
 use crate::expr::tree::nearest;
 use crate::json::Json;
 use crate::limits::Limits;
@@ -221,11 +221,38 @@ fn filled(doc: &Doc, parameters: &Map, limits: &Limits, faults: &mut Vec<Fault>)
     Filling { parameters, left: limits.document_bytes, limits, faults }.part(doc, "")
 }
 
+/// How a text at this path of a workflow is read. Expressions are read in some places and nowhere else; elsewhere a text
+/// is what it says.
+fn read_at(path: &str) -> Read {
+    let mut keys = path.split('/').skip(1);
+    let rest: Vec<&str> = match keys.next() {
+        Some("document" | "input" | "schedule" | "notify" | "evaluate" | "upgrade") => return Read::AsItIs,
+        Some("steps" | "finally" | "nodes") => keys.skip(1).collect(),
+        Some("onError") if keys.next() == Some("steps") => keys.skip(1).collect(),
+        _ => return Read::WithExpressions,
+    };
+    match of_a_step(&rest) {
+        ["title" | "description" | "hint", ..]
+        | ["approval", "assignees" | "form", ..]
+        | ["onFailure", "assignees", ..]
+        | ["onFailure", "ask", "assignees", ..] => Read::AsItIs,
+        _ => Read::WithExpressions,
+    }
+}
+
+/// The keys within the innermost step.
+fn of_a_step<'a, 'b>(keys: &'a [&'b str]) -> &'a [&'b str] {
+    match keys {
+        ["parallel", "steps", _, rest @ ..] | ["compensate", rest @ ..] => of_a_step(rest),
+        rest => rest,
+    }
+}
+
 impl Filling<'_> {
     fn part(&mut self, doc: &Doc, path: &str) -> Doc {
         let part = match &doc.part {
             Part::Scalar(Value::String(text)) if text.contains("${") => {
-                match param::fill(text, self.parameters) {
+                match param::fill(text, self.parameters, read_at(path)) {
                     Ok(None) => doc.part.clone(),
                     Ok(Some(value)) => self.put(doc, path, &value),
                     Err(message) => self.fault(doc, path, message),
@@ -338,11 +365,31 @@ steps:
         let printed = Json::from_value(made.value());
         assert_eq!(
             printed.text(),
-            r#"{"document":{"dsl":"1.0","name":"mine","namespace":"acme","title":"Copies $${ run.id }","version":"2.0.0"},"steps":{"all":{"dependsOn":["rest"],"set":{"note":{"text":"$${ param.what }"},"text":"$${ run.id }: ${ run.id }","what":"$${ run.id }"},"when":"${ input.size() < (3) }"},"rest":{"wait":"5s"}}}"#
+            r#"{"document":{"dsl":"1.0","name":"mine","namespace":"acme","title":"Copies ${ run.id }","version":"2.0.0"},"steps":{"all":{"dependsOn":["rest"],"set":{"note":{"text":"$${ param.what }"},"text":"$${ run.id }: ${ run.id }","what":"$${ run.id }"},"when":"${ input.size() < (3) }"},"rest":{"wait":"5s"}}}"#
         );
         // What is read again is the same.
         let again = Plan::reread(&plan.source).unwrap();
         assert_eq!(again.digest, plan.digest);
+    }
+    /// Where a text is what it says, a parameter is what it says, too.
+    #[test]
+    fn a_parameter_is_not_escaped_where_nothing_is_computed() {
+        let template = r#"
+template: { parameters: { type: object, properties: { t: { type: string, default: x } } } }
+document: { dsl: "1.0", namespace: acme, name: mine, version: 1.0.0, title: "${ param.t }", labels: { team: "a ${ param.t }" } }
+input: { schema: { type: object, properties: { d: { type: string, default: "${ param.t }" } } } }
+schedule: [{ every: 1h, input: { d: "for ${ param.t }" } }]
+steps:
+  a: { title: "${ param.t }", set: { title: "${ param.t }" }, compensate: { set: 1, title: "${ param.t }" } }
+  b: { approval: { assignees: ["${ param.t }"], form: { const: "${ param.t }" } } }
+  c: { parallel: { steps: { d: { description: "${ param.t }", set: { description: "${ param.t }" } } } } }
+"#;
+        let made = made(template, r#"{"t":"cost ${x}"}"#).unwrap();
+        let printed = Json::from_value(made.value()).text().to_owned();
+        assert_eq!(printed.matches("$${x}").count(), 2, "only what is computed is escaped: {printed}");
+        assert!(printed.contains(r#""set":{"title":"cost $${x}"}"#), "{printed}");
+        assert!(printed.contains(r#""set":{"description":"cost $${x}"}"#), "{printed}");
+        assert!(printed.contains(r#""input":{"d":"for cost ${x}"}"#), "{printed}");
     }
     #[test]
     fn parameters_are_what_the_template_says() {

@@ -12,6 +12,7 @@
 //! the store until it does.
 
 use crate::Executor;
+use crate::migrate::snapshot_at;
 use crate::read::{EventId, ReadFault};
 use crate::shared::Shared;
 use crate::telemetry as t;
@@ -203,7 +204,10 @@ async fn tell_all(shared: &Shared, feed: &Feed) -> Result<(), StoreFault> {
 /// The events of a row.
 async fn events(shared: &Shared, row: &FeedRow) -> Result<Vec<PublicEvent>, String> {
     let journal = row.row.as_ref().map_err(String::clone)?;
-    let snapshot = shared.snapshots.get(row.snapshot).await.map_err(|fault| fault.to_string())?;
+    // What was written before the run moved to another version speaks of the steps of that time.
+    let before = journal.seq.saturating_sub(1);
+    let snapshot = snapshot_at(shared, (row.run, row.snapshot), before).await;
+    let snapshot = snapshot.map_err(|fault| fault.to_string())?;
     Ok(public_events(journal.seq, &journal.batch, snapshot.told(row.run)))
 }
 

@@ -217,21 +217,32 @@ async fn numbered(
     Ok(batches)
 }
 
-/// The snapshot with which the row after this one was written.
+/// The snapshots that a run has had, each with the row behind which it was the run's.
+pub(crate) type Moves = Arc<Vec<(u64, Digest)>>;
+
+/// The snapshot with which the row after this one was written, of a run that now has this one.
 pub(crate) async fn snapshot_at(
     shared: &Shared,
-    row: &RunRow,
+    (run, now): (RunId, Digest),
     seq: u64,
 ) -> Result<Arc<Snapshot>, StoreFault> {
-    let first = shared.store.journal(row.run, 0, 1).await?;
-    let mut digest = first.first().and_then(|first| accepted(std::slice::from_ref(&first.batch)));
-    // A run that has moved is rare, and read from its beginning.
-    if seq > 0 && digest.is_some_and(|digest| digest != row.snapshot) {
-        let (_, batches) = read::batches(shared, row.run).await?;
-        let before = batches.iter().take(seq as usize);
-        digest = before.rev().find_map(moved_to).or(digest);
+    let current = shared.snapshots.get(now).await?;
+    if !current.is_moved {
+        return Ok(current);
     }
-    shared.snapshots.get(digest.unwrap_or(row.snapshot)).await
+    // A run that has moved is rare, and read from its beginning, once for each of its moves.
+    let moves = match shared.moves.get(&(run, now)) {
+        Some(moves) => moves,
+        None => {
+            let (_, batches) = read::batches(shared, run).await?;
+            let moved = (1..).zip(&batches).filter_map(|(seq, batch)| Some((seq, moved_to(batch)?)));
+            let moves: Moves = Arc::new(accepted(&batches).map(|first| (0, first)).into_iter().chain(moved).collect());
+            shared.moves.insert((run, now), moves.clone());
+            moves
+        }
+    };
+    let then = moves.iter().rev().find(|(since, _)| *since <= seq);
+    shared.snapshots.get(then.map_or(now, |(_, snapshot)| *snapshot)).await
 }
 
 impl Executor {

@@ -354,7 +354,7 @@ pub(crate) async fn follow(
         .map_err(|TooManySubscribers| ReadFault::TooManySubscribers { most: shared.limits.subscriptions })?;
     // A row may have been seen in part, so reading begins with the one that was seen last.
     let from = after.unwrap_or((0, 0)).0.saturating_sub(1);
-    let snapshot = crate::migrate::snapshot_at(shared, &row, from).await?;
+    let snapshot = crate::migrate::snapshot_at(shared, (run, row.snapshot), from).await?;
     let mut following = Following {
         shared: shared.clone(),
         run,

@@ -5,6 +5,7 @@ use crate::cache::OutputCache;
 use crate::driver::Nudge;
 use crate::gates::Gates;
 use crate::meters::Meters;
+use crate::migrate::Moves;
 use crate::outside::{KeptValues, OutsideParts};
 use crate::parts::{Clock, Held, Invoker, Parts, Settings};
 use crate::read::RunDetail;
@@ -82,6 +83,8 @@ pub(crate) struct Shared {
     plans: moka::sync::Cache<Digest, Arc<Plan>>,
     /// What a reference means, for a second: another node may publish.
     pub(crate) references: moka::sync::Cache<(Tenant, WorkflowRef), Arc<Plan>>,
+    /// The snapshots that runs have had which have moved to another version.
+    pub(crate) moves: moka::sync::Cache<(RunId, Digest), Moves>,
 }
 
 /// A run that this node drives.
@@ -135,6 +138,7 @@ impl Shared {
             wake_claim: tokio::sync::Notify::new(),
             bell: crate::schedules::Bell::default(),
             plans: moka::sync::Cache::new(limits.plan_cache),
+            moves: moka::sync::Cache::new(limits.plan_cache),
             references: moka::sync::Cache::builder()
                 .max_capacity(limits.plan_cache)
                 .time_to_live(REFERENCE_LIFE)

@@ -25,6 +25,8 @@ pub(crate) struct Snapshot {
     pub pins: Pins,
     /// For each step, what an agent may call.
     pub tools: Vec<Vec<Granted>>,
+    /// Whether a run has come to it from another version: what it wrote before speaks of other steps.
+    pub is_moved: bool,
     /// Its stored form.
     stored: Arc<[u8]>,
 }
@@ -59,6 +61,15 @@ struct Stored {
     /// The numbers of its steps, where they are not those of their places.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     numbers: Vec<u32>,
+    /// Whether a run has come to it from another version.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    moved: bool,
+}
+
+impl Stored {
+    fn is_moved(&self) -> bool {
+        self.moved || !self.numbers.is_empty()
+    }
 }
 
 /// A call that means nothing any more.
@@ -143,7 +154,7 @@ impl Snapshots {
             plan.calls.iter().map(|call| pinned(tenant, call, registry)).collect::<Result<Vec<_>, _>>()?;
         let tools = plan.steps.iter().map(|step| granted(tenant, &step.tools, registry)).collect();
         let stored =
-            Stored { source: plan.source.clone(), pins: Pins::new(pins), tools, numbers: Vec::new() };
+            Stored { source: plan.source.clone(), pins: Pins::new(pins), tools, numbers: Vec::new(), moved: false };
         let snapshot = self.keep(plan.clone(), stored);
         self.made.insert(key, snapshot.clone());
         Ok(snapshot)
@@ -172,7 +183,7 @@ impl Snapshots {
         });
         let tools = tools.collect();
         let plan = Arc::new(to.clone().numbered(&numbers));
-        Ok(self.keep(plan, Stored { source: to.source.clone(), pins, tools, numbers }))
+        Ok(self.keep(plan, Stored { source: to.source.clone(), pins, tools, numbers, moved: true }))
     }
 
     fn keep(&self, plan: Arc<Plan>, stored: Stored) -> Arc<Snapshot> {
@@ -180,6 +191,7 @@ impl Snapshots {
         let digest = Digest::of(&bytes);
         let snapshot = Arc::new(Snapshot {
             digest,
+            is_moved: stored.is_moved(),
             workflow: plan.full_name().into(),
             plan,
             pins: stored.pins,
@@ -205,6 +217,7 @@ impl Snapshots {
         }
         let snapshot = Arc::new(Snapshot {
             digest,
+            is_moved: stored.is_moved(),
             workflow: plan.full_name().into(),
             plan: Arc::new(plan.numbered(&stored.numbers)),
             pins: stored.pins,

@@ -288,3 +288,32 @@ async fn a_version_that_says_so_takes_runs_along_and_the_others_say_why() {
         assert_eq!(output(&node.ended(run).await), output_is);
     }
 }
+
+/// The events of many runs are those of each: a row that was written before the move is told with the steps of its time.
+#[tokio::test(start_paused = true)]
+async fn the_feed_of_all_runs_tells_what_the_run_itself_tells() {
+    let node = patient_node().await;
+    node.publish("1.0.0", FIRST).await;
+    let run = node.begin("t/w").await;
+    node.waits(run).await;
+    node.publish("1.1.0", SECOND).await;
+    node.moved(run, "1.1.0").await;
+    node.signal(run, "go").await;
+    node.until(run, |seen| seen.view.status == "succeeded").await;
+    let alone = node.told(run).await;
+    for from in 0..3 {
+        let place = Some((from, u32::MAX));
+        let (_, feed) = node.executor.watch(&Tenant::default(), None, place).await.unwrap();
+        let mut feed = feed.boxed();
+        let mut told = Vec::new();
+        while told.last().is_none_or(|(_, kind, _)| *kind != "run.succeeded") {
+            match feed.next().await.unwrap() {
+                FeedItem::Event(FeedEvent { event, place: Some(_), .. }) => {
+                    told.push((event.id.unwrap(), event.kind, event.data.text().to_owned()));
+                }
+                other => panic!("{other:?}"),
+            }
+        }
+        assert!(alone.ends_with(&told) && told.len() >= 5, "{from}: {told:#?} is no end of {alone:#?}");
+    }
+}

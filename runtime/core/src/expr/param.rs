@@ -14,7 +14,7 @@ const NAME: &str = "param";
 ///
 /// # Errors
 /// A parameter that there is not, or a mention of `param` that is none.
-pub(crate) fn fill(text: &str, parameters: &Map) -> Result<Option<Value>, String> {
+pub(crate) fn fill(text: &str, parameters: &Map, read: Read) -> Result<Option<Value>, String> {
     let pieces = split(text)?;
     let named =
         |piece: &RawPiece<'_>| matches!(piece, RawPiece::Expr(source) if mentions(source).next().is_some());
@@ -24,9 +24,12 @@ pub(crate) fn fill(text: &str, parameters: &Map) -> Result<Option<Value>, String
     if let [RawPiece::Expr(source)] = pieces.as_slice()
         && let Some(value) = whole(source, parameters)?
     {
-        return Ok(Some(literal(value)));
+        return Ok(Some(match read {
+            Read::WithExpressions => literal(value),
+            Read::AsItIs => value.clone(),
+        }));
     }
-    let mut filled = Filled::default();
+    let mut filled = Filled { read, ..Filled::default() };
     for piece in pieces {
         match piece {
             RawPiece::Plain(text) => filled.plain.push_str(&text),
@@ -39,9 +42,20 @@ pub(crate) fn fill(text: &str, parameters: &Map) -> Result<Option<Value>, String
     Ok(Some(Value::text(filled.finish())))
 }
 
+/// How the place is read at which the text stands.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Read {
+    /// What stands in `${ }` is computed, and `$${` is `${`.
+    #[default]
+    WithExpressions,
+    /// Every character is what it is.
+    AsItIs,
+}
+
 /// A text that is being put together.
 #[derive(Default)]
 struct Filled {
+    read: Read,
     text: String,
     /// Characters since the last expression, as they are meant.
     plain: String,
@@ -50,9 +64,17 @@ struct Filled {
 impl Filled {
     /// Writes down the characters, so that none of them begins an expression.
     fn flush(&mut self) {
-        self.text.push_str(&std::mem::take(&mut self.plain).replace("${", "$${"));
+        let plain = std::mem::take(&mut self.plain);
+        match self.read {
+            Read::WithExpressions => self.text.push_str(&plain.replace("${", "$${")),
+            Read::AsItIs => self.text.push_str(&plain),
+        }
     }
     fn expression(&mut self, source: &str) {
+        if self.read == Read::AsItIs {
+            self.plain.push_str(&format!("${{ {source} }}"));
+            return;
+        }
         // `$` in front of an expression would make characters of it.
         let dollars = self.plain.len() - self.plain.trim_end_matches('$').len();
         let dollars = self.plain.split_off(self.plain.len() - dollars);
@@ -236,7 +258,7 @@ mod tests {
         )
         .unwrap();
         let Value::Map(map) = parameters.value() else { panic!() };
-        let value = fill(text, map)?;
+        let value = fill(text, map, Read::default())?;
         Ok(value.map_or_else(|| "-".to_owned(), |value| Json::from_value(value).text().to_owned()))
     }
 

@@ -29,10 +29,22 @@ impl Run {
         error: Option<Box<RunError>>,
     ) -> Event {
         // Where nothing has begun, nothing is to be cleaned up.
-        match self.part_after(Part::Main, finish).filter(|_| self.started.is_some()) {
-            Some(_) => Event::RunEnding { finish, output, error },
-            None => Event::RunFinished { finish, output, error },
+        let undoes = finish != Finish::Succeeded && self.stops_halfway();
+        match self.started.is_some() && (undoes || self.part_after(Part::Main, finish).is_some()) {
+            true => Event::RunEnding { finish, output, error },
+            false => Event::RunFinished { finish, output, error },
         }
+    }
+    /// Whether a list that is being stopped with the run leaves items that are to be undone: it counts among what has
+    /// ended only when its own end is applied, behind the question whether anything is to be undone.
+    fn stops_halfway(&self) -> bool {
+        let open = |step: &u32| self.steps[*step as usize].phase.ending().is_none();
+        let leaves = |step: u32| {
+            self.plan.steps[step as usize].compensation.is_some()
+                && self.steps[step as usize].map.is_some()
+                && self.has_worked(step)
+        };
+        self.plan.compensation != Compensation::None && self.plan.of_part(Part::Main).filter(open).any(leaves)
     }
 
     /// The next part that has something to do.

@@ -347,6 +347,7 @@ impl Run {
     fn attempt_failed(&mut self, node: Node, attempt: u32, retry: &RetryVerdict) -> Result<(), IllegalEvent> {
         if let Some(work) = self.steps[node.step as usize].node_mut(node.item) {
             work.failures += 1;
+            work.turns += 1;
             work.interruptions = 0;
             work.stage = match retry {
                 RetryVerdict::At(due) => Stage::Waiting(attempt + 1, *due),

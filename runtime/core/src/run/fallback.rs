@@ -29,7 +29,7 @@ impl Run {
     /// does not, so that whoever may have done it already is asked again, under the same key.
     pub(super) fn turn(&self, node: Node, work: &NodeState) -> u32 {
         match self.plan.call_at(node.step, work.alternative) {
-            Some((_, Callee::Capability(_))) if work.alternative == 0 => work.failures,
+            Some((_, Callee::Capability(_))) if work.alternative == 0 => work.turns,
             _ => 0,
         }
     }

@@ -105,6 +105,8 @@ pub struct NodeState {
     pub stage: Stage,
     /// Attempts that failed.
     pub failures: u32,
+    /// The same, whatever a person has wanted in between: which candidate is next, where the call is one by capability.
+    pub turns: u32,
     /// Interruptions since an attempt last ended by itself.
     pub interruptions: u32,
     /// How many of the step's alternatives it has come to.

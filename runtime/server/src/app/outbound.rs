@@ -33,7 +33,7 @@ impl Outbound for Requests {
         let (dialer, limits) = (self.dialer.clone(), self.limits.clone());
         Box::pin(async move {
             let most = request.timeout;
-            within(most, "the request is not over", send(&dialer, &limits, request)).await
+            Box::pin(within(most, "the request is not over", send(&dialer, &limits, request))).await
         })
     }
 }
