@@ -36,6 +36,12 @@ pub enum Bug {
     SlotIgnored,
     /// A step that waits does not show for what.
     WaitUnnamed,
+    /// A run moves to a version in which its past is another.
+    PastUnproved,
+    /// A run moves although its steps are over, and how it ends is known.
+    MovedAtItsEnd,
+    /// The runs that a run has asked for get other ids when it moves.
+    NumbersForgotten,
 }
 
 impl Bug {
@@ -57,6 +63,9 @@ impl Bug {
         Bug::ChildForgotten,
         Bug::SlotIgnored,
         Bug::WaitUnnamed,
+        Bug::PastUnproved,
+        Bug::MovedAtItsEnd,
+        Bug::NumbersForgotten,
     ];
 }
 

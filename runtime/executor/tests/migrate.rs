@@ -317,3 +317,26 @@ async fn the_feed_of_all_runs_tells_what_the_run_itself_tells() {
         assert!(alone.ends_with(&told) && told.len() >= 5, "{from}: {told:#?} is no end of {alone:#?}");
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_run_whose_steps_are_over_keeps_its_version_also_while_it_stands_still() {
+    let node = patient_node().await;
+    let body = |n: u32| {
+        let steps = "timeout: {total: 10s}\nsteps: {w: {wait: 8s}, z: {dependsOn: [w], set: 1}}";
+        format!("{steps}\nfinally: {{f: {{set: {n}}}}}")
+    };
+    node.publish("1.0.0", &body(1)).await;
+    let run = node.begin("t/w").await;
+    node.waits(run).await;
+    node.executor.pause(&Tenant::default(), run, "ada", "").await.unwrap();
+    let is_over = |seen: &RunDetail| seen.view.steps.iter().any(|s| &*s.id == "z" && s.status == "cancelled");
+    let over = node.until(run, is_over).await;
+    assert_eq!(over.view.status, "paused", "what follows the steps waits until it goes on");
+    node.publish("2.0.0", &body(2)).await;
+    assert!(matches!(node.migrate(run, "2.0.0").await, Err(MigrateFault::Unmovable(Unmovable::Ending))));
+    node.executor.resume(&Tenant::default(), run, "ada").await.unwrap();
+    let ended = node.ended(run).await;
+    assert_eq!((ended.view.workflow_version.as_str(), ended.view.status), ("1.0.0", "failed"));
+    let last = ended.view.steps.iter().find(|step| &*step.id == "finally.f").unwrap();
+    assert_eq!(last.work.output, Some(ValueView::Inline(heddle_core::json::Json::trusted("1"))));
+}

@@ -11,6 +11,7 @@ use super::{Action, Run};
 use crate::diff::{Change, changed};
 use crate::json::Json;
 use crate::plan::{Dependency, Ending, Part, Plan};
+use crate::planted::{self, Bug};
 use crate::time::Timestamp;
 use crate::value::Value;
 use std::collections::BTreeSet;
@@ -64,10 +65,12 @@ impl Run {
     /// Why not. [`Unmovable::Busy`] passes.
     pub fn may_move(&self) -> Result<(), Unmovable> {
         let under_way = |action: &Action| matches!(action, Action::Invoke { .. } | Action::Child { .. });
+        // Where its time was up while it stood still, its steps are over, and what follows them has not begun.
+        let is_over = self.is_over() && !planted::is(Bug::MovedAtItsEnd);
         match () {
             () if self.is_finished() => Err(Unmovable::Ended),
             () if self.started.is_none() => Err(Unmovable::NotBegun),
-            () if self.part != Part::Main || self.cancel.is_some() || self.failing.is_some() => {
+            () if is_over || self.part != Part::Main || self.cancel.is_some() || self.failing.is_some() => {
                 Err(Unmovable::Ending)
             }
             () if self.running > 0 || self.pending.iter().any(under_way) => Err(Unmovable::Busy),
@@ -97,8 +100,8 @@ impl Move {
         let fresh = (before as u32 + 1) << 20;
         let mut numbers: Vec<u32> = (0..to.steps.len() as u32).map(|step| fresh + step).collect();
         for (step, number) in from.steps.iter().zip(&self.numbers) {
-            if let Some(number) = number {
-                numbers[*number as usize] = step.number;
+            if let Some(number) = number.filter(|_| !planted::is(Bug::NumbersForgotten)) {
+                numbers[number as usize] = step.number;
             }
         }
         numbers
@@ -234,7 +237,7 @@ pub fn prove(from: &Plan, to: &Plan, begun: &BTreeSet<u32>, input: &Json) -> Res
         around(from, to, &mut obstacles);
     }
     obstacles.dedup_by(|a, b| a.path == b.path && a.message == b.message);
-    if obstacles.is_empty() { Ok(()) } else { Err(obstacles) }
+    if obstacles.is_empty() || planted::is(Bug::PastUnproved) { Ok(()) } else { Err(obstacles) }
 }
 
 /// The step of the document that a step of the plan stands in: the group of a member, the step that a `compensate` undoes.

@@ -47,6 +47,22 @@ impl Children {
             }
         }
     }
+    /// The parent has moved: its steps have other numbers, and the runs that they asked for the same ids.
+    pub(crate) fn moved(
+        &mut self,
+        number: impl Fn(Node) -> Option<Node>,
+        parent: &Run,
+    ) -> Result<(), String> {
+        for (run, child) in &mut self.0 {
+            let before = child.node;
+            child.node = number(before).ok_or_else(|| format!("the step of child {run} is gone"))?;
+            let known = parent.child_of(child.node, child.attempt);
+            if known != Some(*run) {
+                return Err(format!("child {run} of {before:?} is known as {known:?} after a move"));
+            }
+        }
+        Ok(())
+    }
     /// A run that has ended leaves no child that nobody waits for and nobody stops.
     pub(crate) fn none_is_forgotten(&self, parent: &Run) -> Result<(), String> {
         for (run, child) in self.0.iter().filter(|(_, child)| child.end.is_none() && !child.told_to_end) {

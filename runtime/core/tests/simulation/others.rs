@@ -48,8 +48,9 @@ impl World<'_> {
 
     /// A step that has sent its event has sent it once; one that has not has sent none.
     pub(super) fn each_is_sent_once(&self) -> Checked {
-        let sends = |node: &Node| matches!(self.case.plan.steps[node.step as usize].verb, Verb::Emit(_));
-        let facts = self.store.rows.iter().flat_map(|row| &row.events);
+        let (plan, rows) = self.store.told(&self.store.rows)?;
+        let sends = |node: &Node| matches!(plan.steps[node.step as usize].verb, Verb::Emit(_));
+        let facts = rows.iter().flat_map(|row| &row.events);
         let told =
             facts.filter(|e| matches!(e, Event::StepSucceeded { node, output, .. } if sends(node) && *output != Payload::Derived)).count() as u64;
         match told == self.emitted {
@@ -60,7 +61,7 @@ impl World<'_> {
 
     /// Somebody wants something of a step, whether or not it asks.
     pub(super) fn people_order(&mut self) -> Checked {
-        let steps = &self.case.plan.steps;
+        let steps = &self.process.run.plan.steps;
         let step = steps[self.rng.below(steps.len() as u64) as usize].id.clone();
         let by = ["ana", "bo", "cy"][self.rng.below(3) as usize].into();
         let groups = if self.rng.once_in(2) { vec!["ops".into()] } else { Vec::new() };

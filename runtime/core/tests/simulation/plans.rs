@@ -1,6 +1,7 @@
 //! Random workflows that use every part of the language which the core runs.
 
 use super::rng::Rng;
+use super::versions::{self, Draft, Version};
 use heddle_core::document::Doc;
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
@@ -13,31 +14,38 @@ pub(crate) struct Case {
     pub(crate) source: String,
     pub(crate) input: Json,
     pub(crate) max_parallel: u32,
+    /// Every version that a run of it may have, its own first; none where runs keep theirs.
+    pub(crate) versions: Vec<Version>,
 }
 
 /// The workflow of this number.
 pub(crate) fn case(number: u64) -> Case {
     let mut rng = Rng::new(number);
     let count = 1 + rng.below(7);
-    let steps: Vec<String> = (0..count).map(|i| format!("  s{i}: {}", step(i, &mut rng))).collect();
+    let steps: Vec<(String, String)> = (0..count).map(|i| (format!("s{i}"), step(i, &mut rng))).collect();
     // A step that waits for a failure alone is refused where that failure ends the run.
-    let goes_on = rng.once_in(3) | steps.iter().any(|step| step.contains("[failed]"));
-    let fail_fast = if goes_on { "failFast: false\n" } else { "" };
-    let timeout = if rng.once_in(8) { "timeout: {total: 40s}\n" } else { "" };
-    let source = format!(
-        "document: {{dsl: \"1.0\", namespace: sim, name: case, version: 1.0.0}}\n{fail_fast}{timeout}{}steps:\n{}\n",
-        after(&mut rng),
-        steps.join("\n")
-    );
-    let doc = Doc::parse(&source, &Limits::default()).unwrap_or_else(|f| panic!("{f}\n{source}"));
-    let plan = Plan::read(&doc, None, &Limits::default()).unwrap_or_else(|f| panic!("{f:?}\n{source}"));
+    let goes_on = rng.once_in(3) | steps.iter().any(|(_, step)| step.contains("[failed]"));
+    let has_time = rng.once_in(8);
+    let mut draft = Draft { goes_on, has_time, after: after(&mut rng), steps, ..Draft::default() };
+    // One in four goes on with other versions.
+    draft.moves = number % 4 == 3;
+    let source = draft.text();
+    let plan = read(&source).unwrap_or_else(|f| panic!("{f}\n{source}"));
+    let versions = if draft.moves { versions::of(&draft, number) } else { Vec::new() };
     let list: Vec<String> = (0..rng.below(6)).map(|i| i.to_string()).collect();
     let input = Json::parse(format!("{{\"x\":{},\"list\":[{}]}}", rng.below(4), list.join(",")).as_bytes())
         .expect("a literal");
-    Case { plan: Arc::new(plan), source, input, max_parallel: 1 + rng.below(4) as u32 }
+    Case { plan, source, input, max_parallel: 1 + rng.below(4) as u32, versions }
 }
 
-fn step(index: u64, rng: &mut Rng) -> String {
+/// The plan of a text, or what is wrong with it.
+pub(crate) fn read(source: &str) -> Result<Arc<Plan>, String> {
+    let doc = Doc::parse(source, &Limits::default()).map_err(|fault| fault.to_string())?;
+    Plan::read(&doc, None, &Limits::default()).map(Arc::new).map_err(|faults| format!("{faults:?}"))
+}
+
+/// A step at this place, which waits for steps before it at most.
+pub(crate) fn step(index: u64, rng: &mut Rng) -> String {
     let mut parts = Vec::new();
     if index > 0 && !rng.once_in(4) {
         parts.push(depends(index, rng));
@@ -133,7 +141,7 @@ fn child(rng: &mut Rng) -> &'static str {
 }
 
 /// What runs after the steps.
-fn after(rng: &mut Rng) -> String {
+pub(crate) fn after(rng: &mut Rng) -> String {
     let mut parts = String::new();
     match rng.below(4) {
         0 => parts.push_str("onError: { compensate: none, steps: { tell: { call: \"tool:e@1\", with: { kind: \"${ error.kind }\" } } } }\n"),

@@ -13,6 +13,9 @@ pub(crate) struct Report {
     pub(crate) effects: u64,
     pub(crate) children: u64,
     pub(crate) lost_rows: u64,
+    /// Steps that had begun when their run moved, and moves that were refused because such a step differs.
+    pub(crate) kept: u64,
+    pub(crate) differed: u64,
     pub(crate) events: BTreeMap<&'static str, u64>,
     pub(crate) finishes: BTreeMap<String, u64>,
 }
@@ -26,6 +29,8 @@ impl Report {
         self.effects += other.effects;
         self.children += other.children;
         self.lost_rows += other.lost_rows;
+        self.kept += other.kept;
+        self.differed += other.differed;
         for (kind, n) in other.events {
             *self.events.entry(kind).or_default() += n;
         }
@@ -38,7 +43,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} runs, {} crashes, {} rows lost, {} effects, {} children, {} duplicates, {} fenced; {:?}; events {:?}",
+            "{} runs, {} crashes, {} rows lost, {} effects, {} children, {} duplicates, {} fenced, {} steps kept in moves, {} moves refused for what differs; {:?}; events {:?}",
             self.runs,
             self.crashes,
             self.lost_rows,
@@ -46,6 +51,8 @@ impl fmt::Display for Report {
             self.children,
             self.duplicates,
             self.fenced,
+            self.kept,
+            self.differed,
             self.finishes,
             self.events
         )

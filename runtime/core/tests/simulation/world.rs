@@ -1,5 +1,9 @@
 //! A node, a store that can lose its tail, a witness of what was really started, and now and then a second node.
 
+#[path = "journal.rs"]
+mod journal;
+#[path = "moving.rs"]
+mod moving;
 #[path = "others.rs"]
 mod others;
 
@@ -13,7 +17,7 @@ use heddle_core::journal::{Gate, LeaseStanding, Nature, Refusal, admit};
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind, Usage};
-use heddle_core::plan::{Step, Verb};
+use heddle_core::plan::{Plan, Step, Verb};
 use heddle_core::run::approval::Decision;
 use heddle_core::run::child::Orphan;
 use heddle_core::run::event::{Accepted, Batch, CacheVerdict, Event, Node, Pause, Payload};
@@ -35,6 +39,9 @@ struct Store {
     durable: usize,
     epoch: u64,
     checker: Checker,
+    max_parallel: u32,
+    /// The plans that runs own, by the snapshots that their journals name.
+    snapshots: BTreeMap<Digest, Arc<Plan>>,
 }
 
 impl Store {
@@ -52,7 +59,11 @@ impl Store {
         for event in &batch.events {
             self.checker.see(event, batch.at)?;
         }
+        let moves = journal::moved_to(&batch).is_some();
         self.rows.push(batch);
+        if moves {
+            self.check_again()?;
+        }
         Ok(Ok(()))
     }
     fn is_durable(&self, wanted: impl Fn(&Event) -> bool) -> bool {
@@ -91,6 +102,9 @@ pub(crate) struct World<'a> {
     /// The children that there are.
     children: Children,
     blobs: BTreeMap<Digest, Json>,
+    /// The version that it is to go on with, as long as the wish lies in its inbox, and the wishes that have an answer.
+    wanted: Option<usize>,
+    answered: u64,
     crash_rate: u64,
     report: Report,
 }
@@ -103,7 +117,7 @@ impl<'a> World<'a> {
         let (queue, deadline) = crate::queue::any(&mut rng, Timestamp(1_000));
         let accepted = Accepted {
             tenant: Tenant::default(),
-            snapshot: Digest([0; 32]),
+            snapshot: journal::FIRST,
             input: Payload::Inline(case.input.clone()),
             max_parallel: case.max_parallel,
             max_parallel_from: "node".into(),
@@ -119,9 +133,11 @@ impl<'a> World<'a> {
         let first = Batch { at: Timestamp(1_000), events: vec![Event::RunAccepted(Arc::new(accepted))] };
         let mut checker = Checker::new(case.plan.clone(), case.max_parallel);
         let _ = checker.see(&first.events[0], first.at);
-        let store = Store { rows: vec![first], durable: 1, epoch: 1, checker };
+        let snapshots = BTreeMap::from([(journal::FIRST, case.plan.clone())]);
+        let max_parallel = case.max_parallel;
+        let store = Store { rows: vec![first], durable: 1, epoch: 1, checker, max_parallel, snapshots };
         let crash_rate = [0, 4, 12, 40][rng.below(4) as usize];
-        let process = Process::take(case, seed, &store, Timestamp(1_000)).unwrap_or_else(|f| panic!("{f}"));
+        let process = Process::take(seed, &store).unwrap_or_else(|f| panic!("{f}"));
         World {
             case,
             rng,
@@ -134,6 +150,8 @@ impl<'a> World<'a> {
             emitted: 0,
             children: Children::default(),
             blobs: BTreeMap::new(),
+            wanted: None,
+            answered: 0,
             crash_rate,
             report: Report { runs: 1, ..Report::default() },
         }
@@ -161,9 +179,10 @@ impl<'a> World<'a> {
         }
         self.children.none_is_forgotten(&self.process.run)?;
         self.each_is_sent_once()?;
+        self.ends_by_its_plan()?;
         // One in so many is told, since each event goes through a schema.
         if self.rng.once_in(100) {
-            crate::told::check(&self.store.rows, &self.process.run.plan)?;
+            self.store.is_told()?;
         }
         for batch in &self.store.rows {
             for event in &batch.events {
@@ -179,6 +198,9 @@ impl<'a> World<'a> {
     fn step(&mut self) -> Checked {
         if self.crash_rate > 0 && self.rng.once_in(self.crash_rate * 2) {
             return self.crash();
+        }
+        if !self.case.versions.is_empty() && self.is_to_move()? {
+            return Ok(());
         }
         if self.rng.once_in(400) {
             let force = self.rng.once_in(3);
@@ -234,8 +256,8 @@ impl<'a> World<'a> {
 
     /// Somebody decides something, whether or not they are asked.
     fn people_decide(&mut self) -> Checked {
-        let asks: Vec<&Step> =
-            self.case.plan.steps.iter().filter(|s| matches!(s.verb, Verb::Approval(_))).collect();
+        let plan = self.process.run.plan.clone();
+        let asks: Vec<&Step> = plan.steps.iter().filter(|s| matches!(s.verb, Verb::Approval(_))).collect();
         let Some(step) = asks.get(self.rng.below(asks.len().max(1) as u64) as usize) else { return Ok(()) };
         let by = ["ana", "bo", "cy"][self.rng.below(3) as usize];
         let groups = if self.rng.once_in(2) { vec!["ops".into()] } else { Vec::new() };
@@ -248,7 +270,7 @@ impl<'a> World<'a> {
         let run = &self.process.run;
         // What is kept up to date event by event is what the journal gives afresh.
         if self.process.queued.is_empty() {
-            let again = Process::take(self.case, run.id.0 as u64, &self.store, self.now)?;
+            let again = Process::take(run.id.0 as u64, &self.store)?;
             if again.run.pending() != run.pending() || again.run.status() != run.status() {
                 let (live, replayed) = (run.pending(), again.run.pending());
                 return Err(format!("the live run owes {live:?}, its replay {replayed:?}"));
@@ -270,17 +292,10 @@ impl<'a> World<'a> {
         self.report.crashes += 1;
         self.report.lost_rows += self.process.queued.len() as u64;
         self.store.rows.truncate(self.store.durable);
-        let mut checker = Checker::new(self.case.plan.clone(), self.case.max_parallel);
-        checker.before.admitted = self.store.checker.before.admitted;
-        for row in &self.store.rows {
-            for event in &row.events {
-                checker.see(event, row.at)?;
-            }
-        }
-        self.store.checker = checker;
+        self.store.check_again()?;
         self.store.epoch += 1;
-        let fresh = Process::take(self.case, self.process.run.id.0 as u64, &self.store, self.now)?;
-        let again = Process::take(self.case, self.process.run.id.0 as u64, &self.store, self.now)?;
+        let fresh = Process::take(self.process.run.id.0 as u64, &self.store)?;
+        let again = Process::take(self.process.run.id.0 as u64, &self.store)?;
         if fresh.run.pending() != again.run.pending() {
             return Err("two replays of one journal owe different things".into());
         }
@@ -487,7 +502,7 @@ impl<'a> World<'a> {
                 Change::Owed(Action::Wake { timer, at }) => drop(self.process.timers.insert((at, timer))),
                 Change::Dropped(Action::Wake { timer, at }) => drop(self.process.timers.remove(&(at, timer))),
                 Change::Owed(Action::Invoke { node, attempt } | Action::Child { node, attempt }) => {
-                    let nature = self.case.plan.nature_of(node.step);
+                    let nature = self.process.run.plan.nature_of(node.step);
                     if let Some((node, attempt)) = self.process.gate.ask(nature, (node, attempt)) {
                         self.start(node, attempt)?;
                     }
@@ -509,10 +524,10 @@ impl<'a> World<'a> {
         if !self.process.run.pending().contains(&Action::Invoke { node, attempt }) {
             return Ok(());
         }
-        if !Checker::calls(&self.case.plan, node) {
+        if !Checker::calls(&self.process.run.plan, node) {
             return Err(format!("{node:?} calls nothing and was started"));
         }
-        if self.case.plan.nature_of(node.step) == Nature::Effect {
+        if self.process.run.plan.nature_of(node.step) == Nature::Effect {
             self.report.effects += 1;
             let caused = |e: &Event| matches!(e, Event::AttemptStarted { node: n, attempt: a, .. } if *n == node && *a == attempt);
             if !self.store.is_durable(caused) {
@@ -532,10 +547,10 @@ impl<'a> World<'a> {
 }
 
 impl Process {
-    fn take(case: &Case, id: u64, store: &Store, _now: Timestamp) -> Checked<Process> {
-        let rows = &store.rows[..store.durable];
-        let run = Run::replay(RunId(u128::from(id)), case.plan.clone(), LIMITS.clone(), rows)
-            .map_err(|e| e.to_string())?;
+    fn take(id: u64, store: &Store) -> Checked<Process> {
+        let (plan, rows) = store.told(&store.rows[..store.durable])?;
+        let run =
+            Run::replay(RunId(u128::from(id)), plan, LIMITS.clone(), &*rows).map_err(|e| e.to_string())?;
         let timers = run.pending().iter().filter_map(|a| match *a {
             Action::Wake { timer, at } => Some((at, timer)),
             Action::Invoke { .. } | Action::Child { .. } => None,
