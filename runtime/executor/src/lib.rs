@@ -39,7 +39,7 @@ pub use feed::{FeedEvent, FeedItem};
 pub use gates::{CircuitReport, Hold, HoldAt, RateReport};
 pub use labels::LabelsFault;
 pub use listing::{RunFilter, WorkflowFilter};
-pub use migrate::MigrateFault;
+pub use migrate::{MigrateFault, WaitingMove};
 pub use outside::{Outbound, OutsideParts};
 pub use parts::{
     Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,

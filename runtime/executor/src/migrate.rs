@@ -2,8 +2,8 @@
 //! found, and a journal is read with the numbers of the plan that it ends with.
 
 use crate::Executor;
-use crate::inbox::Message;
-use crate::read::{self, ReadFault};
+use crate::inbox::{Message, Moving};
+use crate::read::{self, ReadFault, RunDetail};
 use crate::shared::Shared;
 use crate::snapshot::{Snapshot, SnapshotFault};
 use crate::workflows;
@@ -14,6 +14,7 @@ use heddle_core::plan::{InFlight, WorkflowRef};
 use heddle_core::run::Run;
 use heddle_core::run::event::{Batch, Event, Payload};
 use heddle_core::run::migrate::{Move, Obstacle, Unmovable, begun, prove};
+use heddle_core::run::view::StepView;
 use heddle_core::version::{NotRunnable, VersionStatus};
 use heddle_store::{Listed, Mail, Recipient, RunQuery, RunRow, RunStatus, StoreFault};
 use std::sync::Arc;
@@ -24,6 +25,8 @@ const ROWS: u32 = 200;
 const AT_ONCE: usize = 64;
 /// Differences that are told of a run that keeps its version.
 const TOLD: usize = 3;
+/// Steps that are named of those under way.
+const STEPS: usize = 16;
 
 /// Why a run keeps the version that it has. Nothing was recorded.
 #[derive(Debug, thiserror::Error)]
@@ -85,6 +88,43 @@ impl MigrateFault {
                 format!("{}{more}", told.join("; "))
             }
             other => other.to_string(),
+        }
+    }
+}
+
+/// A wish for another version that lies in the inbox of its run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WaitingMove {
+    /// The run.
+    pub run: RunId,
+    /// Who has it.
+    pub by: Arc<str>,
+    /// The version.
+    pub version: semver::Version,
+    /// Steps of the run that are under way, which the wish waits for; at most sixteen.
+    pub steps: Vec<Arc<str>>,
+    /// Whether the run begins nothing more meanwhile, because it stands still.
+    pub still: bool,
+}
+
+impl std::fmt::Display for WaitingMove {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let WaitingMove { run, by, version, steps, still } = self;
+        let steps: Vec<String> = steps.iter().map(|step| format!("`{step}`")).collect();
+        match (steps.as_slice(), still) {
+            ([], _) => {
+                write!(f, "whether it goes on with version {version} (asked for by {by}) is being looked at")
+            }
+            (_, true) => write!(
+                f,
+                "to go on with version {version} (asked for by {by}) it waits for what is under way: {}",
+                steps.join(", ")
+            ),
+            (_, false) => write!(
+                f,
+                "to go on with version {version} (asked for by {by}) it waits until nothing is under way, which is {} now; `heddle runs pause {run}` lets nothing more begin",
+                steps.join(", ")
+            ),
         }
     }
 }
@@ -269,6 +309,27 @@ impl Executor {
             0 => Err(MigrateFault::Unmovable(Unmovable::Ended)),
             _ => Ok(replayed.run.standing()),
         }
+    }
+
+    /// The version that this run is to go on with next, as long as that waits: it lies in the run's inbox until it has
+    /// been done, or refused.
+    ///
+    /// # Errors
+    /// Where the store cannot be read.
+    pub async fn waiting_move(&self, detail: &RunDetail) -> Result<Option<WaitingMove>, ReadFault> {
+        let view = &detail.view;
+        if view.finished_at.is_some() {
+            return Ok(None);
+        }
+        let messages = self.shared.store.inbox(view.id).await?;
+        let wish = messages.iter().find_map(|message| crate::inbox::migration_of(&message.body));
+        let is_under_way = |step: &&StepView| {
+            let open = step.work.attempts.last().is_some_and(|attempt| attempt.ended_at.is_none());
+            step.finished_at.is_none() && (open || step.items.is_some_and(|items| items.running > 0))
+        };
+        let steps = view.steps.iter().filter(is_under_way).map(|step| step.id.clone()).take(STEPS).collect();
+        let still = view.paused.is_some();
+        Ok(wish.map(|Moving { by, version }| WaitingMove { run: view.id, by, version, steps, still }))
     }
 }
 

@@ -60,6 +60,11 @@ impl Node {
         self.migrate(run, to).await.unwrap();
         self.until(run, |seen| seen.view.migrations.iter().any(|m| &*m.version == to)).await
     }
+    /// What is said of a version that waits.
+    async fn why(&self, run: RunId) -> Option<String> {
+        let detail = self.seen(run).await;
+        self.executor.waiting_move(&detail).await.unwrap().map(|waits| waits.to_string())
+    }
     async fn signal(&self, run: RunId, name: &str) {
         let data = heddle_core::json::Json::null();
         self.executor.signal(&Tenant::default(), run, (name, &data), "ada").await.unwrap();
@@ -247,8 +252,23 @@ async fn it_moves_when_nothing_is_under_way_and_keeps_its_children() {
         .await;
     assert!(busy.view.migrations.is_empty());
     node.publish("1.1.0", &body("a: {set: 1}, b: {dependsOn: [w], workflow: t/c},")).await;
+    assert_eq!(node.why(run).await, None, "nobody wants anything");
     node.migrate(run, "1.1.0").await.unwrap();
     tokio::time::sleep(Duration::from_secs(10)).await;
+    let why = node.why(run).await.unwrap();
+    let wanted = format!(
+        "to go on with version 1.1.0 (asked for by ada) it waits until nothing is under way, which is `k` now; `heddle runs pause {run}` lets nothing more begin"
+    );
+    assert_eq!(why, wanted);
+    node.executor.pause(&Tenant::default(), run, "ada", "").await.unwrap();
+    let paused = node.until(run, |seen| seen.view.paused.is_some()).await;
+    let why = node.executor.waiting_move(&paused).await.unwrap().unwrap();
+    assert_eq!(
+        why.to_string(),
+        "to go on with version 1.1.0 (asked for by ada) it waits for what is under way: `k`"
+    );
+    node.executor.resume(&Tenant::default(), run, "ada").await.unwrap();
+    node.until(run, |seen| seen.view.paused.is_none()).await;
     assert_eq!(
         node.seen(run).await.view.workflow_version,
         "1.0.0",
@@ -260,6 +280,7 @@ async fn it_moves_when_nothing_is_under_way_and_keeps_its_children() {
     };
     let asked = child_of(&node.seen(run).await, "k").unwrap();
     let moved = node.until(run, |seen| seen.view.workflow_version == "1.1.0").await;
+    assert_eq!(node.why(run).await, None, "what has been done waits no more");
     assert_eq!(child_of(&moved, "k"), Some(asked), "the run that it asked for is known by the same id");
     assert!(node.executor.run(&Tenant::default(), asked).await.unwrap().is_some());
     node.signal(run, "go").await;

@@ -346,7 +346,9 @@ async fn get_why(
 ) -> Result<Answer<Why>, Problem> {
     Query::of(query.as_deref()).finish()?;
     let detail = detail(&api, &id).await?;
-    Ok(Answer(why::why(&detail, SystemClock.now())))
+    // It is looked for after the run was read: what the run took from its inbox in between is not told as waiting.
+    let moving = api.app.executor.waiting_move(&detail).await?;
+    Ok(Answer(why::why(&detail, moving.as_ref(), SystemClock.now())))
 }
 
 /// Read a value that a run's document names by its digest.

@@ -7,7 +7,7 @@ use heddle_core::plan::Part;
 use heddle_core::run::slot::Queueing;
 use heddle_core::run::view::{AskView, ItemCounts, RunView, StepView};
 use heddle_core::time::{Span, Timestamp};
-use heddle_executor::{Hold, HoldAt, RunDetail};
+use heddle_executor::{Hold, HoldAt, RunDetail, WaitingMove};
 
 /// Steps of which the reasons are told.
 const STEPS: usize = 50;
@@ -15,8 +15,8 @@ const STEPS: usize = 50;
 /// An attempt may begin, and has no sandbox yet.
 const QUEUED: &str = "its attempt waits for a sandbox: as many are in use as this node has (`workers.at_once`), or another attempt that the host died under runs alone";
 
-/// What holds a run and its steps.
-pub(crate) fn why(detail: &RunDetail, now: Timestamp) -> Why {
+/// What holds a run and its steps, and the version that it is to go on with where that waits.
+pub(crate) fn why(detail: &RunDetail, moving: Option<&WaitingMove>, now: Timestamp) -> Why {
     let view = &detail.view;
     // What waits for nothing but the outside says most, so it comes first.
     let (first, others): (Vec<&StepView>, Vec<&StepView>) =
@@ -34,6 +34,9 @@ pub(crate) fn why(detail: &RunDetail, now: Timestamp) -> Why {
     {
         let id = view.steps.iter().find(|known| known.index == *step).map_or("?", |step| &step.id);
         why.push_str(&format!("; `{id}` waits: {}", held_at(hold, now)));
+    }
+    if let Some(moving) = moving {
+        why.push_str(&format!("; {moving}"));
     }
     Why { status: view.status.to_owned(), why, steps }
 }
