@@ -361,3 +361,21 @@ async fn a_run_whose_steps_are_over_keeps_its_version_also_while_it_stands_still
     let last = ended.view.steps.iter().find(|step| &*step.id == "finally.f").unwrap();
     assert_eq!(last.work.output, Some(ValueView::Inline(heddle_core::json::Json::trusted("1"))));
 }
+
+/// A step that comes with the version has its time from then on, whatever it waits for ended long before.
+#[tokio::test(start_paused = true)]
+async fn what_is_new_has_its_time_from_the_move_on() {
+    let node = patient_node().await;
+    node.publish("1.0.0", "steps: {a: {call: \"tool:e\"}, w: {wait: {signal: go}}}").await;
+    let run = node.begin("t/w").await;
+    node.until(run, |seen| seen.view.steps[0].status == "succeeded" && seen.view.status == "waiting").await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    let new = "b: {dependsOn: [a], call: \"tool:e\", with: {do: \"sleep:500\"}, timeout: {total: 3s}}, \
+        g: {timeout: {total: 3s}, parallel: {steps: {c: {call: \"tool:e\", with: {do: \"sleep:500\"}}}}}";
+    let second = format!("steps: {{a: {{call: \"tool:e\"}}, w: {{wait: {{signal: go}}}}, {new}}}");
+    node.publish("1.1.0", &second).await;
+    node.moved(run, "1.1.0").await;
+    node.signal(run, "go").await;
+    let ended = node.ended(run).await;
+    assert_eq!(ended.view.status, "succeeded", "{:?}", ended.view.error);
+}

@@ -1,7 +1,6 @@
 //! The only mutation. Work done here is proportional to what the event changes, never to the size of the run.
 
 use super::event::{CacheVerdict, Event, Node, Payload, RetryVerdict, RunError};
-use super::migrate::Migration;
 use super::state::{Attempt, AttemptNote, MapState, NodeState, Phase, Stage, StepState};
 use super::{Action, Cancel, Change, Finished, IllegalEvent, Run, Timer};
 use crate::outcome::Usage;
@@ -121,10 +120,7 @@ impl Run {
                 self.cancel = Some(Cancel { by: by.clone(), reason: reason.clone(), force: *force });
             }
             Event::RunPaused { pause } => self.apply_pause(pause),
-            Event::RunMigrated { .. } | Event::MigrationRefused { .. } => {
-                self.migrations.extend(Migration::of(event, at));
-                return;
-            }
+            Event::RunMigrated { .. } | Event::MigrationRefused { .. } => return self.apply_migration(event, at),
             _ => self.paused = None,
         }
         self.time_approvals();

@@ -7,7 +7,8 @@
 
 use super::event::{Batch, Event, SkipReason};
 use super::public::Emit;
-use super::{Action, Run};
+use super::state::{Phase, StepState};
+use super::{Action, Run, Timer};
 use crate::diff::{Change, changed};
 use crate::json::Json;
 use crate::plan::{Dependency, Ending, Part, Plan};
@@ -16,6 +17,9 @@ use crate::time::Timestamp;
 use crate::value::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// From this bit on, the number of a step that came with a move says with which one; no plan has so many steps.
+const NEW_FROM: u32 = 20;
 
 /// A version that a run was to go on with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -77,6 +81,36 @@ impl Run {
             () => Ok(()),
         }
     }
+    pub(super) fn apply_migration(&mut self, event: &Event, at: Timestamp) {
+        self.migrations.extend(Migration::of(event, at));
+        if matches!(event, Event::RunMigrated { .. }) {
+            self.time_anew(at);
+        }
+    }
+    /// A step that comes with this move has its time from now on, however long ago what it waits for has ended.
+    fn time_anew(&mut self, at: Timestamp) {
+        let plan = self.plan.clone();
+        let came = self.migrations.len() as u32;
+        let is_new = |step: u32| plan.steps[step as usize].number >> NEW_FROM == came;
+        let is_ready = |(step, state): &(u32, &StepState)| state.phase == Phase::Ready && is_new(*step);
+        let ready: Vec<u32> = (0..).zip(&self.steps).filter(is_ready).map(|(step, _)| step).collect();
+        let before: Vec<_> = ready.iter().map(|step| self.step_deadline(*step)).collect();
+        for step in &ready {
+            self.steps[*step as usize].ready_at = Some(at);
+            if let Some(group) = plan.steps[*step as usize].group.filter(|group| is_new(*group)) {
+                self.steps[group as usize].opened_at = Some(at);
+            }
+        }
+        for (step, before) in ready.into_iter().zip(before) {
+            let wake = |at| Action::Wake { timer: Timer::StepTotal { step }, at };
+            if let Some((at, ..)) = before {
+                self.drop_action(wake(at));
+            }
+            if let Some((at, ..)) = self.step_deadline(step) {
+                self.owe(wake(at));
+            }
+        }
+    }
     /// Every version that the run was to go on with, the oldest first.
     pub fn migrations(&self) -> &[Migration] {
         &self.migrations
@@ -97,7 +131,7 @@ impl Move {
     /// The numbers that runs which steps ask for know the steps of the other plan by: those that they had, and for each
     /// new one a number that no step has had. `before` is how often the run was to move before.
     pub fn numbers(&self, from: &Plan, to: &Plan, before: usize) -> Vec<u32> {
-        let fresh = (before as u32 + 1) << 20;
+        let fresh = (before as u32 + 1) << NEW_FROM;
         let mut numbers: Vec<u32> = (0..to.steps.len() as u32).map(|step| fresh + step).collect();
         for (step, number) in from.steps.iter().zip(&self.numbers) {
             if let Some(number) = number.filter(|_| !planted::is(Bug::NumbersForgotten)) {
