@@ -81,6 +81,7 @@ async fn executor(invoker: Arc<dyn Invoker>) -> anyhow::Result<Executor> {
         settings: Settings::default(),
         left_inside: None,
         webhooks: WebhookParts::default(),
+        outside: heddle_executor::OutsideParts::default(),
     })
     .await?;
     let metadata = Metadata {

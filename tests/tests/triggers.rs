@@ -48,27 +48,25 @@ fn settled(server: &Server, trigger: &str) -> Vec<Value> {
 
 /// Headers and body that the library of others makes of a message.
 fn signed(scheme: &str, id: &str, body: &str) -> Vec<(String, String)> {
-    let script = format!(
-        "import sys, json, time, hmac, hashlib, datetime\n\
+    let script = "import sys, json, time, hmac, hashlib, datetime\n\
          scheme, id, body, secret = sys.argv[1:]\n\
          now = int(time.time())\n\
          if scheme == 'standard':\n\
          \x20   from standardwebhooks.webhooks import Webhook\n\
          \x20   at = datetime.datetime.fromtimestamp(now, tz=datetime.timezone.utc)\n\
          \x20   signature = Webhook(secret).sign(id, at, body)\n\
-         \x20   headers = {{'webhook-id': id, 'webhook-timestamp': str(now), 'webhook-signature': signature}}\n\
+         \x20   headers = {'webhook-id': id, 'webhook-timestamp': str(now), 'webhook-signature': signature}\n\
          elif scheme == 'github':\n\
          \x20   mac = hmac.new(secret.encode(), body.encode(), hashlib.sha256).hexdigest()\n\
-         \x20   headers = {{'X-GitHub-Delivery': id, 'X-GitHub-Event': 'push', 'X-Hub-Signature-256': 'sha256=' + mac}}\n\
+         \x20   headers = {'X-GitHub-Delivery': id, 'X-GitHub-Event': 'push', 'X-Hub-Signature-256': 'sha256=' + mac}\n\
          else:\n\
-         \x20   mac = hmac.new(secret.encode(), f'{{now}}.{{body}}'.encode(), hashlib.sha256).hexdigest()\n\
-         \x20   headers = {{'Stripe-Signature': f't={{now}},v1={{mac}}'}}\n\
+         \x20   mac = hmac.new(secret.encode(), f'{now}.{body}'.encode(), hashlib.sha256).hexdigest()\n\
+         \x20   headers = {'Stripe-Signature': f't={now},v1={mac}'}\n\
          \x20   import stripe\n\
          \x20   stripe.WebhookSignature.verify_header(body, headers['Stripe-Signature'], secret, tolerance=300)\n\
-         print(json.dumps(list(headers.items())))\n"
-    );
+         print(json.dumps(list(headers.items())))\n";
     let python = tools::python("triggers", &["standardwebhooks==1.1.0", "stripe==12.5.1"]);
-    let output = Command::new(python).args(["-c", &script, scheme, id, body, SECRET]).output().unwrap();
+    let output = Command::new(python).args(["-c", script, scheme, id, body, SECRET]).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     serde_json::from_slice(&output.stdout).unwrap()
 }

@@ -320,6 +320,8 @@ triggers:
   - { event: a, id: b, input: { n: seven } }
   - { event: a, id: c, input: { n: "${ steps.s.output }" } }
   - { event: a, id: d, matches: "${ true }" }
+  - { event: a, id: e, match: "${ event.dta.n > 5 }" }
+  - { event: a, id: g, match: "${ event.depth }" }
 steps: {s: {set: 1}}
 "#,
     );
@@ -336,6 +338,8 @@ steps: {s: {set: 1}}
         ("/triggers/6/input/n", "not an input of this workflow"),
         ("/triggers/7/input/n", "there is no run yet"),
         ("/triggers/8/matches", "did you mean `match`?"),
+        ("/triggers/9/match", "`data`"),
+        ("/triggers/10/match", "must be true or false"),
     ] {
         let told = found.lines().any(|line| line.contains(&format!("{place}:")) && line.contains(says));
         assert!(told, "{place}: {says} is not in\n{found}");

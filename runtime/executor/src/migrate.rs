@@ -276,7 +276,8 @@ pub(crate) async fn snapshot_at(
         None => {
             let (_, batches) = read::batches(shared, run).await?;
             let moved = (1..).zip(&batches).filter_map(|(seq, batch)| Some((seq, moved_to(batch)?)));
-            let moves: Moves = Arc::new(accepted(&batches).map(|first| (0, first)).into_iter().chain(moved).collect());
+            let moves: Moves =
+                Arc::new(accepted(&batches).map(|first| (0, first)).into_iter().chain(moved).collect());
             shared.moves.insert((run, now), moves.clone());
             moves
         }

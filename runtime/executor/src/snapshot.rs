@@ -153,8 +153,13 @@ impl Snapshots {
         let pins =
             plan.calls.iter().map(|call| pinned(tenant, call, registry)).collect::<Result<Vec<_>, _>>()?;
         let tools = plan.steps.iter().map(|step| granted(tenant, &step.tools, registry)).collect();
-        let stored =
-            Stored { source: plan.source.clone(), pins: Pins::new(pins), tools, numbers: Vec::new(), moved: false };
+        let stored = Stored {
+            source: plan.source.clone(),
+            pins: Pins::new(pins),
+            tools,
+            numbers: Vec::new(),
+            moved: false,
+        };
         let snapshot = self.keep(plan.clone(), stored);
         self.made.insert(key, snapshot.clone());
         Ok(snapshot)

@@ -99,6 +99,12 @@ pub(super) const LAYERS: &[Layer] = &[
         needs: Needs::Build,
         run: |s| s.package("heddle-server", ""),
     },
+    Layer {
+        name: "bench",
+        about: "that what is compared can be compared: the bare side runs what is measured",
+        needs: Needs::Build,
+        run: bench,
+    },
     Layer { name: "e2e", about: "the real binary over HTTP", needs: Needs::Build, run: end_to_end },
     Layer {
         name: "demo",
@@ -126,6 +132,11 @@ fn sdk_docs(suite: &Suite<'_>) -> Result<Count> {
 fn components(suite: &Suite<'_>) -> Result<Count> {
     let built = plugins::build(suite.workspace)?;
     Ok(Count::passed(u32::try_from(built.len())?))
+}
+
+fn bench(suite: &Suite<'_>) -> Result<Count> {
+    plugins::build(suite.workspace)?;
+    suite.package("heddle-bench", "")
 }
 
 fn portable(suite: &Suite<'_>) -> Result<Count> {

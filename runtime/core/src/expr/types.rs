@@ -44,6 +44,14 @@ pub struct Object {
     pub others: Option<Type>,
 }
 
+impl Type {
+    /// A map with these members and no others.
+    pub fn closed<'a>(fields: impl IntoIterator<Item = (&'a str, Type)>) -> Type {
+        let fields = fields.into_iter().map(|(name, found)| (name.to_owned(), found)).collect();
+        Type::Object(Arc::new(Object { fields, others: None }))
+    }
+}
+
 /// The types of the names that an expression sees.
 #[derive(Clone, Debug, Default)]
 pub struct TypeNames {

@@ -96,7 +96,7 @@ fn one((doc, path): (&Doc, &str), workflow: &str, limits: &Limits, faults: &mut 
         }
     });
     let mut names = Names { vars: vec![EVENT.to_owned()], run: RunName::Unbound, ..Names::default() };
-    names.types.vars.push(Type::default());
+    names.types.vars.push(event_type());
     let matches: Option<Expr> =
         fields.get("match").and_then(|(doc, path)| policy::condition(doc, &path, &names, limits, faults));
     let input = fields.get("input").map(|(doc, path)| {
@@ -109,6 +109,19 @@ fn one((doc, path): (&Doc, &str), workflow: &str, limits: &Limits, faults: &mut 
     let on = on.filter(|_| faults.list.len() == before)?;
     let id = id.unwrap_or_else(|| default_id(&on));
     Some(Trigger { id: format!("{workflow}.{id}").into(), on, matches, input })
+}
+
+/// What is known of `event`.
+fn event_type() -> Type {
+    Type::closed([
+        ("id", Type::String),
+        ("name", Type::String),
+        ("by", Type::String),
+        ("time", Type::String),
+        ("depth", Type::Int),
+        ("data", Type::Any),
+        ("headers", Type::Any),
+    ])
 }
 
 /// The name of a trigger that is given none: what it listens to.

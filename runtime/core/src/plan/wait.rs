@@ -72,7 +72,8 @@ pub(super) fn read(
             let matches = matches.and_then(|(doc, path)| {
                 let mut names = names.clone();
                 names.vars.push("event".to_owned());
-                names.types.vars.push(Type::default());
+                let event = [("name", Type::String), ("by", Type::String), ("data", Type::Any)];
+                names.types.vars.push(Type::closed(event));
                 policy::condition(doc, &path, &names, shared.limits, faults)
             });
             let reads = matches.iter().flat_map(|m| m.reads.iter().copied()).collect();

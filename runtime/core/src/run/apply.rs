@@ -120,7 +120,9 @@ impl Run {
                 self.cancel = Some(Cancel { by: by.clone(), reason: reason.clone(), force: *force });
             }
             Event::RunPaused { pause } => self.apply_pause(pause),
-            Event::RunMigrated { .. } | Event::MigrationRefused { .. } => return self.apply_migration(event, at),
+            Event::RunMigrated { .. } | Event::MigrationRefused { .. } => {
+                return self.apply_migration(event, at);
+            }
             _ => self.paused = None,
         }
         self.time_approvals();

@@ -40,10 +40,9 @@ pub(crate) async fn start(shared: &Arc<Shared>, delivery: &Delivery) -> Started 
     };
     match submit::submit(shared, wish).await {
         Ok(submitted) => Started::Run(submitted.run),
-        // The workflow has been changed since it was asked for first, or has an `idempotency.key` of its own.
-        Err(SubmitFault::IdempotencyMismatch { run } | SubmitFault::DuplicateRun { run }) => {
-            Started::Run(run)
-        }
+        // The workflow has been changed since it was asked for first.
+        Err(SubmitFault::IdempotencyMismatch { run }) => Started::Run(run),
+        Err(fault @ SubmitFault::DuplicateRun { .. }) => Started::Never("duplicate_run", fault.to_string()),
         Err(
             fault @ (SubmitFault::QueueFull { .. }
             | SubmitFault::Draining

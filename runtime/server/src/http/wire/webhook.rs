@@ -138,7 +138,7 @@ pub(crate) struct TryDoc {
 #[schema(as = DeliveryError)]
 pub(crate) struct TryErrorDoc {
     /// `egress_denied`, `egress_failed`, `egress_timeout`, `webhook_disabled`, `webhook_removed` or `outbox_full`; of a
-    /// trigger `quota_exceeded`, `trigger_removed`, `trigger_depth`, `not_matched`, `expression_failed` or
+    /// trigger `quota_exceeded`, `trigger_removed`, `trigger_depth`, `not_matched`, `duplicate_run`, `expression_failed` or
     /// `not_accepted`.
     pub kind: String,
     /// In a sentence.
