@@ -61,11 +61,8 @@ fn value(doc: &Doc, path: &str, schema: &Value, found: &Type, plugin: &Metadata,
         }
         return;
     }
-    // A schema that points elsewhere in its document cannot be taken out of it; the call itself will check it.
-    if refers(schema) {
-        return;
-    }
-    let Ok(schema) = Schema::compile(&Json::from_value(schema.clone())) else { return };
+    let Some(schema) = alone(schema, plugin.input_schema.value()) else { return };
+    let Ok(schema) = Schema::compile(&Json::from_value(schema)) else { return };
     for mismatch in schema.check(&Json::from_value(doc.value())).err().unwrap_or_default() {
         let message = format!("`{}`: {}, by its schema", plugin.reference(), mismatch.message);
         faults.at(doc, &format!("{path}{}", mismatch.pointer), message);
@@ -82,10 +79,57 @@ pub(super) fn computed(doc: &Doc) -> bool {
     }
 }
 
-fn refers(schema: &Value) -> bool {
+/// A part of a schema that stands for itself: with what it points to, where that is a definition of the whole. What
+/// points elsewhere cannot be taken out; the call itself will check it.
+fn alone(schema: &Value, whole: &Value) -> Option<Value> {
+    let mut pointers = Vec::new();
+    references(schema, &mut pointers);
+    let definitions = whole.get(DEFINITIONS);
+    definitions.into_iter().for_each(|definitions| references(definitions, &mut pointers));
+    let (Value::Map(map), false) = (schema, pointers.is_empty()) else { return Some(schema.clone()) };
+    let within =
+        |pointer: &&str| pointer.strip_prefix("#/").is_some_and(|rest| rest.starts_with(DEFINITIONS));
+    if !pointers.iter().all(within) || map.get(DEFINITIONS).is_some() {
+        return None;
+    }
+    let mut map = (**map).clone();
+    map.insert(DEFINITIONS.into(), definitions?.clone());
+    Some(Value::Map(map.into()))
+}
+
+/// Where definitions stand.
+const DEFINITIONS: &str = "$defs";
+
+fn references<'a>(schema: &'a Value, found: &mut Vec<&'a str>) {
     match schema {
-        Value::Map(map) => map.get("$ref").is_some() || map.iter().any(|(_, value)| refers(value)),
-        Value::List(items) => items.iter().any(refers),
-        _ => false,
+        Value::Map(map) => {
+            found.extend(map.get("$ref").and_then(Value::as_str));
+            map.iter().for_each(|(_, value)| references(value, found));
+        }
+        Value::List(items) => items.iter().for_each(|item| references(item, found)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_schema_points_to_counts_as_well() {
+        let whole = Json::parse(
+            br##"{"$defs":{"Op":{"enum":["trim","lower"]},"List":{"type":"array","items":{"$ref":"#/$defs/Op"}}},
+            "properties":{"ops":{"$ref":"#/$defs/List"},"elsewhere":{"$ref":"#/properties/ops"},"plain":{"type":"integer"}}}"##,
+        )
+        .unwrap();
+        let property = |name: &str| whole.value().get("properties").unwrap().get(name).unwrap();
+        let fits = |name: &str, value: &str| {
+            let schema =
+                Schema::compile(&Json::from_value(alone(property(name), whole.value()).unwrap())).unwrap();
+            schema.check(&Json::parse(value.as_bytes()).unwrap()).is_ok()
+        };
+        assert!(fits("ops", r#"["trim"]"#) && !fits("ops", r#"["nope"]"#) && !fits("ops", "\"trim\""));
+        assert!(fits("plain", "1") && !fits("plain", "\"x\""));
+        assert_eq!(alone(property("elsewhere"), whole.value()).map(|_| ()), None);
     }
 }
