@@ -198,7 +198,11 @@ fn an_invoice_is_read_approved_reserved_and_paid() {
         service.came().iter().map(|came| String::from_utf8_lossy(came).into_owned()).collect();
     assert!(came.iter().filter(|came| came.contains("Bearer the-key-of-the-shop")).count() >= 3, "{came:?}");
     assert!(!ended.to_string().contains("the-key-of-the-shop"));
-    // The same pages again come from the cache, and the same batch is the same run.
+    the_next_batch(&server, &service, &run);
+}
+
+/// The same pages again come from the cache, and the same batch is the same run.
+fn the_next_batch(server: &Server, service: &Service, run: &str) {
     let again = server.post(
         "/v1/runs",
         &json!({"workflow": "acme/invoice-triage", "input": {"batchId": "b1", "urls": []}}),
@@ -207,7 +211,7 @@ fn an_invoice_is_read_approved_reserved_and_paid() {
     let before = service.came().len();
     let next = json!({"workflow": "acme/invoice-triage", "input": {"batchId": "b2", "vip": true, "urls": [service.url("/bytes/100")]}});
     let next = server.post("/v1/runs", &next).body["id"].as_str().unwrap().to_owned();
-    let waiting = until(&server, &next, "approve", "waiting");
+    let waiting = until(server, &next, "approve", "waiting");
     let fetch =
         waiting["steps"].as_array().unwrap().iter().find(|step| step["id"] == "fetch").unwrap().clone();
     assert_eq!(fetch["items"]["cached"], 1, "{fetch}");

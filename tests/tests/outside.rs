@@ -87,6 +87,7 @@ fn nothing_is_granted_that_is_not_said() {
     assert_eq!(answers[3], json!({ "ok": null }));
 }
 
+/// Case 40, case 44 and case 50.
 #[test]
 fn what_is_granted_is_sent_and_nothing_else() {
     let (folder, service, other) = (tempfile::tempdir().unwrap(), Service::start(), Service::start());
@@ -159,6 +160,7 @@ fn what_is_granted_is_sent_and_nothing_else() {
     );
 }
 
+/// Case 41.
 #[test]
 fn a_private_address_needs_an_open_range_besides_the_grant() {
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
@@ -185,6 +187,7 @@ fn a_private_address_needs_an_open_range_besides_the_grant() {
     assert_eq!(service.came().len(), 0);
 }
 
+/// Case 51.
 #[test]
 fn no_guest_ever_has_a_secret() {
     let (folder, service, other) = (tempfile::tempdir().unwrap(), Service::start(), Service::start());
@@ -250,7 +253,7 @@ fn walk(folder: &Path) -> Vec<std::path::PathBuf> {
     found
 }
 
-/// Cases 46 to 49.
+/// Case 46, case 47, case 48 and case 49.
 #[test]
 fn a_service_that_misbehaves_costs_its_own_step() {
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
@@ -264,6 +267,7 @@ fn a_service_that_misbehaves_costs_its_own_step() {
         ("HEDDLE_LIMITS_HTTP_IDLE_MS", "300ms"),
         ("HEDDLE_LIMITS_HTTP_MS", "1500ms"),
         ("HEDDLE_LIMITS_HTTP_RESPONSE_BYTES", "1MiB"),
+        ("HEDDLE_LIMITS_HTTP_HELD_BYTES", "3MiB"),
         ("HEDDLE_LIMITS_HTTP_HEADER_BYTES", "16KiB"),
     ];
     let server = probing(folder.path(), &env);
@@ -294,6 +298,14 @@ fn a_service_that_misbehaves_costs_its_own_step() {
         let answer = ask(&server, json!([{ "http": { "url": service.url("/hang"), "timeoutMs": timeout } }]));
         assert_eq!(fault(&answer[0]).0, word, "{timeout}");
     }
+    // Answers that have come and wait to be taken are held as far as may be: all come while the first one is awaited.
+    let held: Vec<Value> =
+        ["/hang"].into_iter().chain(["/bytes/1000000"; 9]).map(|path| http(&service.url(path))).collect();
+    let answers =
+        run(&server, json!({ "ask": held, "together": true }))["output"].as_array().unwrap().clone();
+    let refused = answers[1..].iter().filter(|answer| answer["ok"].is_null()).map(fault);
+    let refused: Vec<_> = refused.filter(|(word, _)| word == "TooLarge").map(|(_, why)| why).collect();
+    assert!(!refused.is_empty() && refused.iter().all(|why| why.contains("http_held_bytes")), "{refused:?}");
     // As many as may be, no more than six at once, and the rest is refused.
     let many: Vec<Value> = (0..40).map(|_| http(&service.url("/busy"))).collect();
     let answers =

@@ -87,7 +87,7 @@ impl Place {
         let url = Url::parse(&format!("{scheme}://{rest}")).map_err(|_| fault())?;
         let plain = url.path() == "/"
             && !rest.ends_with('/')
-            && !rest.contains(['*', '?', '#', '@'])
+            && !rest.contains(['*', '?', '#', '@', '%'])
             && url.username().is_empty();
         let (host, port) = (url.host_str().unwrap_or_default(), url.port_or_known_default());
         let (Some(port), true, false) = (port, plain, host.is_empty()) else { return Err(fault()) };
@@ -136,12 +136,16 @@ impl HttpRule {
             Some((methods, place)) => (methods.trim(), place),
             None => ("", text.trim()),
         };
-        let methods = methods.split('|').map(str::trim).filter(|method| !method.is_empty());
+        let list: Vec<&str> =
+            if methods.is_empty() { Vec::new() } else { methods.split('|').map(str::trim).collect() };
         let read = |method: &str| match !method.is_empty() && method.bytes().all(|b| b.is_ascii_uppercase()) {
             true => Ok(Arc::from(method)),
             false => Err(GrantFault::Method(method.chars().take(40).collect())),
         };
-        Ok(HttpRule { methods: methods.map(read).collect::<Result<_, _>>()?, place: Place::parse(place)? })
+        Ok(HttpRule {
+            methods: list.into_iter().map(read).collect::<Result<_, _>>()?,
+            place: Place::parse(place)?,
+        })
     }
     /// Whether such a request may be sent.
     pub fn admits(&self, method: &str, url: &Url) -> bool {
@@ -250,6 +254,7 @@ mod tests {
         assert!(HttpRule::parse("https://a.example").unwrap().admits("PURGE", &url("https://a.example/")));
         assert!(matches!(HttpRule::parse("get https://a.example"), Err(GrantFault::Method(_))));
         assert!(matches!(HttpRule::parse("GET a.example"), Err(GrantFault::Place(_))));
+        assert!(matches!(HttpRule::parse("| https://a.example"), Err(GrantFault::Method(_))));
     }
 
     #[test]

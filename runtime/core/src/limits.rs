@@ -130,6 +130,7 @@ limits! {
     http_idle_ms: Millis = 30 * SECOND, max 5 * MINUTE, "Of that, waiting for the next bytes of the answer.";
     http_request_bytes: Bytes = 8 * MIB, max 64 * MIB, "The body of one request.";
     http_response_bytes: Bytes = 8 * MIB, max 64 * MIB, "The body of one answer, as it comes: nothing is unpacked.";
+    http_held_bytes: Bytes = 16 * MIB, max 256 * MIB, "Answers of one attempt that have come and that the guest has not taken.";
     http_headers: Count = 100, max 256, "Headers of one request, and of one answer.";
     http_header_bytes: Bytes = 64 * KIB, max 256 * KIB, "All of them, of one request and of one answer.";
     kv_key_bytes: Bytes = 512, max 1024, "A key under which a plugin keeps a value.";

@@ -11,9 +11,11 @@ const OURS: &[&str] = &[
     "connection",
     "content-length",
     "expect",
+    "forwarded",
     "host",
     "http2-settings",
     "keep-alive",
+    "proxy",
     "te",
     "trailer",
     "traceparent",
@@ -23,8 +25,10 @@ const OURS: &[&str] = &[
 ];
 /// What the names of other such headers begin with.
 const OURS_BEGIN: &[&str] = &["proxy-", "sec-"];
+/// Bytes that a secret has at least: shorter ones cannot be told from other text where they come back.
+pub const SECRET_LEAST_BYTES: usize = 6;
 /// Bytes of an address.
-const URL_BYTES: usize = 8 * 1024;
+pub const URL_BYTES: usize = 8 * 1024;
 /// Methods that tunnel or echo, and that no plugin has a use for.
 const METHODS_REFUSED: &[&str] = &["CONNECT", "TRACE", "TRACK"];
 
@@ -186,7 +190,9 @@ fn header(name: &str, value: String) -> Result<(String, String), String> {
     if name.is_empty() || !name.bytes().all(token) {
         return Err("the name of a header has a character that no such name has".into());
     }
-    if OURS.contains(&name.as_str()) || OURS_BEGIN.iter().any(|start| name.starts_with(start)) {
+    // Servers behind CGI and WSGI take one for the other.
+    let as_read = name.replace('_', "-");
+    if OURS.contains(&as_read.as_str()) || OURS_BEGIN.iter().any(|start| as_read.starts_with(start)) {
         return Err(format!("the header `{name}` is the host's to send; leave it out"));
     }
     if value.bytes().any(|b| (b < 0x20 && b != b'\t') || b == 0x7f) {
@@ -295,6 +301,8 @@ mod tests {
             ("GET", "https://a.example", &[("Host", "b.example")], "`host` is the host's"),
             ("GET", "https://a.example", &[("Transfer-Encoding", "chunked")], "`transfer-encoding`"),
             ("GET", "https://a.example", &[("Proxy-Authorization", "x")], "`proxy-authorization`"),
+            ("GET", "https://a.example", &[("Content_Length", "1")], "`content_length`"),
+            ("GET", "https://a.example", &[("Proxy", "x")], "`proxy`"),
             ("GET", "https://a.example", &[("a b", "x")], "no such name"),
             ("GET", "https://a.example", &[("a", "x\r\nb: y")], "control character"),
         ] {

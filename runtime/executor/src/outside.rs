@@ -19,7 +19,7 @@ use heddle_core::grant::Grants;
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::outside::{
-    HttpFault, HttpFaultKind, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault, Prepared, prepare,
+    HttpFault, HttpFaultKind, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault, Prepared, Url, prepare,
 };
 use heddle_core::time::Timestamp;
 use metrics::counter;
@@ -97,6 +97,9 @@ fn lacking(plugin: &str, missing: &[&str]) -> String {
     )
 }
 
+/// Characters of a name that a guest chose, as records show them.
+const NAME_SHOWN: usize = 128;
+
 /// For whom something is done outside.
 #[derive(Clone, Debug)]
 pub(crate) struct For {
@@ -133,11 +136,12 @@ impl Desk {
             let method = request.method.clone();
             let prepared = prepare(request, &shared.limits);
             let host = prepared.as_ref().ok().and_then(|request| request.url.host_str().map(str::to_owned));
+            let asked = Asked { who: &who, method, host: host.unwrap_or_default(), outcome: None };
             let answer = match prepared.and_then(|request| admit(&grants, &who, request)) {
                 Ok(admitted) => send(&shared, &who, &grants, &placeholders, admitted).await,
                 Err(fault) => Err(fault),
             };
-            audit_http(&who, &method, host.as_deref().unwrap_or_default(), &answer);
+            asked.ended(&answer);
             answer
         }
         .boxed()
@@ -152,7 +156,8 @@ impl Desk {
             true => self.placeholders.of(name, self.shared.limits.secrets_used as usize),
         };
         let outcome = if answer.is_ok() { "ok" } else { "denied" };
-        self.audit("secret", outcome, name);
+        let name: String = name.chars().take(NAME_SHOWN).collect();
+        self.audit("secret", outcome, &name);
         answer
     }
     /// What the plugin is told.
@@ -183,20 +188,38 @@ impl Desk {
 }
 
 fn not_granted(plugin: &str, secret: &str) -> String {
+    let secret: String = secret.chars().take(NAME_SHOWN).collect();
     format!(
         "the secret `{secret}` is not granted to `{plugin}`; an operator does in heddle.toml: `[grants.\"{plugin}\"]`, `secrets = [\"{secret} https://api.example.com\"]`"
     )
 }
 
-/// Every request leaves a trace: who sent it where, and what came of it. Neither path nor body is in it.
-fn audit_http(who: &For, method: &str, host: &str, answer: &Result<HttpResponse, HttpFault>) {
-    let (outcome, status) = match answer {
-        Ok(answer) => ("ok", answer.status),
-        Err(fault) => (fault.kind.word(), 0),
-    };
-    counter!(t::OUTSIDE_CALLS, "capability" => "http", "outcome" => outcome).increment(1);
-    let method: String = method.chars().filter(char::is_ascii_graphic).take(16).collect();
-    tracing::info!(target: "heddle::audit", capability = "http", outcome, status, method, host, plugin = %who.plugin, tenant = %who.tenant, run = %who.run, step = %who.step, attempt = who.attempt, "a plugin asked the outside");
+/// Every request leaves a trace, one that its attempt breaks off as well: who sent it where, and what came of it. Neither
+/// path nor body is in it.
+struct Asked<'a> {
+    who: &'a For,
+    method: String,
+    host: String,
+    outcome: Option<(&'static str, u16)>,
+}
+
+impl Asked<'_> {
+    fn ended(mut self, answer: &Result<HttpResponse, HttpFault>) {
+        self.outcome = Some(match answer {
+            Ok(answer) => ("ok", answer.status),
+            Err(fault) => (fault.kind.word(), 0),
+        });
+    }
+}
+
+impl Drop for Asked<'_> {
+    fn drop(&mut self) {
+        let (outcome, status) = self.outcome.unwrap_or(("aborted", 0));
+        counter!(t::OUTSIDE_CALLS, "capability" => "http", "outcome" => outcome).increment(1);
+        let method: String = self.method.chars().filter(char::is_ascii_graphic).take(16).collect();
+        let (who, host) = (self.who, self.host.as_str());
+        tracing::info!(target: "heddle::audit", capability = "http", outcome, status, method, host, plugin = %who.plugin, tenant = %who.tenant, run = %who.run, step = %who.step, attempt = who.attempt, "a plugin asked the outside");
+    }
 }
 
 /// Whether the plugin may send it.
@@ -220,6 +243,17 @@ fn admit(grants: &Grants, who: &For, request: Prepared) -> Result<Prepared, Http
     ))
 }
 
+/// The secrets that are granted for where a request goes. Those of other places are neither put in nor searched for: what
+/// one service sends must not tell a plugin that it guessed the secret of another.
+fn there<'a>(
+    grants: &'a Grants,
+    known: &'a BTreeMap<Arc<str>, Arc<str>>,
+    url: &Url,
+) -> Vec<(&'a str, &'a str)> {
+    let granted = grants.secrets.iter().filter(|(_, places)| places.iter().any(|place| place.admits(url)));
+    granted.filter_map(|(name, _)| Some((&**name, &**known.get(name)?))).collect()
+}
+
 async fn send(
     shared: &Shared,
     who: &For,
@@ -228,7 +262,8 @@ async fn send(
     request: Prepared,
 ) -> Result<HttpResponse, HttpFault> {
     let known = &shared.outside.secrets;
-    let mut request = placeholders.put_in(request, grants, known)?;
+    let granted = there(grants, known, &request.url);
+    let mut request = placeholders.put_in(request, &granted, &shared.limits)?;
     let left = Duration::from_millis(who.deadline.since_ms(shared.now()).max(1));
     request.timeout = request.timeout.min(left);
     if !request.headers.iter().any(|(name, _)| name == "user-agent") {
@@ -238,10 +273,8 @@ async fn send(
         request.headers.push(("traceparent".into(), traceparent.clone()));
     }
     let answer = shared.outside.outbound.send(request).await;
-    let granted: Vec<(&str, &str)> =
-        grants.secrets.keys().filter_map(|name| Some((&**name, &**known.get(name)?))).collect();
     match answer {
-        Ok(answer) => Ok(placeholders.take_out(answer, &granted)),
+        Ok(answer) => placeholders.take_out(answer, &granted, &shared.limits),
         Err(fault) => Err(placeholders.take_out_of_fault(fault, &granted)),
     }
 }

@@ -14,6 +14,7 @@
 pub(crate) mod clock;
 mod config;
 mod context;
+pub(crate) mod held;
 mod http;
 mod kv;
 pub(crate) mod log;

@@ -4,6 +4,7 @@
 use crate::begin::{Begin, QUICK_TICKS, SLICE_FUEL};
 use crate::call::CallScope;
 use crate::capability::clock::Clock;
+use crate::capability::held::Held;
 use crate::capability::log::LogSink;
 use crate::capability::pending::Calls;
 use crate::capability::random::Randomness;
@@ -42,6 +43,7 @@ pub(crate) struct Guest {
     pub(crate) random: Randomness,
     pub(crate) tools: Calls,
     pub(crate) http: Calls,
+    pub(crate) http_held: Held,
     pub(crate) egress: Arc<Egress>,
     pub(crate) table: ResourceTable,
 }
@@ -74,6 +76,7 @@ impl Guest {
         let Admission { acts_as, scope, limits, attempt, host_calls, node_memory } = admission;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.host_resources as usize);
+        let http_held = Held::new(node_memory.clone(), limits.http_held_bytes);
         Guest {
             acts_as,
             memory: MemoryMeter::new(node_memory, &limits, &attempt),
@@ -85,6 +88,7 @@ impl Guest {
             random: Randomness::of(acts_as, scope.seed),
             tools: Calls::new(limits.tool_calls, limits.tool_calls_at_once),
             http: Calls::new(limits.http_calls, limits.http_at_once),
+            http_held,
             egress: Arc::default(),
             table,
             scope: Arc::new(scope),

@@ -24,11 +24,11 @@ impl NodeMemory {
     pub(crate) fn used(&self) -> u64 {
         self.used.load(Relaxed)
     }
-    fn take(&self, bytes: u64) -> bool {
+    pub(crate) fn take(&self, bytes: u64) -> bool {
         let fits = |used: u64| used.checked_add(bytes).filter(|&sum| sum <= self.max);
         self.used.fetch_update(Relaxed, Relaxed, fits).is_ok()
     }
-    fn give_back(&self, bytes: u64) {
+    pub(crate) fn give_back(&self, bytes: u64) {
         self.used.fetch_sub(bytes, Relaxed);
     }
 }

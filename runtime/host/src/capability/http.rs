@@ -1,6 +1,7 @@
 //! `heddle:host/http`: requests to services outside. What may be sent is judged behind [`HostCalls`](crate::HostCalls);
 //! here they are counted and bounded. Their time is the attempt's own: a tool that waits for a slow service is slow.
 
+use super::held::{Held, Hold};
 use super::pending::{Pending, Running, empty_wait, first_ended};
 use crate::bindings::http::{Fault, FaultKind, Header, Request, Response};
 use crate::guest::{Cx, Guest, enter, require};
@@ -11,7 +12,9 @@ use wasmtime::component::{Linker, Resource, ResourceType};
 const INTERFACE: &str = "heddle:host/http@0.1.0";
 
 type Answer = Result<HttpResponse, HttpFault>;
-type PendingResponse = Pending<Answer>;
+/// An answer that has come, and what it costs the node until it is taken.
+type Arrived = (Answer, Option<Hold>);
+type PendingResponse = Pending<Arrived>;
 
 /// Bytes that a request carries.
 fn weight(request: &Request) -> usize {
@@ -31,22 +34,32 @@ fn start(cx: &mut Cx<'_>, request: Request) -> PendingResponse {
     let Some(index) = guest.http.next() else {
         let message = format!("more than {} requests in one attempt (`limits.http_calls`)", guest.http.max());
         let fault = Err(HttpFault::new(HttpFaultKind::TooMany, message));
-        return guest.http.start(tracing::Span::none(), std::future::ready(fault));
+        return guest.http.start(tracing::Span::none(), std::future::ready((fault, None)));
     };
     let span = tracing::debug_span!("host_call", capability = "http", method = request.method, index);
-    let call = guest.host_calls.http(&guest.scope, request);
-    guest.http.start(span, call)
+    let (call, held) = (guest.host_calls.http(&guest.scope, request), guest.http_held.clone());
+    guest.http.start(span, async move { hold(&held, call.await) })
+}
+
+/// Holds an answer until it is taken, where there is room for it.
+fn hold(held: &Held, answer: Answer) -> Arrived {
+    let Ok(response) = &answer else { return (answer, None) };
+    let headers: usize = response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+    match held.hold((response.body.len() + headers) as u64) {
+        Ok(hold) => (answer, Some(hold)),
+        Err(why) => (Err(HttpFault::new(HttpFaultKind::TooLarge, why)), None),
+    }
 }
 
 async fn take(
     cx: &mut Cx<'_>,
-    running: Option<Running<Answer>>,
+    running: Option<Running<Arrived>>,
 ) -> wasmtime::Result<Result<Response, Fault>> {
     let Some(running) = running else {
         let message = "this answer was taken before".to_owned();
         return Ok(Err(Fault { kind: FaultKind::Invalid, message }));
     };
-    let answer = running.await?;
+    let (answer, _hold) = running.await?;
     // What the guest makes of it decides how its attempt ends; if it fails, then for this.
     cx.data().egress.note(answer.as_ref().err().map(|fault| fault.kind.failure()));
     enter_more(cx, &answer)?;

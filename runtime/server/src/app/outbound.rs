@@ -9,6 +9,7 @@ use heddle_core::outcome::FailureKind;
 use heddle_core::outside::{HttpFault, HttpFaultKind, HttpResponse, Prepared};
 use heddle_executor::Outbound;
 use http_body_util::{BodyExt as _, Full};
+use hyper::body::Body as _;
 use hyper::client::conn::http1;
 use hyper::header::{CONNECTION, HOST, HeaderMap};
 use hyper::{Request, Response};
@@ -122,9 +123,8 @@ async fn read(answer: Response<hyper::body::Incoming>, limits: &Limits) -> Resul
         let message = format!("the answer has more than {most} bytes (`limits.http_response_bytes`)");
         Err(HttpFault::new(HttpFaultKind::TooLarge, message))
     };
-    let said: Option<usize> =
-        answer.headers().get("content-length").and_then(|value| value.to_str().ok()?.parse().ok());
-    if said.is_some_and(|bytes| bytes > most) {
+    // What the body will have, and not what a header says: the answer to a `HEAD` has none.
+    if answer.body().size_hint().lower() > most as u64 {
         return too_large();
     }
     let (status, headers) = (answer.status().as_u16(), texts(answer.headers()));

@@ -7,6 +7,7 @@ use super::webhooks::{SecretSource, parts, place};
 use heddle_core::expr::tree::nearest;
 use heddle_core::grant::{Grants, HttpRule, Place};
 use heddle_core::json::Json;
+use heddle_core::outside::SECRET_LEAST_BYTES;
 use heddle_core::value::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -103,6 +104,10 @@ impl SecretSource {
         let text = self.text()?;
         match text.trim() {
             "" => anyhow::bail!("{} is empty", place(self)),
+            // It would be found everywhere in what comes back, and is guessed in no time.
+            short if short.len() < SECRET_LEAST_BYTES => {
+                anyhow::bail!("what stands in {} has fewer than {SECRET_LEAST_BYTES} bytes", place(self))
+            }
             text => Ok(text.into()),
         }
     }

@@ -66,7 +66,7 @@ fn every_fault_comes_at_once_with_its_place_and_the_nearest_name() {
         format!("{place}:3: `limits` is a section"),
         format!("{place}:5: no setting is called `telemetry.formt`; did you mean `telemetry.format`?"),
         format!("{place}:6: `telemetry.format` is `text` or `json`, not `xml`"),
-        format!("{place}:7: `telemetry.files` is text or a number"),
+        format!("{place}:7: `telemetry.files` is a whole number from 1, not `true`"),
         format!("{place}:8: no setting is called `worker`"),
         "HEDDLE_LIMIT_FUEL: no setting has this variable; did you mean `HEDDLE_LIMITS_FUEL`?".into(),
         "HEDDLE_LIMITS_FUEL: `limits.fuel` is 0".into(),

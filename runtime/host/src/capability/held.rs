@@ -1,0 +1,71 @@
+//! What the host holds for a guest: answers that have come and that nobody has taken. They are memory of the node, as a
+//! guest's own is, and a guest that never takes one pays for it all the same.
+
+use crate::limiter::NodeMemory;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+/// How much of it one attempt has.
+#[derive(Clone, Debug)]
+pub(crate) struct Held {
+    node: Arc<NodeMemory>,
+    bytes: Arc<AtomicU64>,
+    max: u64,
+}
+
+/// Some of it, until it is dropped.
+#[derive(Debug)]
+pub(crate) struct Hold {
+    held: Held,
+    bytes: u64,
+}
+
+impl Held {
+    pub(crate) fn new(node: Arc<NodeMemory>, max: u64) -> Held {
+        Held { node, bytes: Arc::default(), max }
+    }
+    /// Holds so many bytes more.
+    ///
+    /// # Errors
+    /// Where that is more than may be, and by which limit.
+    pub(crate) fn hold(&self, bytes: u64) -> Result<Hold, String> {
+        let fits = |held: u64| held.checked_add(bytes).filter(|&sum| sum <= self.max);
+        if self.bytes.fetch_update(Relaxed, Relaxed, fits).is_err() {
+            let max = self.max;
+            return Err(format!(
+                "the answers that have come and were not taken have more than {max} bytes (`limits.http_held_bytes`)"
+            ));
+        }
+        if !self.node.take(bytes) {
+            self.bytes.fetch_sub(bytes, Relaxed);
+            return Err("the node has no more memory for guests (`limits.guest_memory_bytes`)".to_owned());
+        }
+        Ok(Hold { held: self.clone(), bytes })
+    }
+}
+
+impl Drop for Hold {
+    fn drop(&mut self) {
+        self.held.bytes.fetch_sub(self.bytes, Relaxed);
+        self.held.node.give_back(self.bytes);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_held_counts_until_it_is_let_go() {
+        let node = Arc::new(NodeMemory::new(100));
+        let (one, other) = (Held::new(node.clone(), 60), Held::new(node.clone(), 60));
+        let first = one.hold(60).unwrap();
+        assert!(one.hold(1).unwrap_err().contains("http_held_bytes"));
+        assert!(other.hold(60).unwrap_err().contains("guest_memory_bytes"));
+        let second = other.hold(40).unwrap();
+        assert_eq!(node.used(), 100);
+        drop((first, second));
+        assert_eq!(node.used(), 0);
+        assert_eq!(one.hold(60).map(|hold| hold.bytes), Ok(60));
+    }
+}
