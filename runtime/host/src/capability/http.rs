@@ -2,7 +2,7 @@
 //! here they are counted and bounded. Their time is the attempt's own: a tool that waits for a slow service is slow.
 
 use super::held::{Held, Hold};
-use super::pending::{Pending, Running, empty_wait, first_ended};
+use super::pending::{Pending, Running, first_ended, places};
 use crate::bindings::http::{Fault, FaultKind, Header, Request, Response};
 use crate::guest::{Cx, Guest, enter, require};
 use heddle_core::outcome::PluginKind::{Agent, Tool};
@@ -111,13 +111,8 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     http.func_wrap_async("wait", |mut cx: Cx<'_>, (calls,): (Vec<Resource<PendingResponse>>,)| {
         Box::new(async move {
             enter(&mut cx, calls.len() * 4)?;
-            if calls.is_empty() {
-                return Err(empty_wait().into());
-            }
             let guest = cx.data_mut();
-            let places: Result<Vec<_>, _> =
-                calls.iter().map(|call| guest.table.get(call).map(Pending::place)).collect();
-            let (places, news) = (places?, guest.http.news());
+            let (places, news) = (places(&guest.table, &calls)?, guest.http.news());
             Ok((first_ended(&news, &places).await,))
         })
     })?;

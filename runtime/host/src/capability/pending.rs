@@ -11,6 +11,7 @@ use std::task::{Context, Poll};
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::{JoinError, JoinHandle};
 use tracing::Instrument as _;
+use wasmtime::component::{Resource, ResourceTable};
 
 /// The calls that one attempt makes through one capability.
 #[derive(Debug)]
@@ -150,8 +151,17 @@ pub(crate) async fn first_ended(news: &Notify, places: &[Arc<AtomicU64>]) -> u32
     }
 }
 
-/// That a guest waits for nothing.
-pub(crate) fn empty_wait() -> Refusal {
-    let message = "`wait` needs at least one call; it was given none";
-    Refusal::new(FailureKind::Trap, message).with_code("empty_wait")
+/// Where the calls stand that a guest waits for.
+///
+/// # Errors
+/// Where it waits for nothing, or for what is no call.
+pub(crate) fn places<A: Send + 'static>(
+    table: &ResourceTable,
+    calls: &[Resource<Pending<A>>],
+) -> wasmtime::Result<Vec<Arc<AtomicU64>>> {
+    if calls.is_empty() {
+        let message = "`wait` needs at least one call; it was given none";
+        return Err(Refusal::new(FailureKind::Trap, message).with_code("empty_wait").into());
+    }
+    calls.iter().map(|call| Ok(table.get(call)?.place())).collect()
 }

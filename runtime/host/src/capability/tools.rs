@@ -2,7 +2,7 @@
 //!
 //! A call is asked of [`HostCalls`](crate::HostCalls), which knows the grants and keeps the record.
 
-use super::pending::{Pending, Running, empty_wait, first_ended};
+use super::pending::{Pending, Running, first_ended, places};
 use crate::bindings::{Detail, Failure as WitFailure, Later, Request, ToolInfo as WitToolInfo};
 use crate::guest::{Cx, Guest, enter, require};
 use crate::host_calls::ToolAnswer;
@@ -119,13 +119,8 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     tools.func_wrap_async("wait", |mut cx: Cx<'_>, (calls,): (Vec<Resource<PendingCall>>,)| {
         Box::new(async move {
             enter(&mut cx, calls.len() * 4)?;
-            if calls.is_empty() {
-                return Err(empty_wait().into());
-            }
             let guest = cx.data_mut();
-            let places: Result<Vec<_>, _> =
-                calls.iter().map(|call| guest.table.get(call).map(Pending::place)).collect();
-            let (places, news) = (places?, guest.tools.news());
+            let (places, news) = (places(&guest.table, &calls)?, guest.tools.news());
             let wall = guest.wall.clone();
             Ok((wall.wait(first_ended(&news, &places)).await,))
         })
