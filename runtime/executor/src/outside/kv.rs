@@ -1,23 +1,27 @@
 //! Values that plugins keep: records of the shelf, each written at the version that was read, so that whoever comes
-//! second finds out. A plugin sees its own and nobody else's.
+//! second finds out; writers of one key on one node take turns, so that finding out is rare. A plugin sees its own and
+//! nobody else's.
+
+mod kept;
 
 use super::For;
 use crate::shared::Shared;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use heddle_core::id::Tenant;
 use heddle_core::json::Json;
 use heddle_core::outside::{KvAnswer, KvCall, KvFault};
 use heddle_core::time::Timestamp;
 use heddle_store::{Record, StoreFault, shelf::collection};
 use serde::{Deserialize, Serialize};
-use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::RwLockReadGuard;
+use kept::{Keeper, Room};
+
+pub(crate) use kept::Kept;
 
 /// How often a write is tried again because somebody else was quicker.
 const TRIES: usize = 64;
 /// Records read at a time.
-const PAGE: u32 = 500;
+const PAGE: u32 = 100;
 
 /// A value, as it is kept.
 #[derive(Debug, Serialize, Deserialize)]
@@ -27,27 +31,9 @@ struct Kv {
     /// When it is gone.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     expires: Option<Timestamp>,
-}
-
-/// How many values each plugin keeps, as far as this node has counted them.
-#[derive(Debug, Default)]
-pub(crate) struct Kept(Mutex<HashMap<(Tenant, Arc<str>), u64>>);
-
-impl Kept {
-    fn known(&self, who: &For) -> Option<u64> {
-        let counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.get(&(who.tenant.clone(), who.plugin.clone())).copied()
-    }
-    fn set(&self, who: &For, count: u64) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        counts.insert((who.tenant.clone(), who.plugin.clone()), count);
-    }
-    fn add(&self, who: &For, change: i64) {
-        let mut counts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(count) = counts.get_mut(&(who.tenant.clone(), who.plugin.clone())) {
-            *count = count.saturating_add_signed(change);
-        }
-    }
+    /// What the plugin knows it by. Not the record's, which begins anew when a value is written after a delete.
+    #[serde(default)]
+    version: u64,
 }
 
 fn failed(fault: &StoreFault) -> KvFault {
@@ -65,7 +51,8 @@ pub(super) async fn done(shared: &Shared, who: &For, call: KvCall) -> Result<KvA
         KvCall::Get { key } => {
             check_key(shared, &key)?;
             let found = read(shared, who, &key).await?;
-            Ok(KvAnswer::Entry(found.live.map(|value| (value, found.version))))
+            let version = found.seen();
+            Ok(KvAnswer::Entry(found.live.map(|value| (value, version))))
         }
         KvCall::Set { key, value, expected, ttl_ms } => {
             check_key(shared, &key)?;
@@ -79,7 +66,7 @@ pub(super) async fn done(shared: &Shared, who: &For, call: KvCall) -> Result<KvA
             let expires = ttl_ms.map(|ms| shared.now().plus_ms(ms));
             write(shared, who, &key, |found| match expected {
                 Some(version) if version != found.seen() => Err(KvFault::Conflict(found.seen())),
-                _ => Ok((Kv { value: STANDARD.encode(&value), expires }, ())),
+                _ => Ok(Written { value: STANDARD.encode(&value), expires, answer: () }),
             })
             .await
             .map(|(version, ())| KvAnswer::Version(version))
@@ -92,7 +79,7 @@ pub(super) async fn done(shared: &Shared, who: &For, call: KvCall) -> Result<KvA
                     KvFault::NotANumber(format!("{now} and {by} is no whole number of 64 bits"))
                 })?;
                 let expires = found.expires;
-                Ok((Kv { value: STANDARD.encode(sum.to_string()), expires }, sum))
+                Ok(Written { value: STANDARD.encode(sum.to_string()), expires, answer: sum })
             })
             .await
             .map(|(_, sum)| KvAnswer::Number(sum))
@@ -122,6 +109,8 @@ fn check_key(shared: &Shared, key: &str) -> Result<(), KvFault> {
 #[derive(Default)]
 struct Found {
     /// The version of the record; 0 where there is none.
+    record: u64,
+    /// The version of the value.
     version: u64,
     /// The value, where its time is not over.
     live: Option<Vec<u8>>,
@@ -135,7 +124,8 @@ impl Found {
         })?;
         let is_live = kept.expires.is_none_or(|at| now < at);
         let live = is_live.then(|| STANDARD.decode(&kept.value).unwrap_or_default());
-        Ok(Found { version: record.version, live, expires: kept.expires.filter(|_| is_live) })
+        let expires = kept.expires.filter(|_| is_live);
+        Ok(Found { record: record.version, version: kept.version.max(record.version), live, expires })
     }
     /// The version that the plugin has seen: none, where the time is over.
     fn seen(&self) -> u64 {
@@ -155,28 +145,38 @@ async fn read(shared: &Shared, who: &For, key: &str) -> Result<Found, KvFault> {
     record.map_or(Ok(Found::default()), |record| Found::of(&record, shared.now()))
 }
 
+/// What is to be written, and what is answered then.
+struct Written<T> {
+    /// In base64.
+    value: String,
+    expires: Option<Timestamp>,
+    answer: T,
+}
+
 /// Writes what follows from what is there, until nobody was quicker.
 async fn write<T>(
     shared: &Shared,
     who: &For,
     key: &str,
-    follows: impl Fn(&Found) -> Result<(Kv, T), KvFault>,
+    follows: impl Fn(&Found) -> Result<Written<T>, KvFault>,
 ) -> Result<(u64, T), KvFault> {
+    let keeper = shared.kept_values.of(who);
+    let _turn = keeper.turn(key).await;
     for _ in 0..TRIES {
         let found = read(shared, who, key).await?;
-        let (kept, answer) = follows(&found)?;
-        if found.version == 0 {
-            make_room(shared, who).await?;
+        let Written { value, expires, answer } = follows(&found)?;
+        let version = shared.kept_values.next_version(shared.now(), found.version);
+        let body = Json::trusted(serde_json::to_string(&Kv { value, expires, version }).unwrap_or_default());
+        let is_new = found.record == 0;
+        let changing =
+            if is_new { make_room(shared, who, &keeper).await? } else { keeper.change().await };
+        let put = shared.shelf.put(&values_of(who), key, found.record, body).await;
+        if is_new && put.is_err() {
+            keeper.give_back();
         }
-        // Plain data: it always has a form.
-        let body = Json::trusted(serde_json::to_string(&kept).unwrap_or_default());
-        match shared.shelf.put(&values_of(who), key, found.version, body).await {
-            Ok(version) => {
-                if found.version == 0 {
-                    shared.kept_values.add(who, 1);
-                }
-                return Ok((version, answer));
-            }
+        drop(changing);
+        match put {
+            Ok(_) => return Ok((version, answer)),
             Err(StoreFault::Conflict(_)) => tokio::task::yield_now().await,
             Err(fault) => return Err(failed(&fault)),
         }
@@ -185,14 +185,17 @@ async fn write<T>(
 }
 
 async fn delete(shared: &Shared, who: &For, key: &str) -> Result<bool, KvFault> {
+    let keeper = shared.kept_values.of(who);
+    let _turn = keeper.turn(key).await;
     for _ in 0..TRIES {
         let found = read(shared, who, key).await?;
-        if found.version == 0 {
+        if found.record == 0 {
             return Ok(false);
         }
-        match shared.shelf.delete(&values_of(who), key, found.version).await {
+        let _changing = keeper.change().await;
+        match shared.shelf.delete(&values_of(who), key, found.record).await {
             Ok(_) => {
-                shared.kept_values.add(who, -1);
+                keeper.give_back();
                 return Ok(found.live.is_some());
             }
             Err(StoreFault::Conflict(_)) => tokio::task::yield_now().await,
@@ -236,13 +239,32 @@ async fn keys(
     Ok(keys)
 }
 
-/// Sees to it that one more value may be kept: what is over goes when there is no room.
-async fn make_room(shared: &Shared, who: &For) -> Result<(), KvFault> {
+/// Takes room for one more value: what is over goes when there is none. Nobody counts until it is written.
+async fn make_room<'a>(
+    shared: &Shared,
+    who: &For,
+    keeper: &'a Keeper,
+) -> Result<RwLockReadGuard<'a, ()>, KvFault> {
     let most = shared.limits.kv_entries;
-    let is_free = |count: u64| count < most;
-    if shared.kept_values.known(who).is_some_and(is_free) {
-        return Ok(());
+    // A second round where others took the room that the count had found.
+    for _ in 0..TRIES {
+        let changing = keeper.change().await;
+        if keeper.take(most) == Room::Taken {
+            return Ok(changing);
+        }
+        drop(changing);
+        let count = keeper.recount(swept(shared, who)).await?;
+        if count >= most {
+            return Err(KvFault::TooLarge(format!(
+                "{count} values are kept; the limit kv_entries is {most}: delete some, or let them end with a TTL"
+            )));
+        }
     }
+    Err(KvFault::Failed("others take the room of every value that ends".to_owned()))
+}
+
+/// Deletes what is over, and counts the rest.
+async fn swept(shared: &Shared, who: &For) -> Result<u64, KvFault> {
     let (now, mut count, mut last) = (shared.now(), 0, String::new());
     loop {
         let page = shared.shelf.scan(&values_of(who), &last, PAGE).await.map_err(|fault| failed(&fault))?;
@@ -255,14 +277,7 @@ async fn make_room(shared: &Shared, who: &For) -> Result<(), KvFault> {
             count += u64::from(!gone);
         }
         if is_last {
-            break;
+            return Ok(count);
         }
-    }
-    shared.kept_values.set(who, count);
-    match is_free(count) {
-        true => Ok(()),
-        false => Err(KvFault::TooLarge(format!(
-            "{count} values are kept; the limit kv_entries is {most}: delete some, or let them end with a TTL"
-        ))),
     }
 }
