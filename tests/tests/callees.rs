@@ -83,7 +83,8 @@ fn labels_outlive_the_node_and_what_nobody_can_do_is_refused_with_what_to_type()
 
     for (plugin, labels, status) in [
         ("tool:nobody", json!({"region": "eu"}), 404),
-        ("echo", json!({"region": "eu"}), 404),
+        ("nobody", json!({"region": "eu"}), 404),
+        ("gate:echo", json!({"region": "eu"}), 404),
         ("tool:echo", json!({"Region": "eu"}), 400),
         ("tool:echo", json!({"region": 5}), 400),
         ("tool:echo", json!({"cost": "cheap"}), 400),

@@ -112,6 +112,10 @@ pub trait Provider {
     fn metadata(&self) -> &Metadata;
     /// What its operator says.
     fn labels(&self) -> &Labels;
+    /// How it does: what has a higher one is tried after all others.
+    fn rank(&self) -> u8 {
+        0
+    }
 }
 
 impl CapabilityRef {
@@ -146,8 +150,9 @@ impl CapabilityRef {
                 has(b).cmp(&has(a))
             }
         };
+        let does = a.rank().cmp(&b.rank());
         let preferred = self.prefer.iter().map(by).find(|order| order.is_ne());
-        preferred.unwrap_or_else(|| a.metadata().name.cmp(&b.metadata().name))
+        does.then(preferred.unwrap_or_else(|| a.metadata().name.cmp(&b.metadata().name)))
     }
 }
 

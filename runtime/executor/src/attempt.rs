@@ -3,6 +3,7 @@
 use crate::cache::{Found, Lookup};
 use crate::gates::{Ahead, Who, no_sandbox};
 use crate::parts::{Begin, Held, Invocation};
+use crate::plugins::health;
 use crate::reach::AttemptReach;
 use crate::shared::Shared;
 use crate::slots::{Depth, QueueTimeout};
@@ -267,7 +268,7 @@ pub(crate) async fn sandbox(
     let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone(), &pin, deadline));
     let kind = pin.kind;
     let invocation = Invocation {
-        plugin: pin,
+        plugin: pin.clone(),
         input: call.input.clone(),
         state: None,
         limits,
@@ -289,6 +290,7 @@ pub(crate) async fn sandbox(
     };
     let end = segments(shared, invocation, Usage { queued_us, ..Usage::default() }).await;
     shared.meters.attempt_ended(kind, &end.outcome, end.usage.wall_us);
+    health::observe(shared, &call.tenant, &pin, &end);
     if let Some(passed) = passed {
         passed.ended(&end.outcome);
     }

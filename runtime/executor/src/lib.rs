@@ -12,7 +12,6 @@ mod driver;
 mod feed;
 mod gates;
 mod inbox;
-mod labels;
 mod listing;
 mod meters;
 mod migrate;
@@ -21,7 +20,7 @@ mod parts;
 mod plugins;
 mod reach;
 mod read;
-mod registry;
+mod record;
 mod rerun;
 mod schedules;
 mod shared;
@@ -37,15 +36,17 @@ mod workflows;
 
 pub use feed::{FeedEvent, FeedItem};
 pub use gates::{CircuitReport, Hold, HoldAt, RateReport};
-pub use labels::LabelsFault;
 pub use listing::{RunFilter, WorkflowFilter};
 pub use migrate::{MigrateFault, WaitingMove};
 pub use outside::{Outbound, OutsideParts};
 pub use parts::{
     Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
 };
+pub use plugins::health::{Doing, Metered};
+pub use plugins::labels::LabelsFault;
+pub use plugins::registry::{PluginEntry, PluginFault};
+pub use plugins::releases::{ReleaseRefused, ReleaseWish};
 pub use read::{DecideFault, EventId, Followed, ReadFault, RunDetail, StreamItem};
-pub use registry::{PluginEntry, PluginFault};
 pub use rerun::{Rerun, RerunFault};
 pub use schedules::{ScheduleView, Triggered, WishFault};
 pub use snapshot::{SnapshotFault, Unresolved};
@@ -205,7 +206,8 @@ impl Executor {
             .ok_or_else(|| StartFault::NameTaken(node.to_string()))?;
         let shared = Arc::new(Shared::new(parts, lease));
         shared.registry.load(&*shared.shelf, &Tenant::default()).await?;
-        labels::load(&shared, &Tenant::default()).await?;
+        plugins::labels::load(&shared, &Tenant::default()).await?;
+        plugins::releases::load(&shared, &Tenant::default()).await?;
         shared.webhooks.load(&shared, &Tenant::default()).await?;
         triggers::sync_all(&shared, &Tenant::default()).await?;
         upkeep::forget_ended(&shared).await?;
@@ -216,6 +218,7 @@ impl Executor {
         tokio::spawn(webhooks::deliver::deliver(shared.clone()));
         tokio::spawn(upkeep::retention_loop(shared.clone()));
         tokio::spawn(feed::pump(shared.clone()));
+        tokio::spawn(plugins::health::watch(shared.clone()));
         Ok(Executor { shared })
     }
     /// Begins nothing new, lets running attempts end within the drain time, gives every run and the lease back.

@@ -1,13 +1,22 @@
 //! What may be asked of the plugins of a node.
 
+pub(crate) mod health;
+pub(crate) mod labels;
+pub(crate) mod registry;
+pub(crate) mod releases;
+
 use crate::Executor;
-use crate::labels::{self, LabelsFault};
-use crate::registry::{PluginEntry, PluginFault};
+use health::{Doing, Metered};
 use heddle_core::grant::Grants;
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::outcome::PluginKind;
 use heddle_core::plugin::Metadata;
+use heddle_core::release::Release;
 use heddle_core::route::{CapabilityRef, Labels};
+use heddle_core::time::Timestamp;
+use labels::LabelsFault;
+use registry::{Drawn, PluginEntry, PluginFault};
+use releases::{ReleaseRefused, ReleaseWish};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -32,7 +41,16 @@ impl Executor {
         needs: Vec<Arc<str>>,
     ) -> Result<(), PluginFault> {
         let (metadata, loaded_at) = (Arc::new(metadata), self.shared.now());
-        let entry = PluginEntry { metadata, digest, size, loaded_at, needs, labels: Arc::default() };
+        let entry = PluginEntry {
+            metadata,
+            digest,
+            size,
+            loaded_at,
+            needs,
+            removed: None,
+            labels: Arc::default(),
+            rank: 0,
+        };
         self.shared.registry.add(&*self.shared.shelf, tenant, entry).await
     }
     /// What is granted to a plugin, `kind:name`.
@@ -47,13 +65,45 @@ impl Executor {
     pub async fn label_plugin(
         &self,
         tenant: &Tenant,
-        plugin: (PluginKind, &str),
+        (kind, name): (PluginKind, &str),
         changes: &BTreeMap<String, Option<String>>,
     ) -> Result<Labels, LabelsFault> {
-        labels::set(&self.shared, tenant, plugin, changes).await
+        labels::set(&self.shared, tenant, &(kind, name.to_owned()), changes).await
+    }
+    /// Decides which version of a plugin new runs get, and gives what stands then.
+    pub async fn decide_release(
+        &self,
+        tenant: &Tenant,
+        (kind, name): (PluginKind, &str),
+        what: &ReleaseWish,
+    ) -> Result<Release, ReleaseRefused> {
+        releases::decide(&self.shared, tenant, &(kind, name.to_owned()), what).await
+    }
+    /// What was decided of the versions of a plugin.
+    pub fn release(&self, tenant: &Tenant, (kind, name): (PluginKind, &str)) -> Arc<Release> {
+        self.shared.registry.release(tenant, &(kind, name.to_owned())).unwrap_or_default()
+    }
+    /// Deletes a version that nothing uses. Runs that have ended keep what they tell of it. `None` where there is no
+    /// such version.
+    pub async fn delete_plugin(
+        &self,
+        tenant: &Tenant,
+        (kind, name): (PluginKind, &str),
+        version: &semver::Version,
+    ) -> Result<Option<()>, ReleaseRefused> {
+        releases::delete(&self.shared, tenant, &(kind, name.to_owned()), version).await
+    }
+    /// How versions do, in their order.
+    pub fn doing(&self, tenant: &Tenant, entries: &[PluginEntry]) -> Vec<Doing> {
+        let open = health::open_circuits(&self.shared, tenant);
+        entries.iter().map(|entry| health::doing(&self.shared, tenant, entry, &open)).collect()
+    }
+    /// What the calls of a version came to between these times, by the minute; a day is kept.
+    pub fn metered(&self, tenant: &Tenant, component: Digest, between: (Timestamp, Timestamp)) -> Metered {
+        health::metered(&self.shared, tenant, component, between)
     }
     /// The newest version of each plugin that can do this, in the order in which a run would try them.
     pub fn providers(&self, tenant: &Tenant, capability: &CapabilityRef) -> Vec<PluginEntry> {
-        self.shared.registry.candidates(tenant, capability).unwrap_or_default()
+        self.shared.registry.candidates(tenant, capability, &Drawn::new()).unwrap_or_default()
     }
 }

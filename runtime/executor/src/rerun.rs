@@ -135,7 +135,7 @@ fn redone(old: &Plan, other: Option<&Plan>, wish: &Rerun) -> Result<BTreeSet<u32
     if here.is_none() && there.is_none() {
         let known: Vec<String> =
             old.of_part(Part::Main).map(|step| old.steps[step as usize].id.to_string()).collect();
-        let hint = crate::registry::hint(from, &known);
+        let hint = crate::plugins::registry::hint(from, &known);
         return Err(RerunFault::NoSuchStep { run: wish.run, step: from.clone(), hint });
     }
     let mut redone = here.map(|step| old.from_step_on(step)).unwrap_or_default();

@@ -8,8 +8,9 @@ use crate::meters::Meters;
 use crate::migrate::Moves;
 use crate::outside::{KeptValues, OutsideParts};
 use crate::parts::{Clock, Held, Invoker, Parts, Settings};
+use crate::plugins::health::Healths;
+use crate::plugins::registry::Registry;
 use crate::read::RunDetail;
-use crate::registry::Registry;
 use crate::slots::Slots;
 use crate::snapshot::Snapshots;
 use crate::triggers::Triggers;
@@ -54,6 +55,7 @@ pub(crate) struct Shared {
     pub(crate) slots: Slots,
     pub(crate) bus: Bus,
     pub(crate) registry: Registry,
+    pub(crate) healths: Healths,
     pub(crate) snapshots: Snapshots,
     pub(crate) meters: Meters,
     pub(crate) webhooks: Endpoints,
@@ -115,6 +117,7 @@ impl Shared {
             meters,
             bus: Bus::new(limits.sse_backlog as usize, limits.subscriptions as usize),
             registry: Registry::default(),
+            healths: Healths::default(),
             snapshots: Snapshots::new(parts.store.clone(), limits.plan_cache),
             webhooks: Endpoints::new(parts.webhooks),
             triggers: Triggers::default(),

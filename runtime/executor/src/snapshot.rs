@@ -1,7 +1,7 @@
 //! What a run owns from the moment it is accepted: the workflow's source and the plugins that its references meant.
 //! Kept once under its digest, however many runs share it; nothing that is published or loaded later changes it.
 
-use crate::registry::{PluginEntry, Registry};
+use crate::plugins::registry::{Drawn, PluginEntry, Registry};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::Plan;
@@ -35,6 +35,12 @@ impl Snapshot {
     /// What the facts of a run are told with.
     pub(crate) fn told(&self, run: RunId) -> Told<'_> {
         Told { run, plan: &self.plan, pins: &self.pins }
+    }
+    /// Whether a run with it may call this component.
+    pub(crate) fn uses(&self, component: Digest) -> bool {
+        let called = (0..self.pins.len()).flat_map(|call| self.pins.of(call));
+        let granted = self.tools.iter().flatten().map(|granted| &granted.pin);
+        called.chain(granted).any(|pin| pin.digest == component)
     }
     /// What a run's first append keeps of it; it goes with the last run that was accepted with it.
     pub(crate) fn blob(&self) -> Blob {
@@ -92,26 +98,30 @@ pub enum Unresolved {
 }
 
 /// What a call means now, the preferred first.
-fn resolved(registry: &Registry, tenant: &Tenant, call: &Callee) -> Result<Vec<PluginEntry>, Unresolved> {
+fn resolved(
+    (registry, drawn): (&Registry, &Drawn),
+    tenant: &Tenant,
+    call: &Callee,
+) -> Result<Vec<PluginEntry>, Unresolved> {
     match call {
-        Callee::Plugin(reference) => match registry.resolve(tenant, reference) {
+        Callee::Plugin(reference) => match registry.resolve(tenant, reference, drawn) {
             Some(entry) => Ok(vec![entry]),
             None => {
                 let names: Vec<String> =
                     registry.all(tenant).iter().map(|e| e.metadata.reference()).collect();
-                let hint = crate::registry::hint(&call.pattern(), &names);
+                let hint = crate::plugins::registry::hint(&call.pattern(), &names);
                 Err(Unresolved::Plugin { reference: reference.to_string(), hint })
             }
         },
         Callee::Capability(capability) => {
-            registry.candidates(tenant, capability).map_err(|why| Unresolved::Capability { why })
+            registry.candidates(tenant, capability, drawn).map_err(|why| Unresolved::Capability { why })
         }
     }
 }
 
 /// Snapshots, by what they were made from and by their digest.
 pub(crate) struct Snapshots {
-    made: moka::sync::Cache<(Tenant, Digest, u64), Arc<Snapshot>>,
+    made: moka::sync::Cache<(Tenant, Digest, u64, Drawn), Arc<Snapshot>>,
     by_digest: moka::sync::Cache<Digest, Arc<Snapshot>>,
     store: Arc<dyn RunStore>,
 }
@@ -146,13 +156,13 @@ impl Snapshots {
         plan: &Arc<Plan>,
         registry: &Registry,
     ) -> Result<Arc<Snapshot>, SnapshotFault> {
-        let key = (tenant.clone(), plan.digest, registry.epoch());
+        let key = (tenant.clone(), plan.digest, registry.epoch(), registry.draw(tenant, plan));
         if let Some(made) = self.made.get(&key) {
             return Ok(made);
         }
-        let pins =
-            plan.calls.iter().map(|call| pinned(tenant, call, registry)).collect::<Result<Vec<_>, _>>()?;
-        let tools = plan.steps.iter().map(|step| granted(tenant, &step.tools, registry)).collect();
+        let of = (registry, &key.3);
+        let pins = plan.calls.iter().map(|call| pinned(tenant, call, of)).collect::<Result<Vec<_>, _>>()?;
+        let tools = plan.steps.iter().map(|step| granted(tenant, &step.tools, of)).collect();
         let stored = Stored {
             source: plan.source.clone(),
             pins: Pins::new(pins),
@@ -174,17 +184,19 @@ impl Snapshots {
         numbers: Vec<u32>,
         registry: &Registry,
     ) -> Result<Arc<Snapshot>, SnapshotFault> {
+        let drawn = registry.draw(tenant, to);
+        let of = (registry, &drawn);
         let known = |call: &Callee| from.plan.calls.iter().position(|old| old == call);
         let pins = to.calls.iter().map(|call| match known(call) {
             Some(old) => Ok(from.pins.of(old).to_vec()),
-            None => pinned(tenant, call, registry),
+            None => pinned(tenant, call, of),
         });
         let pins = Pins::new(pins.collect::<Result<Vec<_>, _>>()?);
         let tools = to.steps.iter().map(|step| match from.plan.step(&step.id) {
             Some(old) if from.plan.steps[old as usize].tools == step.tools => {
                 from.tools[old as usize].clone()
             }
-            _ => granted(tenant, &step.tools, registry),
+            _ => granted(tenant, &step.tools, of),
         });
         let tools = tools.collect();
         let plan = Arc::new(to.clone().numbered(&numbers));
@@ -235,13 +247,17 @@ impl Snapshots {
 }
 
 /// What a call means now, the preferred first.
-fn pinned(tenant: &Tenant, call: &Callee, registry: &Registry) -> Result<Vec<Arc<Pinned>>, SnapshotFault> {
-    let entries = resolved(registry, tenant, call)?;
+fn pinned(
+    tenant: &Tenant,
+    call: &Callee,
+    of: (&Registry, &Drawn),
+) -> Result<Vec<Arc<Pinned>>, SnapshotFault> {
+    let entries = resolved(of, tenant, call)?;
     Ok(entries.iter().map(|entry| Arc::new(entry.pinned())).collect())
 }
 
 /// The plugins that these patterns let an agent call now.
-fn granted(tenant: &Tenant, patterns: &[Arc<str>], registry: &Registry) -> Vec<Granted> {
-    let entries = registry.granted(tenant, patterns);
+fn granted(tenant: &Tenant, patterns: &[Arc<str>], (registry, drawn): (&Registry, &Drawn)) -> Vec<Granted> {
+    let entries = registry.granted(tenant, patterns, drawn);
     entries.into_iter().map(|e| Granted { pin: Arc::new(e.pinned()), metadata: e.metadata }).collect()
 }

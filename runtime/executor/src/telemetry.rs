@@ -56,6 +56,7 @@ metrics_table! {
     EVENTS_PUBLISHED = "heddle_events_published_total" Counter "Public events handed to subscribers.";
     SUBSCRIBERS_DROPPED = "heddle_subscribers_dropped_total" Counter "Subscribers that were too slow.";
     CIRCUITS_OPENED = "heddle_circuits_opened_total" Counter "Times that a circuit breaker opened.";
+    RELEASE_CHANGES = "heddle_plugin_release_changes_total" Counter "Decisions on which version of a plugin runs get, by `what` (Promoted, Tried, RolledBack, Followed) and `by` (operator or gate).";
     GATE_WAITS = "heddle_gate_waits_total" Counter "Attempts that had to wait at a rate limit or an open circuit, by `gate`: rate or circuit.";
     GATE_REFUSALS = "heddle_gate_refusals_total" Counter "Attempts that failed at a rate limit or an open circuit, by `gate`: rate or circuit.";
     TICKS = "heddle_schedule_ticks_total" Counter "Ticks of schedules, by `outcome`: started, refused, or why there is no run.";

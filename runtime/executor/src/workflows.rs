@@ -18,7 +18,7 @@ use heddle_core::document::{Doc, Fault, Part};
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::plan::{Plan, WorkflowRef};
 use heddle_core::template::checked_form;
-use heddle_core::version::{NotRunnable, resolve};
+use heddle_core::version::{NotRunnable, VersionStatus, resolve};
 use heddle_store::StoreFault;
 use std::sync::Arc;
 
@@ -85,6 +85,13 @@ pub enum ReferenceFault {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreFault),
+}
+
+/// The versions that may still be run.
+pub(crate) async fn published(shared: &Shared, tenant: &Tenant) -> Result<Vec<WorkflowEntry>, StoreFault> {
+    let mut all = entry::versions(shared, tenant, None).await?;
+    all.retain(|entry| entry.status != VersionStatus::Archived);
+    Ok(all)
 }
 
 /// Checks a workflow against the tenant's plugins.
@@ -238,7 +245,7 @@ async fn unknown(
     known.dedup();
     let hint = match known.contains(&reference.name) {
         true => format!("; it is there in other versions: `heddle workflow ls {}`", reference.name),
-        false => crate::registry::hint(&reference.name, &known),
+        false => crate::plugins::registry::hint(&reference.name, &known),
     };
     Ok(ReferenceFault::Unknown { reference: reference.to_string(), hint })
 }

@@ -27,6 +27,7 @@ mod plugins;
 mod prefer;
 pub mod problem;
 mod rates;
+mod releases;
 mod rerun;
 mod runs;
 mod schedules;
@@ -96,6 +97,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(rates::routes())
         .merge(webhooks::routes())
         .merge(plugins::routes())
+        .merge(releases::routes())
         .merge(health::routes())
         .merge(pages::routes())
 }

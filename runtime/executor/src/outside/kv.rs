@@ -12,9 +12,9 @@ use heddle_core::json::Json;
 use heddle_core::outside::{KvAnswer, KvCall, KvFault};
 use heddle_core::time::Timestamp;
 use heddle_store::{Record, StoreFault, shelf::collection};
+use kept::{Keeper, Room};
 use serde::{Deserialize, Serialize};
 use tokio::sync::RwLockReadGuard;
-use kept::{Keeper, Room};
 
 pub(crate) use kept::Kept;
 
@@ -168,8 +168,7 @@ async fn write<T>(
         let version = shared.kept_values.next_version(shared.now(), found.version);
         let body = Json::trusted(serde_json::to_string(&Kv { value, expires, version }).unwrap_or_default());
         let is_new = found.record == 0;
-        let changing =
-            if is_new { make_room(shared, who, &keeper).await? } else { keeper.change().await };
+        let changing = if is_new { make_room(shared, who, &keeper).await? } else { keeper.change().await };
         let put = shared.shelf.put(&values_of(who), key, found.record, body).await;
         if is_new && put.is_err() {
             keeper.give_back();

@@ -2,6 +2,7 @@
 //! in on the way out, where the request goes to a place for which the secret is granted; whatever comes back is searched
 //! for it.
 
+use aho_corasick::{AhoCorasick, MatchKind};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use heddle_core::id::Digest;
@@ -9,7 +10,6 @@ use heddle_core::limits::Limits;
 use heddle_core::outside::{
     HttpFault, HttpFaultKind, HttpResponse, Prepared, SECRET_LEAST_BYTES, URL_BYTES, Url,
 };
-use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -113,39 +113,92 @@ impl Placeholders {
         limits: &Limits,
     ) -> Result<HttpResponse, HttpFault> {
         let large = |message: String| HttpFault::new(HttpFaultKind::TooLarge, message);
-        for (value, instead) in self.forms(granted) {
-            let swap = Swap::new(&value, &instead);
-            for (name, content) in &mut answer.headers {
-                for text in [name, content] {
-                    if let Some(less) = swap.in_text(text, limits.http_header_bytes).map_err(large)? {
-                        *text = less;
-                    }
+        let Some(forms) = self.forms(granted).map_err(large)? else { return Ok(answer) };
+        for (name, content) in &mut answer.headers {
+            for text in [name, content] {
+                if let Some(less) = forms.out_of_text(text, limits.http_header_bytes).map_err(large)? {
+                    *text = less;
                 }
             }
-            if let Some(body) = swap.in_bytes(&answer.body, limits.http_response_bytes).map_err(large)? {
-                answer.body = body;
-            }
+        }
+        if let Some(body) = forms.out_of(&answer.body, limits.http_response_bytes).map_err(large)? {
+            answer.body = body;
         }
         Ok(answer)
     }
     /// The same of what is said about a failure.
     pub(super) fn take_out_of_fault(&self, fault: HttpFault, granted: &[(&str, &str)]) -> HttpFault {
-        let mut message = fault.message;
-        for (value, instead) in self.forms(granted) {
-            message = message.replace(&value, &instead);
-        }
+        let message = match self.forms(granted) {
+            Ok(None) => fault.message,
+            Ok(Some(forms)) => {
+                let less = forms.out_of_text(&fault.message, u64::MAX);
+                less.ok().flatten().unwrap_or(fault.message)
+            }
+            Err(why) => why,
+        };
         HttpFault { message, ..fault }
     }
-    /// What is searched for, the longest first, and what is written instead.
-    fn forms(&self, granted: &[(&str, &str)]) -> Vec<(String, String)> {
+    /// What is searched for; nothing where there is no secret.
+    ///
+    /// # Errors
+    /// Where they are too large to be searched for.
+    fn forms(&self, granted: &[(&str, &str)]) -> Result<Option<Forms>, String> {
         let held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut forms = Vec::new();
+        let (mut forms, mut instead) = (Vec::new(), Vec::new());
         for (name, value) in granted.iter().filter(|(_, value)| value.len() >= SECRET_LEAST_BYTES) {
-            let instead = held.get(*name).cloned().unwrap_or_else(|| format!("[secret {name}]"));
-            forms.extend(forms_of(value).into_iter().map(|form| (form, instead.clone())));
+            let text = held.get(*name).cloned().unwrap_or_else(|| format!("[secret {name}]"));
+            for form in forms_of(value) {
+                forms.push(form);
+                instead.push(text.clone());
+            }
         }
-        forms.sort_by_key(|(form, _)| Reverse(form.len()));
-        forms
+        if forms.is_empty() {
+            return Ok(None);
+        }
+        // Of those that begin at one place the longest is found.
+        let found = AhoCorasick::builder().match_kind(MatchKind::LeftmostLongest).build(&forms);
+        let found = found.map_err(|fault| format!("the secrets cannot be searched for: {fault}"))?;
+        Ok(Some(Forms { found, instead }))
+    }
+}
+
+/// Every form of the secrets of a place, searched for in one pass.
+struct Forms {
+    found: AhoCorasick,
+    /// What is written instead of each.
+    instead: Vec<String>,
+}
+
+impl Forms {
+    /// The bytes without them; nothing where there are none. What they would be is counted first.
+    ///
+    /// # Errors
+    /// Where they would be more than these.
+    fn out_of(&self, bytes: &[u8], most: u64) -> Result<Option<Vec<u8>>, String> {
+        let (mut length, mut is_there) = (bytes.len(), false);
+        for found in self.found.find_iter(bytes) {
+            length = length - found.len() + self.instead[found.pattern()].len();
+            is_there = true;
+        }
+        if !is_there {
+            return Ok(None);
+        }
+        if length > bytes.len() && length as u64 > most {
+            return Err(too_large(length, most));
+        }
+        let (mut out, mut rest) = (Vec::with_capacity(length), 0);
+        for found in self.found.find_iter(bytes) {
+            out.extend_from_slice(&bytes[rest..found.start()]);
+            out.extend_from_slice(self.instead[found.pattern()].as_bytes());
+            rest = found.end();
+        }
+        out.extend_from_slice(&bytes[rest..]);
+        Ok(Some(out))
+    }
+    /// The same of a text.
+    fn out_of_text(&self, text: &str, most: u64) -> Result<Option<String>, String> {
+        let bytes = self.out_of(text.as_bytes(), most)?;
+        Ok(bytes.map(|bytes| String::from_utf8_lossy(&bytes).into_owned()))
     }
 }
 

@@ -117,6 +117,14 @@ impl Loader {
         Ok(Some(Standing { inspection, progress: Progress::Ready { plugin } }))
     }
 
+    /// The bytes of a component that is loaded.
+    pub async fn bytes(&self, tenant: &Tenant, digest: Digest) -> Result<Option<Bytes>, StoreFault> {
+        match self.executor.plugins(tenant).iter().any(|entry| entry.digest == digest) {
+            true => Ok(self.store.blob(digest).await?.map(Bytes::from_owner)),
+            false => Ok(None),
+        }
+    }
+
     /// Reads a component without compiling any of it.
     pub async fn inspect(&self, bytes: Bytes) -> Result<Inspection, ComponentFault> {
         let host = self.host.clone();
@@ -132,7 +140,7 @@ impl Loader {
         let digest = inspection.digest;
         let mut uploads = self.uploads();
         if let Some(upload) = uploads.get(&digest)
-            && !matches!(upload.borrow().progress, Progress::Failed { .. })
+            && self.is_good(&tenant, digest, &upload.borrow().progress)
         {
             return Ok(upload.subscribe());
         }
@@ -153,6 +161,17 @@ impl Loader {
             upload.send_modify(|standing| standing.progress = progress);
         });
         Ok(standing)
+    }
+
+    /// Whether an upload needs not be done again: one that failed does, and one that was deleted since.
+    fn is_good(&self, tenant: &Tenant, digest: Digest, progress: &Progress) -> bool {
+        match progress {
+            Progress::Compiling => true,
+            Progress::Failed { .. } => false,
+            Progress::Ready { .. } => {
+                self.executor.plugins(tenant).iter().any(|entry| entry.digest == digest)
+            }
+        }
     }
 
     async fn finish(&self, tenant: &Tenant, digest: Digest, bytes: Bytes) -> Progress {

@@ -231,10 +231,18 @@ impl Client {
         }
     }
 
-    async fn read(&self, answered: Answered) -> Result<String, Refused> {
+    async fn collect(&self, answered: Answered) -> Result<Vec<u8>, Refused> {
         let read: Result<Vec<Bytes>, String> = answered.body.try_collect().await;
-        let bytes = read.map_err(|why| Refused::Fault(Fault::cut_off(self.place(), why)))?.concat();
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
+        Ok(read.map_err(|why| Refused::Fault(Fault::cut_off(self.place(), why)))?.concat())
+    }
+    async fn read(&self, answered: Answered) -> Result<String, Refused> {
+        Ok(String::from_utf8_lossy(&self.collect(answered).await?).into_owned())
+    }
+
+    /// Sends a request and reads an answer of any bytes.
+    pub(crate) async fn bytes(&self, ask: Ask<'_>) -> Result<Vec<u8>, Refused> {
+        let answered = self.open(ask).await?;
+        self.collect(answered).await
     }
 
     /// Sends a request and reads an answer that is JSON.

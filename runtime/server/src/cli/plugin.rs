@@ -1,4 +1,6 @@
-//! `heddle plugin`: loading plugins into a node and looking at them.
+//! `heddle plugin`: loading plugins into a node, looking at them, and deciding which version runs get.
+
+mod release;
 
 use super::client::{Ask, Client, Refused};
 use super::exit::{Exit, Fault};
@@ -46,6 +48,47 @@ pub(super) enum PluginCommand {
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
+    /// Let runs have a version: all of them, or a share, with or without a gate.
+    Promote(release::Promote),
+    /// Take back the version on trial, or else the current one; runs get what was current before.
+    Rollback {
+        /// `name` or `kind:name`.
+        plugin: String,
+        /// One sentence for whoever asks later.
+        #[arg(long)]
+        why: Option<String>,
+    },
+    /// Let runs have the newest version again, whatever is loaded.
+    Follow {
+        /// `name` or `kind:name`.
+        plugin: String,
+    },
+    /// Delete a version that nothing uses.
+    Rm {
+        /// `name` or `kind:name`.
+        plugin: String,
+        /// The version.
+        version: semver::Version,
+    },
+    /// Show what the calls of a plugin came to.
+    Metrics {
+        /// `name` or `kind:name`.
+        plugin: String,
+        /// RFC 3339; an hour ago where nothing is said.
+        #[arg(long)]
+        from: Option<String>,
+        /// RFC 3339; now where nothing is said.
+        #[arg(long)]
+        to: Option<String>,
+    },
+    /// Write the component of a plugin into a file.
+    Pull {
+        /// `name`, `kind:name`, or with `@version`; the current version where none is said.
+        plugin: String,
+        /// Where; `name-version.wasm` in this folder where nothing is said.
+        #[arg(long, short)]
+        output: Option<PathBuf>,
+    },
     /// Show a plugin of a node, or read a component without loading it.
     Inspect {
         /// A file, or `name` or `kind:name` of a loaded plugin.
@@ -87,6 +130,14 @@ pub(super) async fn plugin(command: &PluginCommand, context: &Context) -> Result
             pushed(&context.client()?, &all, context).await
         }
         PluginCommand::Inspect { what } => inspect(what, context).await,
+        PluginCommand::Promote(wish) => release::promote(wish, context).await,
+        PluginCommand::Rollback { plugin, why } => release::rollback(plugin, why.as_deref(), context).await,
+        PluginCommand::Follow { plugin } => release::follow(plugin, context).await,
+        PluginCommand::Rm { plugin, version } => release::remove(plugin, version, context).await,
+        PluginCommand::Metrics { plugin, from, to } => {
+            release::metrics(plugin, (from.as_deref(), to.as_deref()), context).await
+        }
+        PluginCommand::Pull { plugin, output } => release::pull(plugin, output.clone(), context).await,
     }
 }
 
@@ -218,6 +269,8 @@ async fn ls(client: &Client, path: &str, context: &Context) -> Result<Exit, Faul
         vec![
             format!("{}:{}", text(&plugin["kind"]), text(&plugin["name"])),
             text(&plugin["version"]),
+            text(&plugin["standing"]),
+            text(&plugin["health"]["state"]),
             size,
             digest,
             told(&plugin["provides"], &plugin["labels"]),
@@ -226,7 +279,7 @@ async fn ls(client: &Client, path: &str, context: &Context) -> Result<Exit, Faul
     };
     let items = page["items"].as_array().cloned().unwrap_or_default();
     out::table(
-        &["PLUGIN", "VERSION", "SIZE", "DIGEST", "PROVIDES", "TITLE"],
+        &["PLUGIN", "VERSION", "STANDING", "HEALTH", "SIZE", "DIGEST", "PROVIDES", "TITLE"],
         &items.iter().map(row).collect::<Vec<_>>(),
     );
     Ok(Exit::Ok)

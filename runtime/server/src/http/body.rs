@@ -13,6 +13,7 @@ use heddle_core::value::Value;
 use http_body_util::BodyExt as _;
 use hyper::HeaderMap;
 use hyper::header::{CONTENT_LENGTH, CONTENT_TYPE};
+use std::ops::RangeInclusive;
 use std::str::FromStr;
 use std::time::Duration;
 
@@ -204,6 +205,17 @@ impl<'a> Members<'a> {
                 None
             }
         }
+    }
+    /// A member that is a whole number of this range.
+    pub fn whole(&mut self, name: &'static str, range: RangeInclusive<u64>) -> Option<u64> {
+        let value = self.get(name)?;
+        let mut text = String::new();
+        value.write_json(&mut text);
+        let read = text.parse::<u64>().ok().filter(|number| range.contains(number));
+        if read.is_none() {
+            self.fault(name, format!("wants a whole number from {} to {}", range.start(), range.end()));
+        }
+        read
     }
     /// A member that is text.
     pub fn text(&mut self, name: &'static str) -> Option<&'a str> {

@@ -54,6 +54,8 @@ codes! {
     WebhookConflict = "webhook_conflict" CONFLICT "The webhook is not where this can be done to it.";
     WorkflowState = "workflow_state" CONFLICT "The version of the workflow is not in a state for this.";
     WorkflowInUse = "workflow_in_use" CONFLICT "Something uses the version of the workflow.";
+    PluginInUse = "plugin_in_use" CONFLICT "Something uses the version of the plugin.";
+    ReleaseRefused = "release_refused" CONFLICT "This cannot be decided of the plugin's versions.";
     MigrationRefused = "migration_refused" CONFLICT "The run cannot go on with that version.";
     VersionConflict = "version_conflict" CONFLICT "The version is taken by something else.";
     BodyTooLarge = "body_too_large" PAYLOAD_TOO_LARGE "The body is larger than allowed.";
@@ -93,7 +95,7 @@ macro_rules! pages {
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
     "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "trigger_not_found", "message_unverified", "secret_missing", "circuit_not_found", "webhook_not_found", "delivery_not_found", "plugin_not_found",
-    "component_not_found", "method_not_allowed", "upgrade_required", "origin_denied", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "workflow_state", "workflow_in_use", "migration_refused", "version_conflict", "body_too_large",
+    "component_not_found", "method_not_allowed", "upgrade_required", "origin_denied", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "workflow_state", "workflow_in_use", "plugin_in_use", "release_refused", "migration_refused", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "parameters_invalid", "input_too_large",
     "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "webhook_invalid", "webhook_conflict", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",

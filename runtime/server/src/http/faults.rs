@@ -31,7 +31,6 @@ impl From<LabelsFault> for Problem {
                 let detail = faults.first().map_or(String::new(), |first| first.message.clone());
                 Problem::new(Code::BodyInvalid, detail).at(faults)
             }
-            LabelsFault::Busy(_) => Problem::new(Code::StoreUnavailable, fault.to_string()).after(BUSY_MS),
             LabelsFault::Store(fault) => fault.into(),
         }
     }

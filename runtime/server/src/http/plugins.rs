@@ -13,6 +13,7 @@ use axum::Json as Answer;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
 use heddle_core::document::pointer;
+use heddle_core::health::State as Health;
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::json::Json;
 use heddle_core::outcome::PluginKind;
@@ -20,7 +21,8 @@ use heddle_core::route::CapabilityRef;
 use heddle_core::value::Value;
 use heddle_executor::PluginEntry;
 use hyper::StatusCode;
-use std::collections::BTreeMap;
+use hyper::header::CONTENT_TYPE;
+use std::collections::{BTreeMap, BTreeSet};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -30,6 +32,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
         .routes(routes!(get))
         .routes(routes!(label))
         .routes(routes!(component))
+        .routes(routes!(content))
 }
 
 /// Load a component.
@@ -96,26 +99,47 @@ async fn component(
     RawQuery(query): RawQuery,
 ) -> Result<Answer<ComponentDoc>, Problem> {
     Query::of(query.as_deref()).finish()?;
-    let none = || {
-        let digest: String = digest.chars().take(80).collect();
-        Problem::new(
-            Code::ComponentNotFound,
-            format!("no component `{digest}` was uploaded; `heddle plugin push FILE` does"),
-        )
-    };
+    let parsed: Digest = digest.parse().map_err(|_| no_component(&digest))?;
+    let standing = api.app.loader.standing(&Tenant::default(), parsed).await?;
+    Ok(Answer(described(&standing.ok_or_else(|| no_component(&digest))?)))
+}
+
+fn no_component(digest: &str) -> Problem {
+    let digest: String = digest.chars().take(80).collect();
+    let detail = format!("no component `{digest}` was uploaded; `heddle plugin push FILE` does");
+    Problem::new(Code::ComponentNotFound, detail)
+}
+
+/// Read the bytes of a loaded component.
+#[utoipa::path(
+    get, path = "/v1/components/{digest}/content", tag = "plugins", operation_id = "getComponentContent",
+    params(("digest" = String, Path, description = "`sha256:` and 64 hexadecimal digits.")),
+    responses((status = 200, description = "Its bytes.", content((Vec<u8> = "application/wasm"))), Problems),
+)]
+async fn content(
+    State(api): State<Api>,
+    Path(digest): Path<String>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    Query::of(query.as_deref()).finish()?;
+    let none = || no_component(&digest);
     let parsed: Digest = digest.parse().map_err(|_| none())?;
-    let standing = api.app.loader.standing(&Tenant::default(), parsed).await?.ok_or_else(none)?;
-    Ok(Answer(described(&standing)))
+    let bytes = api.app.loader.bytes(&Tenant::default(), parsed).await?.ok_or_else(none)?;
+    Ok(([(CONTENT_TYPE, "application/wasm")], bytes).into_response())
 }
 
 /// List the plugins that are loaded.
 ///
-/// With `capability`: the newest version of each that provides it, in the order in which a run would try them.
+/// With `capability`: the live version of each that provides it, in the order in which a run would try them, each with
+/// the reason.
 #[utoipa::path(
     get, path = "/v1/plugins", tag = "plugins", operation_id = "listPlugins",
     params(
         ("capability" = Option<String>, Query, description = "What they must provide, such as `ocr.text`."),
-        ("kind" = Option<String>, Query, description = "With `capability`: `tool`, `transform` or `agent`; `tool` without it."),
+        ("kind" = Option<String>, Query, description = "`tool`, `transform` or `agent`; with `capability`, `tool` where nothing is said."),
+        ("tag" = Option<String>, Query, description = "Only those that provide this, or have a label of this name."),
+        ("region" = Option<String>, Query, description = "Only those with this label `region`."),
+        ("health" = Option<String>, Query, description = "Only those that are `healthy`, `degraded`, `unhealthy` or `unknown`."),
     ),
     responses((status = 200, description = "Every version of every plugin.", body = PluginPage), Problems),
 )]
@@ -123,9 +147,12 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
     let mut query = Query::of(query.as_deref());
     let capability = query.get("capability");
     let kind = query.read("kind", "`tool`, `transform` or `agent`", PluginKind::from_word);
+    let (tag, region) = (query.get("tag"), query.get("region"));
+    let health = query.read("health", "`healthy`, `degraded`, `unhealthy` or `unknown`", Health::from_word);
     query.finish()?;
     let (executor, tenant) = (&api.app.executor, Tenant::default());
-    let found = match capability {
+    let by_capability = capability.is_some();
+    let mut found = match capability {
         None => executor.plugins(&tenant),
         Some(name) => {
             let (name, kind) = (name.into(), kind.unwrap_or(PluginKind::Tool));
@@ -133,7 +160,35 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
             executor.providers(&tenant, &wanted)
         }
     };
-    Ok(Answer(PluginPage { items: found.iter().map(|entry| shown(&api, entry)).collect() }))
+    found.retain(|entry| {
+        kind.is_none_or(|kind| entry.metadata.kind == kind)
+            && tag
+                .as_ref()
+                .is_none_or(|tag| entry.metadata.provides.contains(tag) || entry.labels.contains_key(tag))
+            && region.as_ref().is_none_or(|region| entry.labels.get("region") == Some(region))
+    });
+    let mut items = shown(&api, &found);
+    items.retain(|item| health.is_none_or(|health| item.health.state == health.word()));
+    for (place, item) in items.iter_mut().enumerate().filter(|_| by_capability) {
+        item.reason = Some(reason(place, item));
+    }
+    Ok(Answer(PluginPage { items }))
+}
+
+/// Why a provider stands where it stands.
+fn reason(place: usize, item: &PluginDoc) -> String {
+    let how = match item.health.state {
+        "degraded" | "unhealthy" => "after all that do well",
+        _ => "among those that do well",
+    };
+    let labels: Vec<String> = item.labels.iter().map(|(label, value)| format!("{label}={value}")).collect();
+    let labels = if labels.is_empty() { "no label".to_owned() } else { labels.join(" ") };
+    format!(
+        "place {}: {} ({}), so it stands {how}; `prefer` of a step chooses by {labels}, then the name does",
+        place + 1,
+        item.health.state,
+        item.health.why
+    )
 }
 
 /// Say something of a plugin: set labels, and take away those that are `null`.
@@ -142,7 +197,7 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
 /// whatever the workflows of this node ask for. Runs that were accepted before keep their choice.
 #[utoipa::path(
     patch, path = "/v1/plugins/{name}/labels", tag = "plugins", operation_id = "labelPlugin",
-    params(("name" = String, Path, description = "`kind:name`.")),
+    params(("name" = String, Path, description = "`name` or `kind:name`.")),
     request_body(description = "Labels: text, or `null` for one that is to go.", content((BTreeMap<String, Option<String>> = "application/json"))),
     responses((status = 200, description = "All its labels.", body = LabelsDoc), Problems),
 )]
@@ -154,11 +209,10 @@ async fn label(
     let (parts, content) = request.into_parts();
     Query::of(parts.uri.query()).finish()?;
     let body = small(&parts.headers, content, &api.app.limits).await?;
-    let named = name.split_once(':').and_then(|(kind, name)| Some((PluginKind::from_word(kind)?, name)));
-    let Some(plugin) = named else { return Err(no_plugin(&name)) };
+    let (kind, named) = key_of(&api, &name)?;
     let changes = changes(&body)?;
-    let labelled = api.app.executor.label_plugin(&Tenant::default(), plugin, &changes).await;
-    Ok(Answer(LabelsDoc { plugin: name, labels: labelled? }))
+    let labelled = api.app.executor.label_plugin(&Tenant::default(), (kind, &named), &changes).await;
+    Ok(Answer(LabelsDoc { plugin: format!("{}:{named}", kind.word()), labels: labelled? }))
 }
 
 /// What is to become of each label.
@@ -183,9 +237,35 @@ fn changes(body: &Json) -> Result<BTreeMap<String, Option<String>>, Problem> {
     Ok(changes)
 }
 
-/// With what is granted to it.
-fn shown(api: &Api, entry: &PluginEntry) -> PluginDoc {
-    plugin(entry, &api.app.executor.grants(&entry.metadata.reference()))
+/// These versions, with what is granted to them, what was decided of them, and how they do.
+fn shown(api: &Api, entries: &[PluginEntry]) -> Vec<PluginDoc> {
+    let (executor, tenant) = (&api.app.executor, Tenant::default());
+    let doing = executor.doing(&tenant, entries);
+    let with_doing = entries.iter().zip(doing);
+    let shown =
+        with_doing.map(|(entry, doing)| plugin(entry, &executor.grants(&entry.metadata.reference()), doing));
+    shown.collect()
+}
+
+/// The plugin that a path names: `kind:name`, or the name where one kind has it.
+pub(super) fn key_of(api: &Api, name: &str) -> Result<(PluginKind, String), Problem> {
+    if let Some((kind, bare)) = name.split_once(':') {
+        return PluginKind::from_word(kind)
+            .map(|kind| (kind, bare.to_owned()))
+            .ok_or_else(|| no_plugin(name));
+    }
+    let all = api.app.executor.plugins(&Tenant::default());
+    let kinds: BTreeSet<PluginKind> =
+        all.iter().filter(|entry| entry.metadata.name == name).map(|entry| entry.metadata.kind).collect();
+    match (kinds.len(), kinds.first()) {
+        (1, Some(kind)) => Ok((*kind, name.to_owned())),
+        (0, _) => Err(no_plugin(name)),
+        _ => {
+            let kinds: Vec<String> = kinds.iter().map(|kind| format!("`{}:{name}`", kind.word())).collect();
+            let detail = format!("`{name}` is the name of several: {}", kinds.join(", "));
+            Err(Problem::new(Code::ParameterInvalid, detail))
+        }
+    }
 }
 
 pub(super) fn no_plugin(name: &str) -> Problem {
@@ -206,11 +286,10 @@ async fn get(
     RawQuery(query): RawQuery,
 ) -> Result<Answer<PluginPage>, Problem> {
     Query::of(query.as_deref()).finish()?;
-    let all = api.app.executor.plugins(&Tenant::default());
-    let named = all.iter().filter(|e| e.metadata.name == name || e.metadata.reference() == name);
-    let items: Vec<PluginDoc> = named.map(|entry| shown(&api, entry)).collect();
-    if items.is_empty() {
-        return Err(no_plugin(&name));
+    let mut all = api.app.executor.plugins(&Tenant::default());
+    all.retain(|entry| entry.metadata.name == name || entry.metadata.reference() == name);
+    match all.is_empty() {
+        true => Err(no_plugin(&name)),
+        false => Ok(Answer(PluginPage { items: shown(&api, &all) })),
     }
-    Ok(Answer(PluginPage { items }))
 }

@@ -97,8 +97,11 @@ fn a_run_in_this_process_says_how_to_answer_it_and_can_be_left() {
     let approved = type_it(&place, &approve, Some(&node));
     assert_eq!(approved.code, Some(0), "{approved:?}");
     // What is acknowledged is kept; what comes of it comes a moment later, and until then the run still asks.
-    let get = ["runs", "get", &approve[2]].map(str::to_owned);
-    until(|| type_it(&place, &get, Some(&node)).out.contains("succeeded").then_some(()));
+    let get = ["runs", "get", &approve[2], "--json"].map(str::to_owned);
+    until(|| {
+        let run: serde_json::Value = serde_json::from_str(&type_it(&place, &get, Some(&node)).out).ok()?;
+        (run["status"] == "succeeded").then_some(())
+    });
     let watched = type_it(&place, &typed(&said, "heddle runs watch"), Some(&node));
     assert_eq!(watched.code, Some(0), "{watched:?}");
     assert!(

@@ -15,10 +15,13 @@ const TURNS: usize = 64;
 /// Bits of a version below the milliseconds of its time.
 const WITHIN_MS: u32 = 10;
 
+/// A plugin of a tenant.
+type Owner = (Tenant, Arc<str>);
+
 /// The values of every plugin, as far as this node has to do with them.
 #[derive(Debug, Default)]
 pub(crate) struct Kept {
-    plugins: Mutex<HashMap<(Tenant, Arc<str>), Arc<Keeper>>>,
+    plugins: Mutex<HashMap<Owner, Arc<Keeper>>>,
     newest: AtomicU64,
 }
 
@@ -95,10 +98,7 @@ impl Keeper {
         }
     }
     /// Counts while nobody changes anything.
-    pub(super) async fn recount<E>(
-        &self,
-        counting: impl Future<Output = Result<u64, E>>,
-    ) -> Result<u64, E> {
+    pub(super) async fn recount<E>(&self, counting: impl Future<Output = Result<u64, E>>) -> Result<u64, E> {
         let _alone = self.changing.write().await;
         let count = counting.await?;
         *self.counted() = Some(count);

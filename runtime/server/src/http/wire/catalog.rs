@@ -1,9 +1,10 @@
 //! Lists and plugins as clients see them.
 
 use heddle_core::grant::Grants;
+use heddle_core::health::Turn;
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
-use heddle_executor::PluginEntry;
+use heddle_executor::{Doing, PluginEntry};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -149,6 +150,14 @@ pub(crate) struct PluginDoc {
     pub needs: Vec<String>,
     /// What is granted to it, a line each.
     pub grants: Vec<String>,
+    /// How it stands among the versions of its plugin: `current` (runs get it that name none), `trial`, `withdrawn` or
+    /// `other`.
+    pub standing: &'static str,
+    /// How it does.
+    pub health: HealthDoc,
+    /// In a list by capability: why it stands where it stands.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// JSON Schema of its input.
     #[schema(value_type = serde_json::Value)]
     pub input_schema: Json,
@@ -160,6 +169,45 @@ pub(crate) struct PluginDoc {
     /// Markdown.
     #[serde(skip_serializing_if = "String::is_empty")]
     pub documentation: String,
+}
+
+/// How a version does.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = PluginHealth)]
+pub(crate) struct HealthDoc {
+    /// `unknown`, `healthy`, `degraded` or `unhealthy`.
+    pub state: &'static str,
+    /// Why that is said.
+    pub why: String,
+    /// What to do.
+    pub advice: String,
+    /// Its changes since the node started, the latest last; at most 32.
+    pub history: Vec<TurnDoc>,
+}
+
+/// A change of health.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(as = HealthChange)]
+pub(crate) struct TurnDoc {
+    /// When it was noticed.
+    #[schema(format = "date-time")]
+    pub at: String,
+    /// How it was since.
+    pub state: &'static str,
+    /// Why.
+    pub why: String,
+}
+
+impl From<Doing> for HealthDoc {
+    fn from(doing: Doing) -> HealthDoc {
+        let turn = |turn: Turn| TurnDoc { at: turn.at.rfc3339(), state: turn.state.word(), why: turn.why };
+        HealthDoc {
+            state: doing.health.state.word(),
+            why: doing.health.why,
+            advice: doing.advice,
+            history: doing.turns.into_iter().map(turn).collect(),
+        }
+    }
 }
 
 /// Limits that a plugin asks for.
@@ -185,7 +233,7 @@ impl From<AskedLimits> for AskedLimitsDoc {
 }
 
 /// The document of a plugin version.
-pub(crate) fn plugin(entry: &PluginEntry, grants: &Grants) -> PluginDoc {
+pub(crate) fn plugin(entry: &PluginEntry, grants: &Grants, doing: Doing) -> PluginDoc {
     let metadata = &entry.metadata;
     PluginDoc {
         kind: metadata.kind.word().to_owned(),
@@ -200,6 +248,9 @@ pub(crate) fn plugin(entry: &PluginEntry, grants: &Grants) -> PluginDoc {
         labels: (*entry.labels).clone(),
         needs: entry.needs.iter().map(ToString::to_string).collect(),
         grants: grants.lines(),
+        standing: doing.standing.word(),
+        health: doing.into(),
+        reason: None,
         input_schema: metadata.input_schema.clone(),
         output_schema: metadata.output_schema.clone(),
         limits: metadata.limits.into(),

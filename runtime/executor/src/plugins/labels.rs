@@ -1,16 +1,15 @@
 //! What an operator says of a plugin, apart from its bytes: `region=eu`, `cost=3`. Calls by capability choose by it;
 //! a run that was accepted keeps the choice that it was accepted with.
 
+use crate::plugins::registry::{PluginKey, named, plugin_key};
+use crate::record;
 use crate::shared::Shared;
 use heddle_core::id::Tenant;
-use heddle_core::json::Json;
-use heddle_core::outcome::PluginKind;
 use heddle_core::route::{Labels, is_label, is_label_value};
 use heddle_store::{StoreFault, shelf::collection};
 use std::collections::BTreeMap;
 
 const LABELS: &str = "plugin-labels";
-const PAGE: u32 = 200;
 
 /// Labels of one plugin.
 const MOST: usize = 32;
@@ -24,9 +23,6 @@ pub enum LabelsFault {
     /// What is wrong, by label.
     #[error("{} labels cannot be taken", .0.len())]
     Invalid(Vec<(String, String)>),
-    /// Somebody else was faster, several times.
-    #[error("the labels of `{0}` are being changed by others; try again")]
-    Busy(String),
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -34,70 +30,48 @@ pub enum LabelsFault {
 
 /// Reads what is said of the tenant's plugins.
 pub(crate) async fn load(shared: &Shared, tenant: &Tenant) -> Result<(), StoreFault> {
-    let mut after = String::new();
-    loop {
-        let page = shared.shelf.scan(&collection(LABELS, tenant), &after, PAGE).await?;
-        for record in &page {
-            after.clone_from(&record.key);
-            let key = record
-                .key
-                .split_once(':')
-                .and_then(|(kind, name)| Some((PluginKind::from_word(kind)?, name)));
-            match (key, serde_json::from_str::<Labels>(record.body.text())) {
-                (Some((kind, name)), Ok(labels)) => {
-                    shared.registry.hold_labels(tenant, (kind, name.to_owned()), labels);
-                }
-                _ => tracing::error!(key = record.key, "a record of labels is damaged; set them again"),
-            }
+    let collection = collection(LABELS, tenant);
+    record::each(&*shared.shelf, &collection, "set the labels again", |key, labels: Labels| {
+        if let Some(key) = plugin_key(key) {
+            shared.registry.hold_labels(tenant, key, labels);
         }
-        if page.len() < PAGE as usize {
-            return Ok(());
-        }
-    }
+    })
+    .await
 }
 
 /// Sets labels and takes away those without a value. Gives all that there are then.
 pub(crate) async fn set(
     shared: &Shared,
     tenant: &Tenant,
-    (kind, name): (PluginKind, &str),
+    key: &PluginKey,
     changes: &BTreeMap<String, Option<String>>,
 ) -> Result<Labels, LabelsFault> {
-    let key = format!("{}:{name}", kind.word());
-    if !shared.registry.all(tenant).iter().any(|entry| entry.metadata.reference() == key) {
-        return Err(LabelsFault::NoPlugin(key));
+    let named = named(key);
+    if shared.registry.versions(tenant, key).is_empty() {
+        return Err(LabelsFault::NoPlugin(named));
     }
     let faults = faults(changes);
     if !faults.is_empty() {
         return Err(LabelsFault::Invalid(faults));
     }
-    let collection = collection(LABELS, tenant);
-    for _ in 0..8 {
-        let record = shared.shelf.get(&collection, &key).await?;
-        let version = record.as_ref().map_or(0, |record| record.version);
-        let mut labels: Labels =
-            record.and_then(|record| serde_json::from_str(record.body.text()).ok()).unwrap_or_default();
+    let change = |labels: &mut Labels| {
         for (label, value) in changes {
             match value {
                 Some(value) => drop(labels.insert(label.clone(), value.clone())),
                 None => drop(labels.remove(label)),
             }
         }
-        if labels.len() > MOST {
-            let message = format!("{} labels; a plugin has at most {MOST}", labels.len());
-            return Err(LabelsFault::Invalid(vec![(String::new(), message)]));
-        }
-        let body = Json::trusted(serde_json::to_string(&labels).unwrap_or_default());
-        match shared.shelf.put(&collection, &key, version, body).await {
-            Ok(_) => {
-                shared.registry.hold_labels(tenant, (kind, name.to_owned()), labels.clone());
-                return Ok(labels);
+        match labels.len() > MOST {
+            true => {
+                let message = format!("{} labels; a plugin has at most {MOST}", labels.len());
+                Err(LabelsFault::Invalid(vec![(String::new(), message)]))
             }
-            Err(StoreFault::Conflict(_)) => {}
-            Err(fault) => return Err(fault.into()),
+            false => Ok(()),
         }
-    }
-    Err(LabelsFault::Busy(key))
+    };
+    let (labels, ()) = record::changed(&*shared.shelf, &collection(LABELS, tenant), &named, change).await?;
+    shared.registry.hold_labels(tenant, key.clone(), labels.clone());
+    Ok(labels)
 }
 
 fn faults(changes: &BTreeMap<String, Option<String>>) -> Vec<(String, String)> {

@@ -1,0 +1,508 @@
+//! Which version of a plugin new runs get. Until somebody decides, the newest one that is loaded; then the one that was
+//! promoted, with a share of the runs for the one that is being tried, and back again when that does badly.
+//!
+//! ```text
+//!             promote v                    the gate holds, `then: promote`
+//!   newest ───────────► current v ◄──────────────────────────────┐
+//!                          │   ▲                                  │
+//!             promote w,   │   └── rollback, or the gate fails ── canary w (a share of the runs)
+//!             share 10     └────────────────────────────────────►─┘
+//! ```
+//!
+//! Runs that were accepted keep the version that they were accepted with, whatever is decided later.
+
+use crate::plugin::PluginRef;
+use crate::time::Timestamp;
+use semver::Version;
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, VecDeque};
+use std::fmt;
+
+/// Decisions that are remembered.
+pub const MOST_CHANGES: usize = 32;
+
+/// What was decided about the versions of a plugin.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Release {
+    /// The version that runs get; none while the newest one is meant.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub current: Option<Version>,
+    /// The version that some runs get.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trial: Option<Trial>,
+    /// Versions that only a workflow gets that names them exactly, and why.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub withdrawn: BTreeMap<Version, String>,
+    /// What was decided, the latest last; at most [`MOST_CHANGES`].
+    #[serde(default, skip_serializing_if = "VecDeque::is_empty")]
+    pub changes: VecDeque<Change>,
+}
+
+/// A version on trial.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Trial {
+    /// The version.
+    pub version: Version,
+    /// Of a hundred runs, how many get it: 1 to 100.
+    pub share: u8,
+    /// Since when.
+    pub since: Timestamp,
+    /// What is asked of it; nothing, where a person decides.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub gate: Option<HealthGate>,
+}
+
+/// What is asked of a version on trial.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HealthGate {
+    /// After so many calls it is judged; earlier, where it cannot hold any more.
+    pub calls: u32,
+    /// Of a hundred calls, how many may fail: 0 to 99.
+    pub failures_percent: u8,
+    /// What becomes of one that holds.
+    #[serde(default)]
+    pub then: Then,
+}
+
+/// What becomes of a version that has passed its gate.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Then {
+    /// It keeps its share until a person decides.
+    #[default]
+    Hold,
+    /// It becomes the current one.
+    Promote,
+}
+
+/// What was decided, once.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Change {
+    /// When.
+    pub at: Timestamp,
+    /// What.
+    pub what: Decision,
+    /// The current version before; none for the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub from: Option<Version>,
+    /// The version that it is about; none for the newest.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub to: Option<Version>,
+    /// Whether nobody asked for it: the gate did it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub by_gate: bool,
+    /// Why, in one sentence.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub why: String,
+}
+
+/// Sorts of decisions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Decision {
+    /// A version became the current one.
+    Promoted,
+    /// A share of the runs tries one.
+    Tried,
+    /// One was withdrawn.
+    RolledBack,
+    /// The newest is meant again.
+    Followed,
+}
+
+/// How a version stands among those of its plugin.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Runs get it that name none.
+    Current,
+    /// A share of the runs gets it.
+    Trial,
+    /// It was taken back.
+    Withdrawn,
+    /// Those get it who ask for it.
+    Other,
+}
+
+impl Standing {
+    /// As documents have it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Standing::Current => "current",
+            Standing::Trial => "trial",
+            Standing::Withdrawn => "withdrawn",
+            Standing::Other => "other",
+        }
+    }
+}
+
+/// How a version has done since it is on trial.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Calls that ended.
+    pub calls: u32,
+    /// Those that speak against it.
+    pub failures: u32,
+}
+
+/// What a gate says.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    /// It has held, and is to be the current version.
+    Promote,
+    /// It has not, for this reason.
+    RollBack(String),
+}
+
+/// Why a decision cannot be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReleaseFault {
+    /// No such version is loaded.
+    NoVersion(Version),
+    /// There is no version before that is loaded and not withdrawn.
+    NothingBefore,
+    /// A share is 1 to 100.
+    Share(u8),
+    /// A gate's numbers.
+    Gate,
+}
+
+impl fmt::Display for ReleaseFault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            ReleaseFault::NoVersion(version) => write!(f, "version `{version}` is not loaded"),
+            ReleaseFault::NothingBefore => {
+                f.write_str("there is no other version to go back to: load one, or promote one by name")
+            }
+            ReleaseFault::Share(share) => write!(f, "a share is 1 to 100 of a hundred runs, not {share}"),
+            ReleaseFault::Gate => f.write_str("a gate has 1 to 100000 `calls` and 0 to 99 `failuresPercent`"),
+        }
+    }
+}
+
+impl Release {
+    /// The version that a reference means for a run; `on_trial` for those of the share. `loaded` has every version that
+    /// is loaded, the oldest first.
+    pub fn pick<'a, T>(
+        &self,
+        loaded: &'a BTreeMap<Version, T>,
+        reference: &PluginRef,
+        on_trial: bool,
+    ) -> Option<&'a T> {
+        let named = |version: &Version| loaded.get(version).filter(|_| reference.range.matches(version));
+        let trial = self.trial.as_ref().filter(|_| on_trial).map(|trial| &trial.version);
+        if let Some(found) = trial.into_iter().chain(&self.current).find_map(named) {
+            return Some(found);
+        }
+        let matching = loaded.iter().rev().filter(|(version, _)| reference.range.matches(version));
+        let is_exact = is_exact(&reference.range);
+        let tried = |version: &Version| self.trial.as_ref().is_some_and(|trial| trial.version == *version);
+        let mut open = matching
+            .filter(|(version, _)| is_exact || (!self.withdrawn.contains_key(version) && !tried(version)));
+        open.next().map(|(_, found)| found)
+    }
+    /// The version that runs get which name none.
+    pub fn live<'a, T>(&self, loaded: &'a BTreeMap<Version, T>, on_trial: bool) -> Option<&'a T> {
+        let trial = self.trial.as_ref().filter(|_| on_trial).map(|trial| &trial.version);
+        let found = trial.into_iter().chain(&self.current).find_map(|version| loaded.get(version));
+        found.or_else(|| self.newest(loaded).map(|(_, found)| found))
+    }
+    /// How a version stands.
+    pub fn standing<T>(&self, loaded: &BTreeMap<Version, T>, version: &Version) -> Standing {
+        let current = self.current.as_ref().filter(|current| loaded.contains_key(current));
+        let current = current.or_else(|| self.newest(loaded).map(|(newest, _)| newest));
+        match () {
+            () if self.trial.as_ref().is_some_and(|trial| trial.version == *version) => Standing::Trial,
+            () if self.withdrawn.contains_key(version) => Standing::Withdrawn,
+            () if current == Some(version) => Standing::Current,
+            () => Standing::Other,
+        }
+    }
+    /// The newest that may be meant; where all are withdrawn, none.
+    fn newest<'a, T>(&self, loaded: &'a BTreeMap<Version, T>) -> Option<(&'a Version, &'a T)> {
+        let tried = self.trial.as_ref().map(|trial| &trial.version);
+        loaded
+            .iter()
+            .rev()
+            .find(|(version, _)| !self.withdrawn.contains_key(version) && Some(*version) != tried)
+    }
+    /// Whether the run with this number, counted from 0 over those that could have it, is among the share.
+    pub fn tries(&self, number: u64) -> bool {
+        let share = self.trial.as_ref().map_or(0, |trial| u64::from(trial.share));
+        (number + 1) * share / 100 > number * share / 100
+    }
+
+    /// Makes a version the current one, or lets a share of the runs try it.
+    ///
+    /// # Errors
+    /// Where it is not loaded, or the numbers are none.
+    pub fn promote<T>(&mut self, loaded: &BTreeMap<Version, T>, wish: Trial) -> Result<(), ReleaseFault> {
+        if !loaded.contains_key(&wish.version) {
+            return Err(ReleaseFault::NoVersion(wish.version));
+        }
+        if !(1..=100).contains(&wish.share) {
+            return Err(ReleaseFault::Share(wish.share));
+        }
+        if wish.gate.is_some_and(|gate| !(1..=100_000).contains(&gate.calls) || gate.failures_percent > 99) {
+            return Err(ReleaseFault::Gate);
+        }
+        self.withdrawn.remove(&wish.version);
+        let (at, version) = (wish.since, wish.version.clone());
+        // All of the runs under a gate are a trial as well: there must be something to go back to.
+        if wish.share == 100 && wish.gate.is_none() {
+            self.become_current(version, at, false, String::new());
+            return Ok(());
+        }
+        // What is current now stays so for the others, and for all where the trial fails.
+        let others: BTreeMap<&Version, ()> =
+            loaded.keys().filter(|loaded| **loaded != version).map(|loaded| (loaded, ())).collect();
+        if self.current.as_ref().is_none_or(|current| !others.contains_key(current)) {
+            let open = others.keys().rev().find(|other| !self.withdrawn.contains_key(**other));
+            self.current = Some((*open.ok_or(ReleaseFault::NothingBefore)?).clone());
+        }
+        let from = self.current.clone();
+        self.note(Change {
+            at,
+            what: Decision::Tried,
+            from,
+            to: Some(version),
+            by_gate: false,
+            why: String::new(),
+        });
+        self.trial = Some(wish);
+        Ok(())
+    }
+    /// Takes back the version on trial, or else the current one for the one before it.
+    ///
+    /// # Errors
+    /// Where there is nothing to go back to.
+    pub fn roll_back<T>(
+        &mut self,
+        loaded: &BTreeMap<Version, T>,
+        at: Timestamp,
+        why: String,
+        by_gate: bool,
+    ) -> Result<(), ReleaseFault> {
+        let what = Decision::RolledBack;
+        if let Some(trial) = self.trial.take() {
+            let from = self.current.clone();
+            self.withdrawn.insert(trial.version.clone(), why.clone());
+            self.note(Change { at, what, from, to: Some(trial.version), by_gate, why });
+            return Ok(());
+        }
+        let now = self.current.clone().or_else(|| self.newest(loaded).map(|(version, _)| version.clone()));
+        let now = now.ok_or(ReleaseFault::NothingBefore)?;
+        let usable = |version: &&Version| {
+            **version != now && loaded.contains_key(version) && !self.withdrawn.contains_key(version)
+        };
+        // What was current before; where nobody decided, the version below.
+        let decided = self.changes.iter().rev().filter(|change| change.what == Decision::Promoted);
+        let before = decided
+            .filter(|change| change.to.as_ref() == Some(&now))
+            .find_map(|change| change.from.as_ref().filter(&usable))
+            .or_else(|| loaded.range(..&now).map(|(version, _)| version).rev().find(&usable))
+            .or_else(|| loaded.keys().find(&usable))
+            .cloned()
+            .ok_or(ReleaseFault::NothingBefore)?;
+        self.withdrawn.insert(now.clone(), why.clone());
+        self.current = Some(before);
+        self.note(Change { at, what, from: Some(now.clone()), to: Some(now), by_gate, why });
+        Ok(())
+    }
+    /// The newest version is meant again.
+    pub fn follow(&mut self, at: Timestamp) {
+        let from = self.current.take();
+        self.trial = None;
+        self.note(Change {
+            at,
+            what: Decision::Followed,
+            from,
+            to: None,
+            by_gate: false,
+            why: String::new(),
+        });
+    }
+    /// What the gate of the version on trial says by now.
+    pub fn judge(&self, seen: Seen) -> Option<Verdict> {
+        let trial = self.trial.as_ref()?;
+        let gate = trial.gate?;
+        let allowed = u64::from(gate.calls) * u64::from(gate.failures_percent) / 100;
+        let judged = u64::from(gate.calls.max(seen.calls));
+        if u64::from(seen.failures) > allowed.max(judged * u64::from(gate.failures_percent) / 100) {
+            let (failures, calls) = (seen.failures, seen.calls);
+            return Some(Verdict::RollBack(format!(
+                "{failures} of {calls} calls of {} failed; its gate allows {} % of {}",
+                trial.version, gate.failures_percent, gate.calls
+            )));
+        }
+        (seen.calls >= gate.calls && gate.then == Then::Promote).then_some(Verdict::Promote)
+    }
+    /// The version on trial becomes the current one, since its gate has held.
+    pub fn pass(&mut self, at: Timestamp, seen: Seen) {
+        if let Some(trial) = self.trial.take() {
+            let why = format!("{} of {} calls failed, and its gate held", seen.failures, seen.calls);
+            self.become_current(trial.version, at, true, why);
+        }
+    }
+    /// Whether a version may go: neither the current one nor the one on trial.
+    pub fn needs(&self, version: &Version) -> bool {
+        self.current.as_ref() == Some(version)
+            || self.trial.as_ref().is_some_and(|trial| trial.version == *version)
+    }
+    /// Forgets a version that is no longer loaded.
+    pub fn forget(&mut self, version: &Version) {
+        self.withdrawn.remove(version);
+    }
+
+    fn become_current(&mut self, version: Version, at: Timestamp, by_gate: bool, why: String) {
+        let from = self.current.replace(version.clone());
+        self.trial = None;
+        self.note(Change { at, what: Decision::Promoted, from, to: Some(version), by_gate, why });
+    }
+    fn note(&mut self, change: Change) {
+        self.changes.push_back(change);
+        while self.changes.len() > MOST_CHANGES {
+            self.changes.pop_front();
+        }
+    }
+}
+
+/// Whether a range names one version, as `=1.2.3` does.
+fn is_exact(range: &semver::VersionReq) -> bool {
+    matches!(&*range.comparators, [only] if only.op == semver::Op::Exact && only.patch.is_some())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const NOW: Timestamp = Timestamp(1_000);
+
+    fn version(text: &str) -> Version {
+        text.parse().unwrap()
+    }
+    fn loaded(versions: &[&str]) -> BTreeMap<Version, String> {
+        versions.iter().map(|text| (version(text), (*text).to_owned())).collect()
+    }
+    fn reference(range: &str) -> PluginRef {
+        PluginRef {
+            kind: crate::outcome::PluginKind::Tool,
+            name: "a".to_owned(),
+            range: range.parse().unwrap(),
+        }
+    }
+    fn wish(text: &str, share: u8, gate: Option<(u32, u8, Then)>) -> Trial {
+        let gate = gate.map(|(calls, failures_percent, then)| HealthGate { calls, failures_percent, then });
+        Trial { version: version(text), share, since: NOW, gate }
+    }
+    fn picked<'a>(
+        release: &Release,
+        loaded: &'a BTreeMap<Version, String>,
+        range: &str,
+        on_trial: bool,
+    ) -> Option<&'a str> {
+        release.pick(loaded, &reference(range), on_trial).map(String::as_str)
+    }
+
+    #[test]
+    fn the_newest_is_meant_until_somebody_decides() {
+        let (mut release, loaded) = (Release::default(), loaded(&["1.0.0", "1.1.0", "1.2.0", "2.0.0"]));
+        assert_eq!(picked(&release, &loaded, "*", false), Some("2.0.0"));
+        assert_eq!(picked(&release, &loaded, "^1", false), Some("1.2.0"));
+        release.promote(&loaded, wish("1.1.0", 100, None)).unwrap();
+        assert_eq!(picked(&release, &loaded, "*", false), Some("1.1.0"));
+        assert_eq!(picked(&release, &loaded, "^1", false), Some("1.1.0"));
+        assert_eq!(picked(&release, &loaded, "^2", false), Some("2.0.0"), "whoever asks for more gets it");
+        assert_eq!(picked(&release, &loaded, "=1.0.0", false), Some("1.0.0"));
+        assert_eq!(release.live(&loaded, false).map(String::as_str), Some("1.1.0"));
+        release.follow(NOW);
+        assert_eq!(picked(&release, &loaded, "*", false), Some("2.0.0"));
+        assert_eq!(
+            release.promote(&loaded, wish("9.0.0", 100, None)),
+            Err(ReleaseFault::NoVersion(version("9.0.0")))
+        );
+        assert_eq!(release.promote(&loaded, wish("1.0.0", 101, None)), Err(ReleaseFault::Share(101)));
+    }
+
+    #[test]
+    fn a_share_of_the_runs_tries_a_version() {
+        let (mut release, loaded) = (Release::default(), loaded(&["1.0.0", "1.1.0"]));
+        release.promote(&loaded, wish("1.1.0", 15, None)).unwrap();
+        assert_eq!(picked(&release, &loaded, "*", false), Some("1.0.0"), "the others stay where they were");
+        assert_eq!(picked(&release, &loaded, "*", true), Some("1.1.0"));
+        assert_eq!(picked(&release, &loaded, "=1.0.0", true), Some("1.0.0"));
+        let standing = |release: &Release, text| release.standing(&loaded, &version(text)).word();
+        assert_eq!(["1.0.0", "1.1.0"].map(|text| standing(&release, text)), ["current", "trial"]);
+        assert_eq!(["1.0.0", "1.1.0"].map(|text| standing(&Release::default(), text)), ["other", "current"]);
+        assert_eq!((0..1_000).filter(|number| release.tries(*number)).count(), 150);
+        release.roll_back(&loaded, NOW, "too slow".into(), false).unwrap();
+        assert_eq!(picked(&release, &loaded, "^1", true), Some("1.0.0"));
+        assert_eq!(picked(&release, &loaded, "=1.1.0", false), Some("1.1.0"), "who names it gets it");
+        assert_eq!(picked(&release, &loaded, "^1.1", false), None, "and nobody else");
+        assert_eq!(["1.0.0", "1.1.0"].map(|text| standing(&release, text)), ["current", "withdrawn"]);
+        assert!(!release.tries(6) && release.withdrawn[&version("1.1.0")] == "too slow");
+        release.promote(&loaded, wish("1.1.0", 100, None)).unwrap();
+        assert!(release.withdrawn.is_empty(), "promoted again it is withdrawn no more");
+    }
+
+    #[test]
+    fn back_is_where_it_came_from() {
+        let (mut release, loaded) = (Release::default(), loaded(&["1.0.0", "1.1.0", "1.2.0"]));
+        release.roll_back(&loaded, NOW, String::new(), false).unwrap();
+        assert_eq!(picked(&release, &loaded, "*", false), Some("1.1.0"), "nobody had decided: the one below");
+        release.promote(&loaded, wish("1.0.0", 100, None)).unwrap();
+        release.promote(&loaded, wish("1.2.0", 100, None)).unwrap();
+        release.roll_back(&loaded, NOW, String::new(), false).unwrap();
+        assert_eq!(picked(&release, &loaded, "*", false), Some("1.0.0"), "what was current before");
+        release.roll_back(&loaded, NOW, String::new(), false).unwrap();
+        assert_eq!(picked(&release, &loaded, "*", false), Some("1.1.0"), "that was promoted from there");
+        assert_eq!(
+            release.roll_back(&loaded, NOW, String::new(), false),
+            Err(ReleaseFault::NothingBefore),
+            "every other one is withdrawn"
+        );
+        let only = BTreeMap::from([(version("1.0.0"), ())]);
+        assert_eq!(
+            Release::default().roll_back(&only, NOW, String::new(), false),
+            Err(ReleaseFault::NothingBefore)
+        );
+        assert_eq!(
+            Release::default().promote(&only, wish("1.0.0", 5, None)),
+            Err(ReleaseFault::NothingBefore)
+        );
+    }
+
+    #[test]
+    fn a_gate_ends_a_trial_as_soon_as_it_is_clear() {
+        let (mut release, loaded) = (Release::default(), loaded(&["1.0.0", "1.1.0"]));
+        release.promote(&loaded, wish("1.1.0", 10, Some((20, 10, Then::Promote)))).unwrap();
+        let judged = |release: &Release, calls, failures| release.judge(Seen { calls, failures });
+        assert_eq!(judged(&release, 2, 2), None, "two of twenty are allowed");
+        assert!(matches!(judged(&release, 3, 3), Some(Verdict::RollBack(why)) if why.contains("3 of 3")));
+        assert_eq!(judged(&release, 19, 0), None);
+        assert_eq!(judged(&release, 20, 2), Some(Verdict::Promote));
+        assert!(matches!(judged(&release, 100, 11), Some(Verdict::RollBack(_))));
+        let mut held = release.clone();
+        held.trial.as_mut().unwrap().gate.as_mut().unwrap().then = Then::Hold;
+        assert_eq!(judged(&held, 20, 2), None, "a person decides");
+        release.pass(NOW, Seen { calls: 20, failures: 2 });
+        assert_eq!(picked(&release, &loaded, "*", false), Some("1.1.0"));
+        assert!(release.changes.back().is_some_and(|change| change.by_gate));
+        // All of the runs, under a gate.
+        let mut release = Release::default();
+        release.promote(&loaded, wish("1.1.0", 100, Some((1, 0, Then::Promote)))).unwrap();
+        assert!((0..50).all(|number| release.tries(number)));
+        assert_eq!(release.live(&loaded, false).map(String::as_str), Some("1.0.0"));
+        assert_eq!(
+            release.promote(&loaded, wish("1.1.0", 5, Some((0, 0, Then::Hold)))),
+            Err(ReleaseFault::Gate)
+        );
+        for _ in 0..100 {
+            release.follow(NOW);
+        }
+        assert_eq!(release.changes.len(), MOST_CHANGES);
+    }
+}

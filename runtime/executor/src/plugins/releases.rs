@@ -1,0 +1,244 @@
+//! Which version of a plugin new runs get, as an operator or a gate decides it. What may follow what is decided in the
+//! core ([`Release`]); here it is written, and held.
+
+use crate::plugins::registry::{PluginEntry, PluginKey, named, plugin_key};
+use crate::record;
+use crate::shared::Shared;
+use crate::telemetry as t;
+use crate::workflows;
+use heddle_core::id::{Digest, Tenant};
+use heddle_core::plugin::Pinned;
+use heddle_core::release::{HealthGate, Release, ReleaseFault, Seen, Trial, Verdict};
+use heddle_core::route::Callee;
+use heddle_store::{RunQuery, RunStatus, StoreFault, shelf::collection};
+use metrics::counter;
+use semver::Version;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+const RELEASES: &str = "plugin-releases";
+/// Runs that are looked at in one question.
+const PAGE: u32 = 500;
+/// Users that are named of each sort.
+const NAMED: usize = 3;
+
+/// Why nothing was decided. Nothing was written.
+#[derive(Debug, thiserror::Error)]
+pub enum ReleaseRefused {
+    /// There is no such plugin.
+    #[error("no plugin `{0}` is loaded")]
+    NoPlugin(String),
+    /// The decision cannot be.
+    #[error("`{0}`: {1}")]
+    Refused(String, ReleaseFault),
+    /// Something uses the version.
+    #[error("`{0}` is used by {1}")]
+    InUse(String, String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] StoreFault),
+}
+
+/// What an operator decides.
+#[derive(Clone, Debug)]
+pub enum ReleaseWish {
+    /// A version becomes the current one, or a share of the runs tries it.
+    Promote {
+        /// The version.
+        version: Version,
+        /// Of a hundred runs, how many get it.
+        share: u8,
+        /// What is asked of it.
+        gate: Option<HealthGate>,
+    },
+    /// The version on trial is taken back, or the current one, for this reason.
+    RollBack(String),
+    /// The newest version is meant again.
+    Follow,
+}
+
+/// Reads what was decided of the tenant's plugins.
+pub(crate) async fn load(shared: &Shared, tenant: &Tenant) -> Result<(), StoreFault> {
+    let collection = collection(RELEASES, tenant);
+    record::each(&*shared.shelf, &collection, "promote a version again", |key, release: Release| {
+        if let Some(key) = plugin_key(key) {
+            shared.registry.hold_release(tenant, key, release);
+        }
+    })
+    .await
+}
+
+/// Decides, and gives what stands then.
+pub(crate) async fn decide(
+    shared: &Shared,
+    tenant: &Tenant,
+    key: &PluginKey,
+    what: &ReleaseWish,
+) -> Result<Release, ReleaseRefused> {
+    let (loaded, name) = (shared.registry.versions(tenant, key), named(key));
+    if loaded.is_empty() {
+        return Err(ReleaseRefused::NoPlugin(name));
+    }
+    let release = changed(shared, tenant, key, |release| {
+        let done = match what {
+            ReleaseWish::Promote { version, share, gate } => {
+                let (version, since) = (version.clone(), shared.now());
+                release.promote(&loaded, Trial { version, share: *share, since, gate: *gate })
+            }
+            ReleaseWish::RollBack(why) => release.roll_back(&loaded, shared.now(), why.clone(), false),
+            ReleaseWish::Follow => {
+                release.follow(shared.now());
+                Ok(())
+            }
+        };
+        done.map_err(|fault| ReleaseRefused::Refused(name.clone(), fault))
+    })
+    .await?;
+    told(&name, &release);
+    Ok(release)
+}
+
+async fn changed(
+    shared: &Shared,
+    tenant: &Tenant,
+    key: &PluginKey,
+    change: impl Fn(&mut Release) -> Result<(), ReleaseRefused>,
+) -> Result<Release, ReleaseRefused> {
+    let collection = collection(RELEASES, tenant);
+    let (release, ()) = record::changed(&*shared.shelf, &collection, &named(key), change).await?;
+    shared.registry.hold_release(tenant, key.clone(), release.clone());
+    Ok(release)
+}
+
+/// Tells the operator what was decided last.
+fn told(plugin: &str, release: &Release) {
+    let Some(change) = release.changes.back() else { return };
+    let version = change.to.as_ref().map_or_else(|| "the newest".to_owned(), ToString::to_string);
+    let (what, by) = (format!("{:?}", change.what), if change.by_gate { "gate" } else { "operator" });
+    counter!(t::RELEASE_CHANGES, "what" => what.clone(), "by" => by).increment(1);
+    tracing::info!(target: "heddle::audit", plugin, version, what, by, why = change.why, "a plugin's version was decided on");
+}
+
+/// Takes in how a version on trial has done, and does what its gate says.
+pub(crate) async fn judged(shared: Arc<Shared>, tenant: Tenant, pin: Arc<Pinned>, seen: Seen) {
+    let key: PluginKey = (pin.kind, pin.name.clone());
+    let loaded = shared.registry.versions(&tenant, &key);
+    let done = changed(&shared, &tenant, &key, |release| {
+        // A person may have decided meanwhile.
+        let is_tried = release.trial.as_ref().is_some_and(|trial| trial.version == pin.version);
+        match release.judge(seen).filter(|_| is_tried) {
+            None => Ok(()),
+            Some(Verdict::Promote) => {
+                release.pass(shared.now(), seen);
+                Ok(())
+            }
+            Some(Verdict::RollBack(why)) => release
+                .roll_back(&loaded, shared.now(), why, true)
+                .map_err(|fault| ReleaseRefused::Refused(named(&key), fault)),
+        }
+    });
+    match done.await {
+        Ok(release) => told(&named(&key), &release),
+        Err(fault) => tracing::error!(plugin = named(&key), %fault, "what a gate says cannot be written"),
+    }
+}
+
+/// Deletes a version that nothing uses. `None` where there is no such version.
+pub(crate) async fn delete(
+    shared: &Shared,
+    tenant: &Tenant,
+    key: &PluginKey,
+    version: &Version,
+) -> Result<Option<()>, ReleaseRefused> {
+    let loaded = shared.registry.versions(tenant, key);
+    let Some(entry) = loaded.get(version) else { return Ok(None) };
+    let shown = format!("{}@{version}", named(key));
+    let release = shared.registry.release(tenant, key).unwrap_or_default();
+    let mut users = Vec::new();
+    if release.needs(version) {
+        let how = "`heddle plugin promote` another one first, or `heddle plugin follow` the newest";
+        users.push(format!("what was decided: it is the current version, or on trial ({how})"));
+    }
+    users.extend(of_workflows(shared, tenant, (key, version), &loaded).await?);
+    users.extend(of_runs(shared, tenant, entry.digest).await?);
+    if !users.is_empty() {
+        return Err(ReleaseRefused::InUse(shown, users.join(", and by ")));
+    }
+    shared.registry.remove(&*shared.shelf, tenant, key, entry, shared.now()).await?;
+    tracing::info!(target: "heddle::audit", plugin = shown, "a plugin's version was deleted");
+    if release.withdrawn.contains_key(version) {
+        changed(shared, tenant, key, |release| {
+            release.forget(version);
+            Ok(())
+        })
+        .await?;
+    }
+    Ok(Some(()))
+}
+
+/// The workflows that would find no other version.
+async fn of_workflows(
+    shared: &Shared,
+    tenant: &Tenant,
+    (key, version): (&PluginKey, &Version),
+    loaded: &BTreeMap<Version, PluginEntry>,
+) -> Result<Option<String>, StoreFault> {
+    let others: Vec<&Version> = loaded.keys().filter(|other| *other != version).collect();
+    let needs = |call: &Callee| {
+        let Callee::Plugin(reference) = call else { return false };
+        reference.kind == key.0
+            && reference.name == key.1
+            && reference.range.matches(version)
+            && !others.iter().any(|other| reference.range.matches(other))
+    };
+    let mut names = Vec::new();
+    for entry in workflows::published(shared, tenant).await? {
+        if shared.plan_of(&entry).is_ok_and(|plan| plan.calls.iter().any(needs)) {
+            names.push(format!("`{}@{}`", entry.full_name(), entry.version));
+        }
+    }
+    let then = "publish it with another range, or archive it";
+    Ok((!names.is_empty()).then(|| listed("workflow", &names, then)))
+}
+
+/// Runs that have not ended and were accepted with it.
+async fn of_runs(shared: &Shared, tenant: &Tenant, digest: Digest) -> Result<Option<String>, StoreFault> {
+    let (mut names, mut before) = (Vec::new(), None);
+    let mut uses: HashMap<Digest, bool> = HashMap::new();
+    loop {
+        let query = RunQuery {
+            tenant: tenant.clone(),
+            status: RunStatus::OPEN.to_vec(),
+            before,
+            limit: PAGE,
+            ..RunQuery::default()
+        };
+        let page = shared.store.runs(query).await?;
+        before = page.last().map(heddle_store::Listed::run);
+        let is_last = page.len() < PAGE as usize;
+        for row in page.into_iter().filter_map(heddle_store::Listed::row) {
+            let is_user = match uses.get(&row.snapshot) {
+                Some(known) => *known,
+                None => {
+                    let snapshot = shared.snapshots.get(row.snapshot).await?;
+                    let known = snapshot.uses(digest);
+                    uses.insert(row.snapshot, known);
+                    known
+                }
+            };
+            if is_user {
+                names.push(format!("`{}`", row.run));
+            }
+        }
+        if is_last || names.len() > NAMED {
+            let then = "it ends by itself, or with `heddle runs cancel RUN`";
+            return Ok((!names.is_empty()).then(|| listed("run", &names, then)));
+        }
+    }
+}
+
+fn listed(what: &str, names: &[String], then: &str) -> String {
+    let more = if names.len() > NAMED { " and more" } else { "" };
+    let names: Vec<&str> = names.iter().take(NAMED).map(String::as_str).collect();
+    format!("{what} {}{more} ({then})", names.join(", "))
+}
