@@ -2,6 +2,7 @@
 //! takes them down again in the opposite order.
 
 mod courier;
+pub mod folder;
 mod invoker;
 pub mod loader;
 mod outbound;

@@ -4,11 +4,13 @@
 use bytes::Bytes;
 use heddle_core::grant::CAPABILITIES;
 use heddle_core::id::{Digest, Tenant};
+use heddle_core::plugin::Metadata;
 use heddle_executor::telemetry::{COMPILE_SECONDS, COMPILES};
-use heddle_executor::{Executor, PluginFault};
+use heddle_executor::{Clock as _, Executor, PluginFault, SystemClock};
 use heddle_host::{ComponentFault, Host, Inspection, Loaded};
 use heddle_store::{RunStore, StoreFault};
 use metrics::{counter, histogram};
+use semver::BuildMetadata;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -45,6 +47,15 @@ pub enum Progress {
         /// One sentence each.
         reasons: Vec<String>,
     },
+}
+
+/// What becomes of other bytes under a version that is there.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Replacing {
+    /// They are refused: a version never means two things.
+    Never,
+    /// For development: they get a version of their own, `1.2.3+dev.TIME`, which is newer than the one before.
+    AsBuild,
 }
 
 /// Why an upload was refused.
@@ -87,12 +98,17 @@ impl Loader {
     /// Takes a component: inspects it now, and goes on in the background. The same bytes again are not loaded twice,
     /// unless they failed.
     pub async fn accept(&self, tenant: Tenant, bytes: Bytes) -> Result<Standing, AcceptFault> {
-        Ok(self.begin(tenant, bytes).await?.borrow().clone())
+        Ok(self.begin(tenant, bytes, Replacing::Never).await?.borrow().clone())
     }
 
     /// The same, and waits for the end.
-    pub async fn load(&self, tenant: Tenant, bytes: Bytes) -> Result<Standing, AcceptFault> {
-        let mut standing = self.begin(tenant, bytes).await?;
+    pub async fn load(
+        &self,
+        tenant: Tenant,
+        bytes: Bytes,
+        replacing: Replacing,
+    ) -> Result<Standing, AcceptFault> {
+        let mut standing = self.begin(tenant, bytes, replacing).await?;
         let ended = standing
             .wait_for(|standing| standing.progress != Progress::Compiling)
             .await
@@ -135,7 +151,12 @@ impl Loader {
         })
     }
 
-    async fn begin(&self, tenant: Tenant, bytes: Bytes) -> Result<watch::Receiver<Standing>, AcceptFault> {
+    async fn begin(
+        &self,
+        tenant: Tenant,
+        bytes: Bytes,
+        replacing: Replacing,
+    ) -> Result<watch::Receiver<Standing>, AcceptFault> {
         let inspection = self.inspect(bytes.clone()).await?;
         let digest = inspection.digest;
         let mut uploads = self.uploads();
@@ -157,7 +178,7 @@ impl Loader {
         drop(uploads);
         let loader = self.clone();
         tokio::spawn(async move {
-            let progress = loader.finish(&tenant, digest, bytes).await;
+            let progress = loader.finish(&tenant, digest, bytes, replacing).await;
             upload.send_modify(|standing| standing.progress = progress);
         });
         Ok(standing)
@@ -174,13 +195,13 @@ impl Loader {
         }
     }
 
-    async fn finish(&self, tenant: &Tenant, digest: Digest, bytes: Bytes) -> Progress {
+    async fn finish(&self, tenant: &Tenant, digest: Digest, bytes: Bytes, replacing: Replacing) -> Progress {
         let began = Instant::now();
         let loaded = self.host.load(bytes.clone()).await;
         histogram!(COMPILE_SECONDS).record(began.elapsed().as_secs_f64());
         counter!(COMPILES, "result" => if loaded.is_ok() { "ready" } else { "failed" }).increment(1);
         let progress = match loaded {
-            Ok(loaded) => self.register(tenant, digest, &bytes, loaded).await,
+            Ok(loaded) => self.register(tenant, (digest, &bytes), loaded, replacing).await,
             Err(fault) => Progress::Failed { code: fault.kind.word(), reasons: fault.faults },
         };
         match &progress {
@@ -195,8 +216,14 @@ impl Loader {
         progress
     }
 
-    async fn register(&self, tenant: &Tenant, digest: Digest, bytes: &Bytes, loaded: Loaded) -> Progress {
-        let plugin = format!("{}@{}", loaded.metadata.reference(), loaded.metadata.version);
+    async fn register(
+        &self,
+        tenant: &Tenant,
+        (digest, bytes): (Digest, &Bytes),
+        loaded: Loaded,
+        replacing: Replacing,
+    ) -> Progress {
+        let mut metadata = loaded.metadata;
         let store_failed = |fault: StoreFault| Progress::Failed {
             code: "store_unavailable",
             reasons: vec![fault.to_string()],
@@ -206,8 +233,16 @@ impl Loader {
         }
         let needs = needs(&loaded.inspection.imports);
         let size = bytes.len() as u64;
-        match self.executor.add_plugin_needing(tenant, loaded.metadata, (digest, size), needs).await {
-            Ok(()) => Progress::Ready { plugin },
+        let add = |metadata: Metadata| {
+            self.executor.add_plugin_needing(tenant, metadata, (digest, size), needs.clone())
+        };
+        let mut added = add(metadata.clone()).await;
+        if let (Err(PluginFault::VersionConflict { .. }), Replacing::AsBuild) = (&added, replacing) {
+            metadata.version.build = build();
+            added = add(metadata.clone()).await;
+        }
+        match added {
+            Ok(()) => Progress::Ready { plugin: format!("{}@{}", metadata.reference(), metadata.version) },
             Err(fault @ PluginFault::VersionConflict { .. }) => {
                 Progress::Failed { code: "version_conflict", reasons: vec![fault.to_string()] }
             }
@@ -219,6 +254,11 @@ impl Loader {
         // Nothing that is done under this lock can leave it half done.
         self.uploads.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// A build that is newer than every one before: their order is that of their text.
+fn build() -> BuildMetadata {
+    BuildMetadata::new(&format!("dev.{:015}", SystemClock.now().0)).unwrap_or(BuildMetadata::EMPTY)
 }
 
 /// What of these imports an operator must grant.

@@ -20,7 +20,7 @@ pub(crate) struct NodeArgs {
     /// Where data is kept.
     #[arg(long, value_name = "FOLDER")]
     pub(super) data: Option<String>,
-    /// A folder whose `*.wasm` files are loaded at the start.
+    /// A folder whose `*.wasm` files are loaded at the start, and when they come or change.
     #[arg(long, value_name = "FOLDER")]
     pub(super) plugins: Option<String>,
     /// Any setting, such as `--set limits.fuel=1000000`.

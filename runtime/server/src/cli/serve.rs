@@ -1,13 +1,13 @@
 //! `heddle dev` and `heddle serve`: a node, from its start to its orderly end.
 
 use super::NodeArgs;
-use super::client::Client;
 use super::exit::{Exit, Fault};
-use super::follow::Show;
 use super::out::note;
-use super::paint::{Colour, Paint};
-use super::plugin::{Pushed, components, push};
+use super::paint::{Colour, Paint, harmless};
+use super::plugin::components;
 use super::run::in_use;
+use crate::app::folder::{Folder, Loaded};
+use crate::app::loader::Replacing;
 use crate::app::{App, Keeping};
 use crate::config::{Config, Origin};
 use crate::http::server::{Ending, listen, serve as accept};
@@ -30,14 +30,11 @@ pub(super) async fn dev(args: &NodeArgs, keeping: Option<Keeping>) -> Result<Exi
     if !said("telemetry.level") {
         "warn".clone_into(&mut config.telemetry.level);
     }
-    if !said("plugins") && has_components(Path::new(DEV_PLUGINS)) {
+    if !said("plugins") && Path::new(DEV_PLUGINS).is_dir() {
         config.plugins = Some(PathBuf::from(DEV_PLUGINS));
     }
     let node = Node::start(&config, keeping.unwrap_or(Keeping::Everything), args).await?;
-    if let Err(fault) = node.load_plugins(&config, Show::People).await {
-        node.stop().await;
-        return Err(fault);
-    }
+    node.load_plugins(&config, Replacing::AsBuild, show_loaded).await;
     // Those of the folder, and those that were pushed before.
     let plugins = node.app.executor.plugins(&Tenant::default()).len();
     banner(&config, keeping, &node, plugins);
@@ -54,16 +51,23 @@ pub(super) async fn serve(args: &NodeArgs) -> Result<Exit, Fault> {
             "the API listens beyond this machine and asks nobody for a key; put something before it that does"
         );
     }
-    if let Err(fault) = node.load_plugins(&config, Show::Nothing).await {
-        node.stop().await;
-        return Err(fault);
-    }
+    node.load_plugins(&config, Replacing::Never, |_| ()).await;
     node.until_told().await;
     Ok(Exit::Ok)
 }
 
-fn has_components(folder: &Path) -> bool {
-    components(folder).is_ok_and(|files| !files.is_empty())
+/// Tells a person what became of a file.
+fn show_loaded(loaded: &Loaded) {
+    let paint = Paint::for_stderr();
+    match &loaded.outcome {
+        Ok(plugin) => note(&format!("  {} {plugin}", paint.with(Colour::Green, "✓"))),
+        Err(reasons) => note(&format!(
+            "  {} {}: {}",
+            paint.with(Colour::Red, "✗"),
+            loaded.file.display(),
+            harmless(&reasons.join("; "))
+        )),
+    }
 }
 
 /// A node that serves.
@@ -72,7 +76,6 @@ struct Node {
     address: SocketAddr,
     end: watch::Sender<bool>,
     servers: Vec<JoinHandle<()>>,
-    here: Client,
 }
 
 impl Node {
@@ -90,33 +93,29 @@ impl Node {
         let (end, ending) = watch::channel(false);
         let router = router(Api::new(app.clone(), ending.clone()));
         let limits = app.limits.clone();
-        let mut servers =
-            vec![tokio::spawn(accept(listener, router.clone(), limits.clone(), ending.clone()))];
+        let mut servers = vec![tokio::spawn(accept(listener, router, limits.clone(), ending.clone()))];
         if let Some(address) = config.metrics_listen {
             let (listener, _) = listen(address).await.map_err(|error| Fault::failed(error.to_string()))?;
             servers.push(metrics_server(listener, app.clone(), ending));
         }
-        Ok(Node { app, address, end, servers, here: Client::Here(router) })
+        Ok(Node { app, address, end, servers })
     }
 
-    /// Loads the folder of the configuration. A component that fails does not keep the others from serving.
-    async fn load_plugins(&self, config: &Config, show: Show) -> Result<(), Fault> {
-        let Some(folder) = &config.plugins else { return Ok(()) };
-        let files = components(folder)?;
-        let mut ready = 0;
-        for (file, pushed) in push(&self.here, &files, show).await? {
-            match pushed {
-                Pushed::Ready(_) => ready += 1,
-                Pushed::Failed(reasons) => {
-                    let (file, why) = (file.display(), reasons.join("; "));
-                    tracing::error!(%file, why, "a plugin is not loaded: `heddle plugin inspect FILE`");
-                }
+    /// Loads the folder of the configuration, and goes on watching it. A component that fails does not keep the others
+    /// from serving.
+    async fn load_plugins(&self, config: &Config, replacing: Replacing, show: fn(&Loaded)) {
+        let Some(path) = &config.plugins else { return };
+        let most = config.limits.component_bytes;
+        let mut folder = Folder::new(path, self.app.loader.clone(), replacing, most);
+        let tell = move |loaded: &Loaded| {
+            show(loaded);
+            if let Err(reasons) = &loaded.outcome {
+                let (file, why) = (loaded.file.display(), reasons.join("; "));
+                tracing::error!(%file, why, "a plugin is not loaded: `heddle plugin inspect FILE`");
             }
-        }
-        if ready == 0 {
-            tracing::warn!(folder = %folder.display(), "no plugin of this folder is loaded");
-        }
-        Ok(())
+        };
+        folder.look().await.iter().for_each(tell);
+        tokio::spawn(folder.watch(tell));
     }
 
     /// Serves until a signal comes; a second one ends at once.

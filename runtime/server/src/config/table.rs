@@ -85,7 +85,7 @@ pub const SETTINGS: &[Setting] = &[
         key: "plugins",
         kind: Kind::Path,
         default: "",
-        why: "A folder whose `*.wasm` files are loaded at the start.",
+        why: "A folder whose `*.wasm` files are loaded at the start, and when they come or change.",
     },
     Setting {
         key: "api.origins",
