@@ -32,6 +32,7 @@ const NOT_TYPED: &[(&str, &str)] = &[
     ("operating", "a node that listens until it is told to end"),
     ("plugins", "builds a plugin, as the tour of the README does"),
     ("plugin-versions", "its plugin has many versions: `releases.rs` types what it shows"),
+    ("connectors", "its service is an example: `connectors.rs` types it with the node's own API"),
     ("examples", "what it prints is compared: `examples.rs` types it"),
     ("versions", "its versions follow each other: `versions.rs` types it"),
     ("webhooks", "its node has secrets and an open address: `webhooks.rs` types it"),

@@ -166,6 +166,14 @@ pub fn is_name(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_' || b == b'-')
 }
 
+/// Whether the text may name a plugin: a name, or `service/endpoint` for an endpoint of a connector.
+pub fn is_plugin_name(text: &str) -> bool {
+    match text.split_once('/') {
+        None => is_name(text),
+        Some((service, endpoint)) => is_name(service) && is_name(endpoint),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

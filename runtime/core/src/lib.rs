@@ -3,6 +3,7 @@
 //! `workflow` is what an author wrote, `plan` its checked and frozen form, `run` one execution as a state machine.
 //! `limits` holds every maximum, `outcome` every way in which an attempt can end.
 
+pub mod connector;
 pub mod diff;
 pub mod document;
 pub mod egress;

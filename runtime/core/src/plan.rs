@@ -30,7 +30,7 @@ mod schedules;
 mod step;
 mod triggers;
 pub(crate) mod wait;
-mod walk;
+pub(crate) mod walk;
 
 use crate::document::{Doc, Fault};
 use crate::expr::{Expr, Template};

@@ -1,6 +1,6 @@
 //! What a plugin is to the rest of the product: what it says of itself, and how a workflow names it.
 
-use crate::id::{Digest, is_name};
+use crate::id::{Digest, is_name, is_plugin_name};
 use crate::json::Json;
 use crate::limits::AskedLimits;
 use crate::outcome::PluginKind;
@@ -110,13 +110,26 @@ impl PluginRef {
         let (head, range) = text.split_once('@').unwrap_or((text, "*"));
         let (kind, name) = head.split_once(':').unwrap_or(("", head));
         let kind = PluginKind::from_word(kind).ok_or_else(|| PluginRefFault::Kind(cut(text), cut(name)))?;
-        if !is_name(name) {
+        if !is_plugin_name(name) {
             return Err(PluginRefFault::Name(cut(name)));
         }
         // A plain number is an exact-prefix wish in every package manager that users know: `1` means `^1`.
         let range = semver::VersionReq::parse(range).map_err(|_| PluginRefFault::Range(cut(range)))?;
         Ok(PluginRef { kind, name: name.to_owned(), range })
     }
+}
+
+/// Whether this is a pattern of plugins: `kind:name`, `kind:service/*` or `kind:*`.
+pub fn is_pattern(text: &str) -> bool {
+    text.split_once(':').is_some_and(|(kind, name)| {
+        let is_service = |name: &str| name.strip_suffix("/*").is_some_and(is_name);
+        PluginKind::from_word(kind).is_some() && (name == "*" || is_plugin_name(name) || is_service(name))
+    })
+}
+
+/// Whether such a pattern means this: a plugin, `kind:name`, or a pattern that means less.
+pub fn pattern_has(pattern: &str, plugin: &str) -> bool {
+    pattern == plugin || pattern.strip_suffix('*').is_some_and(|start| plugin.starts_with(start))
 }
 
 impl fmt::Display for PluginRef {
@@ -140,6 +153,27 @@ pub struct Pinned {
     /// The limits that the plugin asked for.
     #[serde(default)]
     pub limits: AskedLimits,
+    /// What it is made of.
+    #[serde(default, skip_serializing_if = "Form::is_component")]
+    pub form: Form,
+}
+
+/// What a plugin is made of: what its digest is the digest of.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Form {
+    /// A WebAssembly component.
+    #[default]
+    Component,
+    /// An endpoint of a connector.
+    Endpoint,
+}
+
+impl Form {
+    /// Whether it is what most are.
+    pub fn is_component(&self) -> bool {
+        *self == Form::Component
+    }
 }
 
 impl fmt::Display for Pinned {
@@ -153,6 +187,26 @@ mod tests {
     use super::*;
 
     #[test]
+    fn patterns() {
+        for (text, is) in [
+            ("tool:a", true),
+            ("tool:*", true),
+            ("tool:a/b", true),
+            ("tool:a/*", true),
+            ("agent:*", true),
+            ("tool:a*", false),
+            ("tool:*/b", false),
+            ("a", false),
+            ("gate:a", false),
+        ] {
+            assert_eq!(is_pattern(text), is, "{text}");
+        }
+        assert!(pattern_has("tool:*", "tool:a/b") && pattern_has("tool:a/*", "tool:a/b"));
+        assert!(!pattern_has("tool:a/*", "tool:ab/c") && !pattern_has("tool:a", "tool:a/b"));
+        assert!(pattern_has("tool:*", "tool:a/*") && !pattern_has("tool:a/*", "tool:*"));
+    }
+
+    #[test]
     fn references() {
         let r = PluginRef::parse("tool:http-fetch@^1").unwrap();
         assert_eq!((r.kind, r.name.as_str()), (PluginKind::Tool, "http-fetch"));
@@ -161,6 +215,8 @@ mod tests {
                 && !r.range.matches(&semver::Version::new(2, 0, 0))
         );
         assert!(PluginRef::parse("agent:x").unwrap().range.matches(&semver::Version::new(0, 0, 1)));
+        assert_eq!(PluginRef::parse("tool:weather/current@^1").unwrap().name, "weather/current");
+        assert!(matches!(PluginRef::parse("tool:a/b/c"), Err(PluginRefFault::Name(_))));
         assert!(matches!(PluginRef::parse("fetch"), Err(PluginRefFault::Kind(..))));
         assert!(matches!(PluginRef::parse("plugin:fetch"), Err(PluginRefFault::Kind(..))));
         assert!(matches!(PluginRef::parse("tool:Fetch"), Err(PluginRefFault::Name(_))));

@@ -212,6 +212,7 @@ mod tests {
     use super::*;
     use crate::json::Json;
     use crate::limits::AskedLimits;
+    use crate::plugin::Form;
 
     struct Plugin(Metadata, Labels);
 
@@ -281,6 +282,7 @@ mod tests {
                 version: semver::Version::new(1, 0, 0),
                 digest: crate::id::Digest::of(name.as_bytes()),
                 limits: AskedLimits::default(),
+                form: Form::Component,
             })
         };
         let pins = Pins::new([vec![pin("a")], vec![pin("b"), pin("c")], vec![]]);

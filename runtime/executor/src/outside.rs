@@ -73,7 +73,9 @@ impl Default for OutsideParts {
 impl OutsideParts {
     /// What is granted to a plugin, `kind:name`.
     pub(crate) fn of(&self, plugin: &str) -> Arc<Grants> {
-        self.grants.get(plugin).cloned().unwrap_or_default()
+        // What is granted to a connector is granted to each of its endpoints.
+        let of_service = || self.grants.get(&format!("{}/*", plugin.split_once('/')?.0));
+        self.grants.get(plugin).or_else(of_service).cloned().unwrap_or_default()
     }
     /// Why a plugin that needs these capabilities cannot do its work.
     pub(crate) fn lacks(&self, plugin: &str, needs: &[Arc<str>]) -> Option<String> {
@@ -85,6 +87,10 @@ impl OutsideParts {
 
 /// What is said of a plugin to which something is not granted.
 fn lacking(plugin: &str, missing: &[&str]) -> String {
+    let plugin = &match plugin.split_once('/') {
+        Some((service, _)) => format!("{service}/*"),
+        None => plugin.to_owned(),
+    };
     let list = missing.iter().map(|word| format!("`{word}`")).collect::<Vec<_>>().join(", ");
     let example = match missing.first() {
         Some(&"http") => "http = [\"GET https://api.example.com\"]",

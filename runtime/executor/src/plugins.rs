@@ -7,10 +7,11 @@ pub(crate) mod releases;
 
 use crate::Executor;
 use health::{Doing, Metered};
+use heddle_core::connector::Connector;
 use heddle_core::grant::Grants;
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::outcome::PluginKind;
-use heddle_core::plugin::Metadata;
+use heddle_core::plugin::{Form, Metadata};
 use heddle_core::release::Release;
 use heddle_core::route::{CapabilityRef, Labels};
 use heddle_core::time::Timestamp;
@@ -40,18 +41,34 @@ impl Executor {
         (digest, size): (Digest, u64),
         needs: Vec<Arc<str>>,
     ) -> Result<(), PluginFault> {
-        let (metadata, loaded_at) = (Arc::new(metadata), self.shared.now());
-        let entry = PluginEntry {
-            metadata,
-            digest,
-            size,
-            loaded_at,
-            needs,
-            removed: None,
-            labels: Arc::default(),
-            rank: 0,
-        };
+        let entry = PluginEntry::new(metadata, (digest, size), needs, self.shared.now());
         self.shared.registry.add(&*self.shared.shelf, tenant, entry).await
+    }
+    /// Takes the endpoints of a connector: all of them, or none where one of their versions is taken.
+    pub async fn add_connector(
+        &self,
+        tenant: &Tenant,
+        connector: &Connector,
+    ) -> Result<Vec<Arc<str>>, PluginFault> {
+        let mut entries = Vec::new();
+        for tool in &connector.tools {
+            // Plain data: it always has a form.
+            let kept = serde_json::to_vec(&tool.endpoint).unwrap_or_default();
+            let size = kept.len() as u64;
+            let digest = self.put_blob(kept.into()).await?;
+            let mut needs: Vec<Arc<str>> = vec!["http".into()];
+            needs.extend(tool.endpoint.auth.as_ref().map(|_| "secret".into()));
+            let entry = PluginEntry::new(tool.metadata.clone(), (digest, size), needs, self.shared.now());
+            let entry = PluginEntry { form: Form::Endpoint, ..entry };
+            self.shared.registry.fits(&*self.shared.shelf, tenant, &entry).await?;
+            entries.push(entry);
+        }
+        let mut names = Vec::new();
+        for entry in entries {
+            names.push(format!("{}@{}", entry.metadata.reference(), entry.metadata.version).into());
+            self.shared.registry.add(&*self.shared.shelf, tenant, entry).await?;
+        }
+        Ok(names)
     }
     /// What is granted to a plugin, `kind:name`.
     pub fn grants(&self, plugin: &str) -> Arc<Grants> {

@@ -119,12 +119,11 @@ pub(crate) async fn run_ready(node: Arc<Node>, ready: Arc<Ready>, call: Call) ->
     ready.quickness.note(usage.cpu_us);
     let outcome = match end {
         Ok(Ok(Produced::Output(text))) => {
-            output::read(&text, output_bytes, levels, Some(&ready.output_schema))
+            output::check_output(&text, output_bytes, levels, Some(&ready.output_schema))
                 .map_or_else(Outcome::Failed, Outcome::Done)
         }
-        Ok(Ok(Produced::State(text))) => {
-            output::read(&text, output_bytes, levels, None).map_or_else(Outcome::Failed, Outcome::Continue)
-        }
+        Ok(Ok(Produced::State(text))) => output::check_output(&text, output_bytes, levels, None)
+            .map_or_else(Outcome::Failed, Outcome::Continue),
         Ok(Err(failure)) => {
             let failure = output::guest_failure(failure);
             Outcome::Failed(Failure { kind: egress.last().unwrap_or(failure.kind), ..failure })

@@ -1,5 +1,6 @@
 //! The host: one handle to everything that knows a component.
 
+use crate::CallScope;
 use crate::begin::{Attempt, Begin, First, first_slice, panicked};
 use crate::call::{self, Call};
 use crate::capability::linkers;
@@ -7,7 +8,7 @@ use crate::compile::Compilers;
 use crate::config::{HostConfig, HostFault};
 use crate::engine::{self, Shape};
 use crate::fault::ComponentFault;
-use crate::inside::{Inside, Left};
+use crate::inside::{Inside, Left, Mark};
 use crate::inspect::{Inspection, inspect};
 use crate::limiter::NodeMemory;
 use crate::precompiled::CodeCache;
@@ -111,6 +112,10 @@ impl Host {
     /// it is on disk what became of it.
     pub fn take_left_inside(&self) -> Vec<Left> {
         std::mem::take(&mut *self.left.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+    /// Notes that an attempt is about to have its effect, where that does not happen in a sandbox.
+    pub fn enter(&self, scope: &CallScope) -> Mark {
+        self.node.inside.enter(scope)
     }
     /// Forgets what is in the sandboxes, because this process ends in order and not for a guest's sake.
     pub fn end_in_order(&self) {

@@ -55,3 +55,4 @@ pub use host::{Gauges, Host, Loaded};
 pub use host_calls::{HostCalls, LogLevel, NoHostCalls, Progress, ToolAnswer, ToolInfo};
 pub use inside::{Left, LeftInside, Mark};
 pub use inspect::{Inspection, inspect};
+pub use output::{check_input, check_output};

@@ -14,7 +14,10 @@ const DATA_BYTES: usize = 64 << 10;
 const MAX_RETRY_AFTER_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// An output that may be recorded, or why it may not.
-pub(crate) fn read(
+///
+/// # Errors
+/// `output_too_large` and `invalid_output`.
+pub fn check_output(
     text: &str,
     max_bytes: u64,
     levels: u64,
@@ -43,7 +46,10 @@ pub(crate) fn read(
 }
 
 /// Checks an input against the plugin's schema, before there is a sandbox.
-pub(crate) fn check_input(input: &Json, max_bytes: u64, schema: &Schema) -> Result<(), Failure> {
+///
+/// # Errors
+/// `invalid_input`.
+pub fn check_input(input: &Json, max_bytes: u64, schema: &Schema) -> Result<(), Failure> {
     if input.size() as u64 > max_bytes {
         let message = format!(
             "the input has {} bytes; `limits.input_bytes` is {max_bytes}; pass a reference",

@@ -2,6 +2,7 @@
 //! takes them down again in the opposite order.
 
 mod courier;
+mod endpoints;
 pub mod folder;
 mod invoker;
 pub mod loader;
@@ -11,6 +12,7 @@ mod secrets;
 use crate::config::Config;
 use anyhow::Context as _;
 use bytes::Bytes;
+use endpoints::Endpoints;
 use futures_util::future::BoxFuture;
 use heddle_core::id::Digest;
 use heddle_core::limits::Limits;
@@ -18,7 +20,7 @@ use heddle_core::run::event::{Defaults, Node};
 use heddle_executor::{Executor, Held, LeftInside, Parts, Settings, SystemClock};
 use heddle_host::{Compiler, ComponentFault, ComponentSource, Host, HostConfig, Inspection};
 use heddle_store::{MemoryStore, RunStore, Shelf, SqliteOptions, SqliteStore, StoreClock, StoreFault};
-use invoker::Sandbox;
+use invoker::{Forms, Sandbox};
 use loader::Loader;
 use metrics_exporter_prometheus::PrometheusHandle;
 use std::path::Path;
@@ -78,7 +80,10 @@ impl App {
         let parts = Parts {
             store: store.clone(),
             shelf,
-            invoker: Arc::new(Sandbox(host.clone())),
+            invoker: Arc::new(Forms {
+                sandbox: Sandbox(host.clone()),
+                endpoints: Endpoints::new(host.clone(), store.clone(), limits.clone()),
+            }),
             clock: Arc::new(SystemClock),
             limits: limits.clone(),
             settings: Settings {

@@ -6,6 +6,7 @@
 mod asks;
 mod circuits;
 mod client;
+mod connector;
 mod control;
 mod diff;
 mod doctor;
@@ -107,6 +108,9 @@ enum Command {
     /// Load plugins and look at them.
     #[command(subcommand)]
     Plugin(plugin::PluginCommand),
+    /// Check and load services whose endpoints are tools.
+    #[command(subcommand)]
+    Connector(connector::ConnectorCommand),
     /// The limits of a node.
     #[command(subcommand)]
     Limits(LimitsCommand),
@@ -315,6 +319,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Schedules(command) => Box::pin(schedules::schedules(&command, context)).await,
         Command::Triggers(command) => Box::pin(triggers::triggers(&command, context)).await,
         Command::Webhooks(command) => Box::pin(webhooks::webhooks(&command, context)).await,
+        Command::Connector(command) => Box::pin(connector::connector(&command, context)).await,
         Command::Plugin(command) => Box::pin(plugin::plugin(&command, context)).await,
         Command::Limits(LimitsCommand::Show { node }) => show::limits(&node, context),
         Command::Config(ConfigCommand::Show { origin, example, node }) => {

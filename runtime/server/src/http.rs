@@ -11,6 +11,7 @@ pub mod body;
 mod caller;
 mod circuits;
 pub mod codes;
+mod connectors;
 mod control;
 mod diff;
 mod events;
@@ -97,6 +98,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(rates::routes())
         .merge(webhooks::routes())
         .merge(plugins::routes())
+        .merge(connectors::routes())
         .merge(releases::routes())
         .merge(health::routes())
         .merge(pages::routes())

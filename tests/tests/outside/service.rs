@@ -66,6 +66,12 @@ impl Service {
                 let bytes = path.rsplit('/').next().and_then(|n| n.parse().ok()).unwrap_or(0);
                 answer(&mut stream, "", &vec![b'x'; bytes])
             }
+            "status" => {
+                let status = path.rsplit('/').next().unwrap_or_default();
+                stream.write_all(
+                    format!("HTTP/1.1 {status} As asked\r\ncontent-length: 2\r\n\r\nno").as_bytes(),
+                )
+            }
             "gzip" => answer(&mut stream, "content-encoding: gzip\r\n", b"0123456789"),
             "hang" => wait(&mut stream),
             "stall" => {

@@ -7,7 +7,7 @@ use crate::document::{Doc, Part, pointer};
 use crate::expr::tree::nearest;
 use crate::expr::{Names, Template};
 use crate::outcome::PluginKind;
-use crate::plugin::{Metadata, PluginRef};
+use crate::plugin::{Metadata, PluginRef, is_pattern};
 use crate::route::{Callee, CapabilityRef};
 use crate::value::Value;
 use std::collections::BTreeSet;
@@ -165,16 +165,13 @@ pub(super) fn tools(
     let mut patterns = Vec::new();
     for (i, item) in items.iter().enumerate() {
         let text = item.as_str().unwrap_or_default();
-        let fits = text.split_once(':').is_some_and(|(kind, name)| {
-            matches!(PluginKind::from_word(kind), Some(PluginKind::Tool | PluginKind::Transform))
-                && (name == "*" || crate::id::is_name(name))
-        });
+        let fits = is_pattern(text) && !text.starts_with(PluginKind::Agent.word());
         let place = pointer(path, &i.to_string());
         if !fits {
-            faults.at(item, &place, "wants `tool:name`, `transform:name` or `tool:*`");
+            faults.at(item, &place, "wants `tool:name`, `transform:name`, `tool:service/*` or `tool:*`");
             continue;
         }
-        if let Some(catalog) = shared.catalog.filter(|_| !text.ends_with(":*")) {
+        if let Some(catalog) = shared.catalog.filter(|_| !text.ends_with('*')) {
             let names = catalog.names();
             if !names.iter().any(|name| name == text) {
                 faults.at(item, &place, format!("no plugin `{text}` is loaded{}", unloaded(text, &names)));

@@ -5,8 +5,8 @@ use super::walk::{Faults, Fields};
 use super::{Plan, Verb, policy};
 use crate::document::{Doc, Part, pointer};
 use crate::expr::{Names, Template};
-use crate::outcome::PluginKind;
 use crate::plan::WorkflowRef;
+use crate::plugin::{is_pattern, pattern_has};
 use crate::value::Value;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -113,11 +113,7 @@ fn patterns(doc: &Doc, path: &str, faults: &mut Faults) -> Vec<Arc<str>> {
         faults.at(doc, path, message);
         return Vec::new();
     };
-    let fits = |text: &&str| {
-        text.split_once(':').is_some_and(|(kind, name)| {
-            PluginKind::from_word(kind).is_some() && (name == "*" || crate::id::is_name(name))
-        })
-    };
+    let fits = |text: &&str| is_pattern(text);
     let mut found = Vec::new();
     for (at, item) in items.iter().enumerate() {
         match item.as_str().filter(fits) {
@@ -130,8 +126,7 @@ fn patterns(doc: &Doc, path: &str, faults: &mut Faults) -> Vec<Arc<str>> {
 
 /// Whether one of these patterns means the plugin `kind:name`, or covers the pattern `kind:*`.
 fn covers(patterns: &[Arc<str>], asked: &str) -> bool {
-    let kind = asked.split_once(':').map_or(asked, |(kind, _)| kind);
-    patterns.iter().any(|known| **known == *asked || known.strip_suffix(":*") == Some(kind))
+    patterns.iter().any(|known| pattern_has(known, asked))
 }
 
 impl Plan {

@@ -41,15 +41,15 @@ const NOT_YET: &[&str] = &["secrets", "maxTurns", "budget", "checkpointInterval"
 
 /// Collects faults while the document is walked.
 #[derive(Debug, Default)]
-pub(super) struct Faults {
+pub(crate) struct Faults {
     /// Those found so far.
-    pub(super) list: Vec<Fault>,
+    pub(crate) list: Vec<Fault>,
     /// The steps that faulty conditions of the step at hand read.
-    pub(super) reads: BTreeSet<u32>,
+    pub(crate) reads: BTreeSet<u32>,
 }
 
 impl Faults {
-    pub(super) fn at(&mut self, doc: &Doc, path: &str, message: impl Into<String>) {
+    pub(crate) fn at(&mut self, doc: &Doc, path: &str, message: impl Into<String>) {
         self.list.push(Fault {
             place: doc.place,
             path: path.to_owned(),
@@ -68,16 +68,18 @@ impl Faults {
 }
 
 /// A map that is being read. Keys that nobody asks for are reported by [`Fields::finish`].
-pub(super) struct Fields<'a> {
-    pub(super) doc: &'a Doc,
-    pub(super) path: String,
+pub(crate) struct Fields<'a> {
+    pub(crate) doc: &'a Doc,
+    pub(crate) path: String,
     entries: &'a [(Key, Doc)],
     asked: Vec<&'static str>,
+    /// Words of other systems and of the language to come, for which there is a better answer than that they are unknown.
+    knows_others: bool,
 }
 
 impl<'a> Fields<'a> {
     /// The map here; a fault and an empty one where there is none.
-    pub(super) fn of(doc: &'a Doc, path: &str, faults: &mut Faults) -> Fields<'a> {
+    pub(crate) fn of(doc: &'a Doc, path: &str, faults: &mut Faults) -> Fields<'a> {
         let entries = match &doc.part {
             Part::Map(entries) => entries.as_slice(),
             _ => {
@@ -85,16 +87,20 @@ impl<'a> Fields<'a> {
                 &[]
             }
         };
-        Fields { doc, path: path.to_owned(), entries, asked: Vec::new() }
+        Fields { doc, path: path.to_owned(), entries, asked: Vec::new(), knows_others: true }
+    }
+    /// The same of a document that is no workflow.
+    pub(crate) fn plain(doc: &'a Doc, path: &str, faults: &mut Faults) -> Fields<'a> {
+        Fields { knows_others: false, ..Fields::of(doc, path, faults) }
     }
     /// The value under this key, with its path.
-    pub(super) fn get(&mut self, key: &'static str) -> Option<(&'a Doc, String)> {
+    pub(crate) fn get(&mut self, key: &'static str) -> Option<(&'a Doc, String)> {
         self.asked.push(key);
         let (_, doc) = self.entries.iter().find(|(k, _)| &*k.text == key)?;
         Some((doc, pointer(&self.path, key)))
     }
     /// The value under a key that must be there.
-    pub(super) fn need(&mut self, key: &'static str, faults: &mut Faults) -> Option<(&'a Doc, String)> {
+    pub(crate) fn need(&mut self, key: &'static str, faults: &mut Faults) -> Option<(&'a Doc, String)> {
         let found = self.get(key);
         if found.is_none() && matches!(self.doc.part, Part::Map(_)) {
             faults.at(self.doc, &self.path, format!("`{key}` is missing"));
@@ -102,7 +108,7 @@ impl<'a> Fields<'a> {
         found
     }
     /// Text under this key.
-    pub(super) fn text(&mut self, key: &'static str, faults: &mut Faults) -> Option<&'a str> {
+    pub(crate) fn text(&mut self, key: &'static str, faults: &mut Faults) -> Option<&'a str> {
         let (doc, path) = self.get(key)?;
         if doc.as_str().is_none() {
             faults.at(doc, &path, format!("wants text, and this is {}", doc.kind()));
@@ -110,12 +116,12 @@ impl<'a> Fields<'a> {
         doc.as_str()
     }
     /// A duration under this key.
-    pub(super) fn span(&mut self, key: &'static str, faults: &mut Faults) -> Option<Span> {
+    pub(crate) fn span(&mut self, key: &'static str, faults: &mut Faults) -> Option<Span> {
         let (doc, path) = self.get(key)?;
         span(doc, &path, faults)
     }
     /// A whole number from 1 under this key.
-    pub(super) fn count(&mut self, key: &'static str, max: u64, faults: &mut Faults) -> Option<u32> {
+    pub(crate) fn count(&mut self, key: &'static str, max: u64, faults: &mut Faults) -> Option<u32> {
         let (doc, path) = self.get(key)?;
         match doc.part {
             Part::Scalar(Value::Int(n)) if n >= 1 && n as u64 <= max => Some(n as u32),
@@ -126,7 +132,7 @@ impl<'a> Fields<'a> {
         }
     }
     /// True or false under this key.
-    pub(super) fn flag(&mut self, key: &'static str, faults: &mut Faults) -> Option<bool> {
+    pub(crate) fn flag(&mut self, key: &'static str, faults: &mut Faults) -> Option<bool> {
         let (doc, path) = self.get(key)?;
         match doc.part {
             Part::Scalar(Value::Bool(b)) => Some(b),
@@ -137,14 +143,16 @@ impl<'a> Fields<'a> {
         }
     }
     /// Reports every key that nobody asked for.
-    pub(super) fn finish(self, faults: &mut Faults) {
+    pub(crate) fn finish(self, faults: &mut Faults) {
         for (key, _) in self.entries.iter().filter(|(k, _)| !self.asked.contains(&&*k.text)) {
             let word = &*key.text;
-            let message = if NOT_YET.contains(&word) {
+            let message = if self.knows_others && NOT_YET.contains(&word) {
                 format!("`{word}` is a word of the language that this version does not run yet")
             } else if let Some(near) = nearest(word, self.asked.iter().copied()) {
                 format!("unknown key `{word}`; did you mean `{near}`?")
-            } else if let Some((_, ours)) = FOREIGN.iter().find(|(theirs, _)| *theirs == word) {
+            } else if let (Some((_, ours)), true) =
+                (FOREIGN.iter().find(|(theirs, _)| *theirs == word), self.knows_others)
+            {
                 format!("unknown key `{word}`; here it is {ours}")
             } else {
                 format!(
@@ -158,7 +166,7 @@ impl<'a> Fields<'a> {
 }
 
 /// A duration.
-pub(super) fn span(doc: &Doc, path: &str, faults: &mut Faults) -> Option<Span> {
+pub(crate) fn span(doc: &Doc, path: &str, faults: &mut Faults) -> Option<Span> {
     let text = match &doc.part {
         Part::Scalar(Value::String(text)) => text.to_string(),
         Part::Scalar(number @ (Value::Int(_) | Value::Number(_))) => {

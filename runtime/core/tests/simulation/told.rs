@@ -5,7 +5,7 @@ use heddle_core::id::RunId;
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
 use heddle_core::plan::Plan;
-use heddle_core::plugin::Pinned;
+use heddle_core::plugin::{Form, Pinned};
 use heddle_core::route::Pins;
 use heddle_core::run::event::Batch;
 use heddle_core::run::public::{CATALOGUE, Told, public_events};
@@ -37,6 +37,7 @@ pub(crate) fn check(before: u64, rows: &[Batch], plan: &Plan) -> Result<(), Stri
             version: semver::Version::new(1, 0, 0),
             digest: plan.digest,
             limits: AskedLimits::default(),
+            form: Form::Component,
         })]
     }));
     for (seq, batch) in (before + 1..).zip(rows) {

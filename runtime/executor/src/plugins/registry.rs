@@ -8,7 +8,7 @@ use heddle_core::id::{Digest, Tenant};
 use heddle_core::json::Json;
 use heddle_core::outcome::PluginKind;
 use heddle_core::plan::{Catalog, Plan, WorkflowRef};
-use heddle_core::plugin::{Metadata, Pinned, PluginRef};
+use heddle_core::plugin::{Form, Metadata, Pinned, PluginRef, pattern_has};
 use heddle_core::release::{Release, Standing};
 use heddle_core::route::{Callee, CapabilityRef, Labels, Provider};
 use heddle_core::time::Timestamp;
@@ -24,9 +24,12 @@ use std::sync::{Arc, PoisonError, RwLock};
 pub struct PluginEntry {
     /// What it says of itself.
     pub metadata: Arc<Metadata>,
-    /// Its component.
+    /// Its component, or its endpoint.
     pub digest: Digest,
-    /// Bytes of the component.
+    /// What it is made of.
+    #[serde(default, skip_serializing_if = "Form::is_component")]
+    pub form: Form,
+    /// Bytes of the component, or of the endpoint as it is kept.
     pub size: u64,
     /// When it was loaded.
     pub loaded_at: Timestamp,
@@ -57,6 +60,25 @@ impl Provider for PluginEntry {
 }
 
 impl PluginEntry {
+    /// A component of which nothing is said yet.
+    pub(crate) fn new(
+        metadata: Metadata,
+        (digest, size): (Digest, u64),
+        needs: Vec<Arc<str>>,
+        loaded_at: Timestamp,
+    ) -> PluginEntry {
+        PluginEntry {
+            metadata: Arc::new(metadata),
+            digest,
+            form: Form::Component,
+            size,
+            loaded_at,
+            needs,
+            removed: None,
+            labels: Arc::default(),
+            rank: 0,
+        }
+    }
     /// What a run keeps of it.
     pub(crate) fn pinned(&self) -> Pinned {
         Pinned {
@@ -65,6 +87,7 @@ impl PluginEntry {
             version: self.metadata.version.clone(),
             digest: self.digest,
             limits: self.metadata.limits,
+            form: self.form,
         }
     }
 }
@@ -85,6 +108,14 @@ pub enum PluginFault {
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreFault),
+}
+
+/// How a version fits to what is kept.
+pub(crate) enum Fits {
+    /// It is there.
+    IsThere,
+    /// It is not; this version of the record may be written over.
+    Over(u64),
 }
 
 /// A plugin: its versions, and what is said of all of them.
@@ -270,32 +301,43 @@ impl Registry {
         tenant: &Tenant,
         entry: PluginEntry,
     ) -> Result<(), PluginFault> {
-        let metadata = &entry.metadata;
-        let (collection, key) = (collection(PLUGINS, tenant), record_of(metadata));
+        let (collection, key) = (collection(PLUGINS, tenant), record_of(&entry.metadata));
         let body = |entry: &PluginEntry| Json::trusted(serde_json::to_string(entry).unwrap_or_default());
         match shelf.put(&collection, &key, 0, body(&entry)).await {
             Ok(_) => {}
-            Err(StoreFault::Conflict(_)) => {
-                let record = shelf.get(&collection, &key).await?;
-                let version = record.as_ref().map_or(0, |record| record.version);
-                let present = record.and_then(|r| serde_json::from_str::<PluginEntry>(r.body.text()).ok());
-                match present {
-                    Some(present) if present.digest != entry.digest => {
-                        return Err(PluginFault::VersionConflict {
-                            name: metadata.reference(),
-                            version: metadata.version.to_string(),
-                            digest: present.digest,
-                        });
-                    }
-                    Some(present) if present.removed.is_none() => {}
-                    // It was deleted and comes back, or its record was damaged.
-                    _ => drop(shelf.put(&collection, &key, version, body(&entry)).await?),
-                }
-            }
+            Err(StoreFault::Conflict(_)) => match self.fits(shelf, tenant, &entry).await? {
+                Fits::IsThere => {}
+                // It was deleted and comes back, or its record was damaged.
+                Fits::Over(version) => drop(shelf.put(&collection, &key, version, body(&entry)).await?),
+            },
             Err(fault) => return Err(fault.into()),
         }
         self.hold(tenant, entry);
         Ok(())
+    }
+    /// Whether a version may be written.
+    ///
+    /// # Errors
+    /// Where other bytes have it.
+    pub(crate) async fn fits(
+        &self,
+        shelf: &dyn Shelf,
+        tenant: &Tenant,
+        entry: &PluginEntry,
+    ) -> Result<Fits, PluginFault> {
+        let metadata = &entry.metadata;
+        let record = shelf.get(&collection(PLUGINS, tenant), &record_of(metadata)).await?;
+        let version = record.as_ref().map_or(0, |record| record.version);
+        let present = record.and_then(|r| serde_json::from_str::<PluginEntry>(r.body.text()).ok());
+        match present {
+            Some(present) if present.digest != entry.digest => Err(PluginFault::VersionConflict {
+                name: metadata.reference(),
+                version: metadata.version.to_string(),
+                digest: present.digest,
+            }),
+            Some(present) if present.removed.is_none() => Ok(Fits::IsThere),
+            _ => Ok(Fits::Over(version)),
+        }
     }
     /// Writes that a version is deleted, and forgets it.
     pub(crate) async fn remove(
@@ -387,9 +429,9 @@ fn record_of(metadata: &Metadata) -> String {
 }
 
 /// Whether these patterns (`kind:name`, `kind:*`) grant a plugin.
-fn grants(patterns: &[Arc<str>], (kind, name): &PluginKey) -> bool {
-    let mut parts = patterns.iter().filter_map(|pattern| pattern.split_once(':'));
-    parts.any(|(of_kind, named)| of_kind == kind.word() && (named == "*" || named == name))
+fn grants(patterns: &[Arc<str>], key: &PluginKey) -> bool {
+    let named = named(key);
+    patterns.iter().any(|pattern| pattern_has(pattern, &named))
 }
 
 /// Whether a run of this plan may call this plugin.

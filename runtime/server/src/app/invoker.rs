@@ -1,11 +1,12 @@
 //! The sandbox as the executor wants it: an [`Invocation`] becomes a [`Call`], and what a guest asks of its host is
 //! asked of the attempt's [`Reach`].
 
+use super::endpoints::Endpoints;
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::AttemptEnd;
 use heddle_core::outside::{HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
-use heddle_core::plugin::Pinned;
+use heddle_core::plugin::{Form, Pinned};
 use heddle_executor::{Begin, Clock as _, Held, Invocation, Invoker, LogLevel, Reach, SystemClock};
 use heddle_host::{Call, CallScope, Host, HostCalls, Mark, Progress, ToolAnswer, ToolInfo};
 use std::sync::Arc;
@@ -14,8 +15,46 @@ use std::sync::Arc;
 #[derive(Debug)]
 pub(super) struct Sandbox(pub(super) Host);
 
+/// Whoever can run what a plugin is made of.
+#[derive(Debug)]
+pub(super) struct Forms {
+    pub(super) sandbox: Sandbox,
+    pub(super) endpoints: Endpoints,
+}
+
+impl Invoker for Forms {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, AttemptEnd> {
+        match invocation.plugin.form {
+            Form::Component => self.sandbox.invoke(invocation),
+            Form::Endpoint => self.endpoints.invoke(invocation),
+        }
+    }
+    fn is_quick(&self, plugin: &Pinned) -> bool {
+        plugin.form.is_component() && self.sandbox.is_quick(plugin)
+    }
+}
+
+/// Where an attempt stands, in the host's words.
+pub(super) fn scope_of(invocation: &Invocation) -> CallScope {
+    CallScope {
+        share: invocation.share.clone(),
+        run: invocation.run,
+        step: invocation.step.clone(),
+        step_number: invocation.step_number,
+        item: invocation.item,
+        attempt: invocation.attempt,
+        alternative: invocation.alternative,
+        at_most_once: invocation.at_most_once,
+        deadline_ms: invocation.deadline.0,
+        traceparent: invocation.traceparent.clone(),
+        seed: invocation.seed,
+        clock_ms: invocation.opened.0,
+    }
+}
+
 impl Invoker for Sandbox {
     fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, AttemptEnd> {
+        let scope = scope_of(&invocation);
         let call = Call {
             component: invocation.plugin.digest,
             kind: invocation.plugin.kind,
@@ -26,20 +65,7 @@ impl Invoker for Sandbox {
                 Begin::Here => heddle_host::Begin::Here,
                 Begin::Apart => heddle_host::Begin::Apart,
             },
-            scope: CallScope {
-                share: invocation.share,
-                run: invocation.run,
-                step: invocation.step,
-                step_number: invocation.step_number,
-                item: invocation.item,
-                attempt: invocation.attempt,
-                alternative: invocation.alternative,
-                at_most_once: invocation.at_most_once,
-                deadline_ms: invocation.deadline.0,
-                traceparent: invocation.traceparent,
-                seed: invocation.seed,
-                clock_ms: invocation.opened.0,
-            },
+            scope,
             host_calls: Arc::new(Bridge { reach: invocation.reach, held: invocation.held }),
         };
         Box::pin(self.0.call(call))

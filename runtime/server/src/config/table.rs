@@ -238,7 +238,9 @@ pub fn chosen<'a>(family: &str, key: &'a str) -> Option<&'a str> {
     let name = key.strip_prefix(before)?.strip_suffix(after)?;
     let fits = match family.starts_with("grants.") {
         true => name.split_once(':').is_some_and(|(kind, name)| {
-            PluginKind::from_word(kind).is_some_and(|kind| !kind.is_pure()) && heddle_core::id::is_name(name)
+            PluginKind::from_word(kind).is_some_and(|kind| !kind.is_pure())
+                && name != "*"
+                && heddle_core::plugin::is_pattern(&format!("{kind}:{name}"))
         }),
         false => heddle_core::id::is_name(name),
     };

@@ -73,6 +73,7 @@ codes! {
     PluginMissing = "plugin_missing" UNPROCESSABLE_ENTITY "The workflow calls a plugin that is not loaded.";
     IdempotencyMismatch = "idempotency_mismatch" UNPROCESSABLE_ENTITY "The idempotency key came with another request before.";
     ComponentInvalid = "component_invalid" UNPROCESSABLE_ENTITY "The bytes are not a component that is accepted here.";
+    ConnectorInvalid = "connector_invalid" UNPROCESSABLE_ENTITY "The connector has faults.";
     CompileLimit = "compile_limit" UNPROCESSABLE_ENTITY "Compiling the component takes more than allowed.";
     ConcurrencyLimit = "concurrency_limit" TOO_MANY_REQUESTS "As many runs with this key are under way as may be.";
     QuotaExceeded = "quota_exceeded" TOO_MANY_REQUESTS "You have as many of these as you may have.";
@@ -97,7 +98,7 @@ pages! {
     "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "trigger_not_found", "message_unverified", "secret_missing", "circuit_not_found", "webhook_not_found", "delivery_not_found", "plugin_not_found",
     "component_not_found", "method_not_allowed", "upgrade_required", "origin_denied", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "workflow_state", "workflow_in_use", "plugin_in_use", "release_refused", "migration_refused", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "parameters_invalid", "input_too_large",
-    "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "webhook_invalid", "webhook_conflict", "plugin_missing", "idempotency_mismatch", "component_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
+    "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "webhook_invalid", "webhook_conflict", "plugin_missing", "idempotency_mismatch", "component_invalid", "connector_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",
     // How an attempt can end, where the word is not one of the above.
     "fuel_exhausted", "cpu_deadline", "deadline_exceeded", "memory_limit", "table_limit", "stack_overflow", "trap",

@@ -1,0 +1,110 @@
+//! A service that speaks HTTP, as a document: each of its endpoints is a tool, `tool:service/endpoint`, with schemas,
+//! without anybody compiling anything. What is sent follows from the input alone ([`Endpoint::request`]), and what is
+//! answered from the response ([`Endpoint::answer`]); both are pure. Who may send it where is granted like any plugin's.
+
+mod endpoint;
+pub mod openapi;
+mod read;
+mod schemas;
+
+use crate::json::Json;
+use crate::plugin::Metadata;
+use serde::{Deserialize, Serialize};
+
+/// Endpoints of one connector.
+pub const MOST_ENDPOINTS: usize = 200;
+/// Parameters of one endpoint.
+pub const MOST_PARAMETERS: usize = 64;
+
+/// A service.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Connector {
+    /// `[a-z][a-z0-9_-]*`.
+    pub name: String,
+    /// Its version, and that of each of its tools.
+    pub version: semver::Version,
+    /// Its endpoints, in the order of the document.
+    pub tools: Vec<Tool>,
+}
+
+/// An endpoint as a tool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Tool {
+    /// What it is to a workflow.
+    pub metadata: Metadata,
+    /// What it sends.
+    pub endpoint: Endpoint,
+}
+
+/// What is sent for a call, and how the answer is read. Kept under its digest, as the bytes of a component are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Endpoint {
+    /// `GET` and its like.
+    pub method: String,
+    /// The address in front of the path, without a slash at its end.
+    pub base: String,
+    /// The path, with `{name}` where a parameter stands.
+    pub path: String,
+    /// What goes into the address and the headers.
+    pub parameters: Vec<Parameter>,
+    /// Whether the member `body` of the input is sent, as JSON.
+    pub has_body: bool,
+    /// What is sent with every request.
+    pub headers: Vec<(String, String)>,
+    /// How it says who it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub auth: Option<Auth>,
+    /// How long a request may take, in milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub timeout_ms: Option<u64>,
+    /// JSON Schema of the input.
+    pub input_schema: Json,
+    /// JSON Schema of the output.
+    pub output_schema: Json,
+    /// The header in which the key goes that is the same for every attempt of a step.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency_header: Option<String>,
+}
+
+/// A member of the input that goes into the address or a header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Parameter {
+    /// The member.
+    pub name: String,
+    /// Where it goes.
+    pub place: Place,
+    /// What it is called there.
+    pub wire: String,
+}
+
+/// Where a parameter goes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Place {
+    /// Into the path, in its braces.
+    Path,
+    /// Behind the `?`.
+    Query,
+    /// Into a header.
+    Header,
+}
+
+/// How a request says who sends it. The value of the secret is put in on the way out.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Auth {
+    /// The name of the secret.
+    pub secret: String,
+    /// Where it goes: a header or the query.
+    pub place: Place,
+    /// The name of the header or of the parameter.
+    pub name: String,
+    /// What stands before the value.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub prefix: String,
+}
+
+#[cfg(test)]
+mod tests;

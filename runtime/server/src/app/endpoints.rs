@@ -1,0 +1,109 @@
+//! Endpoints of connectors: a call of one is a request by the same way out that plugins have, under what is granted to
+//! it, with its secret put in on the way. No sandbox is made; everything else of an attempt is the same.
+
+use super::invoker::scope_of;
+use futures_util::future::BoxFuture;
+use heddle_core::connector::Endpoint;
+use heddle_core::id::{Digest, idempotency_key};
+use heddle_core::json::Json;
+use heddle_core::limits::Limits;
+use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, Usage};
+use heddle_core::schema::Schema;
+use heddle_executor::{Invocation, Invoker};
+use heddle_host::{Host, check_input, check_output};
+use heddle_store::RunStore;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Endpoints that are held ready.
+const READY: u64 = 1_000;
+
+/// What calls endpoints.
+#[derive(Clone)]
+pub(super) struct Endpoints {
+    host: Host,
+    store: Arc<dyn RunStore>,
+    limits: Arc<Limits>,
+    ready: moka::sync::Cache<Digest, Arc<Ready>>,
+}
+
+impl std::fmt::Debug for Endpoints {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "Endpoints({})", self.ready.entry_count())
+    }
+}
+
+/// An endpoint with its schemas checked.
+struct Ready {
+    endpoint: Endpoint,
+    input: Schema,
+    output: Schema,
+}
+
+impl Endpoints {
+    pub(super) fn new(host: Host, store: Arc<dyn RunStore>, limits: Arc<Limits>) -> Endpoints {
+        Endpoints { host, store, limits, ready: moka::sync::Cache::new(READY) }
+    }
+
+    async fn ready(&self, digest: Digest) -> Result<Arc<Ready>, Failure> {
+        if let Some(ready) = self.ready.get(&digest) {
+            return Ok(ready);
+        }
+        let bytes = self.store.blob(digest).await;
+        let bytes = bytes.map_err(|fault| Failure::new(FailureKind::StoreUnavailable, fault.to_string()))?;
+        let damaged = |why: String| {
+            let message = format!("the endpoint {digest} cannot be read: {why}; push its connector again");
+            Failure::new(FailureKind::Internal, message)
+        };
+        let bytes = bytes.ok_or_else(|| damaged("it is missing".to_owned()))?;
+        let endpoint: Endpoint =
+            serde_json::from_slice(&bytes).map_err(|fault| damaged(fault.to_string()))?;
+        let schema = |text: &Json| Schema::compile(text).map_err(|fault| damaged(fault.to_string()));
+        let (input, output) = (schema(&endpoint.input_schema)?, schema(&endpoint.output_schema)?);
+        let ready = Arc::new(Ready { endpoint, input, output });
+        self.ready.insert(digest, ready.clone());
+        Ok(ready)
+    }
+
+    async fn call(&self, invocation: &Invocation) -> Outcome {
+        self.answered(invocation).await.map_or_else(Outcome::Failed, Outcome::Done)
+    }
+
+    async fn answered(&self, invocation: &Invocation) -> Result<Json, Failure> {
+        let Ready { endpoint, input, output } = &*self.ready(invocation.plugin.digest).await?;
+        check_input(&invocation.input, self.limits.input_bytes, input)?;
+        let key = idempotency_key(invocation.run, &invocation.step, invocation.item, invocation.alternative);
+        let request = endpoint.request(&invocation.input, |name| invocation.reach.secret(name), &key)?;
+        // From here on it may have had its effect.
+        invocation.held.hold(self.host.enter(&scope_of(invocation)));
+        let answered = invocation.reach.http(request).await;
+        let response = answered.map_err(|fault| Failure::new(fault.kind.failure(), fault.message))?;
+        match endpoint.answer(&response) {
+            Outcome::Done(json) => {
+                let (most, levels) = (invocation.limits.output_bytes, self.limits.json_depth);
+                check_output(json.text(), most, levels, Some(output))
+            }
+            Outcome::Failed(failure) => Err(failure),
+            Outcome::Continue(_) => Err(Failure::new(FailureKind::Internal, "an endpoint is no agent")),
+        }
+    }
+}
+
+impl Invoker for Endpoints {
+    fn invoke(&self, invocation: Invocation) -> BoxFuture<'static, AttemptEnd> {
+        let endpoints = self.clone();
+        Box::pin(async move {
+            let began = Instant::now();
+            let most = Duration::from_millis(invocation.limits.wall_ms);
+            let outcome = match tokio::time::timeout(most, endpoints.call(&invocation)).await {
+                Ok(outcome) => outcome,
+                Err(_) => {
+                    let message = format!("no answer within {} ms", invocation.limits.wall_ms);
+                    Outcome::Failed(Failure::new(FailureKind::DeadlineExceeded, message))
+                }
+            };
+            let wall_us = began.elapsed().as_micros() as u64;
+            AttemptEnd { outcome, usage: Usage { wall_us, hostcalls: 1, ..Usage::default() } }
+        })
+    }
+}
