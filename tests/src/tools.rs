@@ -46,24 +46,46 @@ pub fn python(name: &str, packages: &[&str]) -> PathBuf {
 
 /// `promtool`, which reads metrics as Prometheus does: the one on the path, or the one of the Debian package.
 pub fn promtool() -> PathBuf {
-    if Command::new("promtool").arg("--version").output().is_ok_and(|o| o.status.success()) {
-        return "promtool".into();
+    match is_on_the_path("promtool", "--version") {
+        true => "promtool".into(),
+        false => debian("prometheus", &["prometheus"]).join("usr/bin/promtool"),
     }
-    let folder = tools().join("prometheus");
-    let program = folder.join("usr/bin/promtool");
-    if !program.exists() {
-        std::fs::create_dir_all(&folder).unwrap();
-        let help =
-            "install promtool (the package `prometheus`), or refresh the package lists with `apt-get update`";
-        run(Command::new("apt-get").args(["download", "prometheus"]).current_dir(&folder), help);
-        let package = std::fs::read_dir(&folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().path())
-            .find(|path| path.extension().is_some_and(|e| e == "deb"))
-            .unwrap();
-        run(Command::new("dpkg").arg("-x").args([package.as_path(), Path::new(&folder)]), help);
+}
+
+/// `minisign`, which signs and checks signatures: the one on the path, or the one of the Debian package.
+pub fn minisign() -> Command {
+    if is_on_the_path("minisign", "-v") {
+        return Command::new("minisign");
     }
-    program
+    let folder = debian("minisign", &["minisign", "libsodium23"]);
+    let mut command = Command::new(folder.join("usr/bin/minisign"));
+    command.env("LD_LIBRARY_PATH", folder.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH)));
+    command
+}
+
+fn is_on_the_path(program: &str, version: &str) -> bool {
+    Command::new(program).arg(version).output().is_ok_and(|output| output.status.success())
+}
+
+/// A folder with these Debian packages unpacked, not installed. Tests may ask for it at the same time.
+fn debian(name: &str, packages: &[&str]) -> PathBuf {
+    let folder = tools().join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let lock = std::fs::File::create(tools().join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let whole = folder.join("whole");
+    if whole.exists() {
+        return folder;
+    }
+    let help =
+        format!("install {}, or refresh the package lists with `apt-get update`", packages.join(" and "));
+    run(Command::new("apt-get").arg("download").args(packages).current_dir(&folder), &help);
+    let files = std::fs::read_dir(&folder).unwrap().map(|entry| entry.unwrap().path());
+    for package in files.filter(|path| path.extension().is_some_and(|extension| extension == "deb")) {
+        run(Command::new("dpkg").arg("-x").args([package.as_path(), Path::new(&folder)]), &help);
+    }
+    std::fs::write(whole, "").unwrap();
+    folder
 }
 
 fn run(command: &mut Command, help: &str) {

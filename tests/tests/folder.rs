@@ -34,6 +34,7 @@ fn logged(folder: &Path, text: &str) {
     }
 }
 
+/// Case 67: a version never means two things, in a folder either.
 #[test]
 fn what_comes_into_the_folder_is_loaded_and_what_is_broken_takes_nothing_away() {
     let (data, plugins) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());

@@ -89,6 +89,7 @@ fn runs_get_what_was_decided_and_it_outlives_the_node() {
     assert!(gate.status == 400 && gate.body.to_string().contains("1 to 100000"), "{gate:?}");
 }
 
+/// Case 67 and case 68.
 #[test]
 fn a_version_goes_when_nothing_uses_it_and_its_number_stays_taken() {
     let folder = tempfile::tempdir().unwrap();
@@ -170,7 +171,7 @@ fn an_operator_decides_at_the_command_line() {
     assert!(said.contains("version `3.0.0` is not loaded"), "{said}");
 }
 
-/// Replaced twenty times while runs are under way, and once by a version that traps on every call: only runs of the
+/// Case 65. Replaced twenty times while runs are under way, and once by a version that traps on every call: only runs of the
 /// share fail, and every run has the version that it was accepted with.
 #[test]
 fn a_plugin_is_replaced_under_load() {

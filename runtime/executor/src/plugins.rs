@@ -16,7 +16,7 @@ use heddle_core::release::Release;
 use heddle_core::route::{CapabilityRef, Labels};
 use heddle_core::time::Timestamp;
 use labels::LabelsFault;
-use registry::{Drawn, PluginEntry, PluginFault};
+use registry::{Drawn, NewPlugin, PluginEntry, PluginFault};
 use releases::{ReleaseRefused, ReleaseWish};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -30,18 +30,12 @@ impl Executor {
         digest: Digest,
         size: u64,
     ) -> Result<(), PluginFault> {
-        self.add_plugin_needing(tenant, metadata, (digest, size), Vec::new()).await
+        self.add(tenant, NewPlugin { metadata, digest, size, needs: Vec::new(), signer: None }).await
     }
-    /// The same of one that imports what an operator must grant. Whether it is granted is looked at when a workflow
-    /// calls it.
-    pub async fn add_plugin_needing(
-        &self,
-        tenant: &Tenant,
-        metadata: Metadata,
-        (digest, size): (Digest, u64),
-        needs: Vec<Arc<str>>,
-    ) -> Result<(), PluginFault> {
-        let entry = PluginEntry::new(metadata, (digest, size), needs, self.shared.now());
+    /// The same with everything that is known of it. Whether what it needs is granted is looked at when a workflow calls
+    /// it.
+    pub async fn add(&self, tenant: &Tenant, plugin: NewPlugin) -> Result<(), PluginFault> {
+        let entry = PluginEntry::new(plugin, self.shared.now());
         self.shared.registry.add(&*self.shared.shelf, tenant, entry).await
     }
     /// Takes the endpoints of a connector: all of them, or none where one of their versions is taken.
@@ -49,6 +43,7 @@ impl Executor {
         &self,
         tenant: &Tenant,
         connector: &Connector,
+        signer: Option<Arc<str>>,
     ) -> Result<Vec<Arc<str>>, PluginFault> {
         let mut entries = Vec::new();
         for tool in &connector.tools {
@@ -58,7 +53,9 @@ impl Executor {
             let digest = self.put_blob(kept.into()).await?;
             let mut needs: Vec<Arc<str>> = vec!["http".into()];
             needs.extend(tool.endpoint.auth.as_ref().map(|_| "secret".into()));
-            let entry = PluginEntry::new(tool.metadata.clone(), (digest, size), needs, self.shared.now());
+            let (metadata, signer) = (tool.metadata.clone(), signer.clone());
+            let plugin = NewPlugin { metadata, digest, size, needs, signer };
+            let entry = PluginEntry::new(plugin, self.shared.now());
             let entry = PluginEntry { form: Form::Endpoint, ..entry };
             self.shared.registry.fits(&*self.shared.shelf, tenant, &entry).await?;
             entries.push(entry);

@@ -99,7 +99,7 @@ impl App {
             outside: secrets::outside_parts(config, &limits)?,
         };
         let executor = Executor::start(parts).await.context("the node cannot start")?;
-        let loader = Loader::new(host.clone(), executor.clone(), store);
+        let loader = Loader::new(host.clone(), executor.clone(), store, config.trust.clone());
         let origins = config.origins.clone().into();
         Ok(App { executor, loader, limits, origins, metrics, host, _scratch: scratch })
     }

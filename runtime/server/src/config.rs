@@ -8,9 +8,11 @@ pub mod example;
 mod grants;
 pub mod quantity;
 pub mod said;
+mod signatures;
 pub mod table;
 pub mod webhooks;
 
+use crate::signature::Trust;
 use heddle_core::egress::Egress;
 use heddle_core::grant::Grants;
 use heddle_core::limits::{Limits, TABLE};
@@ -53,6 +55,8 @@ pub struct Config {
     pub metrics_listen: Option<SocketAddr>,
     /// Which addresses may be dialled.
     pub egress: Egress,
+    /// Whose signatures are trusted.
+    pub trust: Trust,
     /// Where the secrets are that sign messages to webhooks, by name.
     pub webhook_secrets: BTreeMap<Arc<str>, SecretSource>,
     /// Webhooks of the node.
@@ -217,6 +221,7 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
     };
     let metrics_listen = reader.maybe_address("metrics.listen");
     let egress = reader.egress();
+    let trust = reader.trust();
     let webhook_secrets = reader.secrets();
     let webhooks = reader.webhooks(&webhook_secrets);
     let secrets = reader.plugin_secrets();
@@ -237,6 +242,7 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
         telemetry,
         metrics_listen,
         egress,
+        trust,
         webhook_secrets,
         webhooks,
         secrets,

@@ -2,7 +2,7 @@
 //! behind the executor.
 //!
 //! `config` says what the operator chose, `app` puts the parts together, `http` lets programs in and `cli` people.
-//! `egress` is the way out, and `telemetry` what operators see.
+//! `egress` is the way out, `signature` says who made what comes in, and `telemetry` what operators see.
 
 pub mod app;
 pub mod cli;
@@ -10,4 +10,5 @@ pub mod config;
 mod egress;
 pub mod http;
 mod shell;
+pub mod signature;
 pub mod telemetry;

@@ -36,6 +36,9 @@ pub struct PluginEntry {
     /// What it imports that an operator must grant.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub needs: Vec<Arc<str>>,
+    /// The id of the key that signed it, where somebody looked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signer: Option<Arc<str>>,
     /// When it was deleted. The record stays, so that its version never means other bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Timestamp>,
@@ -61,19 +64,15 @@ impl Provider for PluginEntry {
 
 impl PluginEntry {
     /// A component of which nothing is said yet.
-    pub(crate) fn new(
-        metadata: Metadata,
-        (digest, size): (Digest, u64),
-        needs: Vec<Arc<str>>,
-        loaded_at: Timestamp,
-    ) -> PluginEntry {
+    pub(crate) fn new(plugin: NewPlugin, loaded_at: Timestamp) -> PluginEntry {
         PluginEntry {
-            metadata: Arc::new(metadata),
-            digest,
+            metadata: Arc::new(plugin.metadata),
+            digest: plugin.digest,
             form: Form::Component,
-            size,
+            size: plugin.size,
             loaded_at,
-            needs,
+            needs: plugin.needs,
+            signer: plugin.signer,
             removed: None,
             labels: Arc::default(),
             rank: 0,
@@ -90,6 +89,21 @@ impl PluginEntry {
             form: self.form,
         }
     }
+}
+
+/// A plugin that comes in.
+#[derive(Clone, Debug)]
+pub struct NewPlugin {
+    /// What it says of itself.
+    pub metadata: Metadata,
+    /// What it is made of.
+    pub digest: Digest,
+    /// Bytes of that.
+    pub size: u64,
+    /// What an operator must grant.
+    pub needs: Vec<Arc<str>>,
+    /// The id of the key that signed it, where somebody looked.
+    pub signer: Option<Arc<str>>,
 }
 
 /// Why a plugin was not taken.

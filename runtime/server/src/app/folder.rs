@@ -2,7 +2,8 @@
 //! or half written takes nothing away; it is looked at again when it changes. A file that goes takes nothing away
 //! either: `heddle plugin rm` does.
 
-use super::loader::{Loader, Progress, Replacing};
+use super::loader::{Loader, Progress, Replacing, Upload};
+use crate::signature;
 use bytes::Bytes;
 use heddle_core::id::{Digest, Tenant};
 use notify::{RecommendedWatcher, RecursiveMode, Watcher as _};
@@ -24,6 +25,9 @@ const POLL: Duration = Duration::from_secs(2);
 struct Looks {
     bytes: u64,
     changed: Option<SystemTime>,
+    /// Of the signature beside it: a file that was refused is looked at again when it is signed.
+    signed: Option<Digest>,
+    /// Of what was in it, once it was read.
     digest: Option<Digest>,
 }
 
@@ -70,7 +74,8 @@ impl Folder {
     pub async fn look(&mut self) -> Vec<Loaded> {
         let mut done = Vec::new();
         for (file, looks) in self.changed() {
-            let before = self.seen.get(&file).and_then(|looks| looks.digest);
+            let before = self.seen.get(&file).filter(|before| before.signed == looks.signed);
+            let before = before.and_then(|before| before.digest);
             let read = match looks.bytes > self.most_bytes {
                 true => Err(format!(
                     "it has {} bytes; the limit component_bytes is {}",
@@ -84,7 +89,7 @@ impl Folder {
                 continue;
             }
             let outcome = match read {
-                Ok(bytes) => self.load(bytes.into()).await,
+                Ok(bytes) => self.load(&file, bytes.into()).await,
                 Err(why) => Err(vec![why]),
             };
             done.push(Loaded { file, outcome });
@@ -92,8 +97,9 @@ impl Folder {
         done
     }
 
-    async fn load(&self, bytes: Bytes) -> Result<String, Vec<String>> {
-        match self.loader.load(Tenant::default(), bytes, self.replacing).await {
+    async fn load(&self, file: &Path, bytes: Bytes) -> Result<String, Vec<String>> {
+        let upload = Upload { bytes, signature: signature_beside(file), replacing: self.replacing };
+        match self.loader.load(Tenant::default(), upload).await {
             Err(fault) => Err(vec![fault.to_string()]),
             Ok(standing) => match standing.progress {
                 Progress::Ready { plugin } => Ok(plugin),
@@ -111,7 +117,9 @@ impl Folder {
         let mut changed: Vec<_> = components
             .filter_map(|file| {
                 let metadata = std::fs::metadata(&file).ok().filter(std::fs::Metadata::is_file)?;
-                let looks = Looks { bytes: metadata.len(), changed: metadata.modified().ok(), digest: None };
+                let signed = signature_beside(&file).map(|text| Digest::of(text.as_bytes()));
+                let (bytes, changed) = (metadata.len(), metadata.modified().ok());
+                let looks = Looks { bytes, changed, signed, digest: None };
                 let before = self.seen.get(&file).map(|before| Looks { digest: None, ..*before });
                 (before != Some(looks)).then_some((file, looks))
             })
@@ -130,6 +138,14 @@ impl Folder {
             self.look().await.iter().for_each(&mut tell);
         }
     }
+}
+
+/// The signature that stands beside a file: `plugin.wasm.minisig`. Too large a one is none.
+pub fn signature_beside(file: &Path) -> Option<String> {
+    let mut beside = file.as_os_str().to_owned();
+    beside.push(format!(".{}", signature::EXTENSION));
+    let is_small = std::fs::metadata(&beside).is_ok_and(|found| found.len() <= signature::MOST_BYTES as u64);
+    is_small.then(|| std::fs::read_to_string(&beside).ok()).flatten()
 }
 
 fn watcher(folder: &Path, sender: mpsc::Sender<()>) -> notify::Result<RecommendedWatcher> {

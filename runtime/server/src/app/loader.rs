@@ -1,12 +1,13 @@
 //! How a component becomes a plugin: inspected while its sender waits, then compiled, described, kept and registered
 //! behind the answer. Where each upload stands is remembered until the process ends; what is ready is on the shelf.
 
+use crate::signature::{SignatureFault, Trust};
 use bytes::Bytes;
 use heddle_core::grant::CAPABILITIES;
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::plugin::Metadata;
 use heddle_executor::telemetry::{COMPILE_SECONDS, COMPILES};
-use heddle_executor::{Clock as _, Executor, PluginFault, SystemClock};
+use heddle_executor::{Clock as _, Executor, NewPlugin, PluginFault, SystemClock};
 use heddle_host::{ComponentFault, Host, Inspection, Loaded};
 use heddle_store::{RunStore, StoreFault};
 use metrics::{counter, histogram};
@@ -58,9 +59,23 @@ pub enum Replacing {
     AsBuild,
 }
 
+/// A component that is sent.
+#[derive(Clone, Debug)]
+pub struct Upload {
+    /// Its bytes.
+    pub bytes: Bytes,
+    /// Its signature, the text of a `.minisig` file.
+    pub signature: Option<String>,
+    /// What becomes of it where its version is taken.
+    pub replacing: Replacing,
+}
+
 /// Why an upload was refused.
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptFault {
+    /// Nobody whom this node trusts has signed it.
+    #[error(transparent)]
+    Signature(#[from] SignatureFault),
     /// The bytes are no component that this host accepts.
     #[error(transparent)]
     Component(#[from] ComponentFault),
@@ -81,6 +96,7 @@ pub struct Loader {
     host: Host,
     executor: Executor,
     store: Arc<dyn RunStore>,
+    trust: Trust,
     uploads: Arc<Mutex<BTreeMap<Digest, watch::Sender<Standing>>>>,
 }
 
@@ -91,24 +107,19 @@ impl std::fmt::Debug for Loader {
 }
 
 impl Loader {
-    pub(super) fn new(host: Host, executor: Executor, store: Arc<dyn RunStore>) -> Loader {
-        Loader { host, executor, store, uploads: Arc::default() }
+    pub(super) fn new(host: Host, executor: Executor, store: Arc<dyn RunStore>, trust: Trust) -> Loader {
+        Loader { host, executor, store, trust, uploads: Arc::default() }
     }
 
     /// Takes a component: inspects it now, and goes on in the background. The same bytes again are not loaded twice,
     /// unless they failed.
-    pub async fn accept(&self, tenant: Tenant, bytes: Bytes) -> Result<Standing, AcceptFault> {
-        Ok(self.begin(tenant, bytes, Replacing::Never).await?.borrow().clone())
+    pub async fn accept(&self, tenant: Tenant, upload: Upload) -> Result<Standing, AcceptFault> {
+        Ok(self.begin(tenant, upload).await?.borrow().clone())
     }
 
     /// The same, and waits for the end.
-    pub async fn load(
-        &self,
-        tenant: Tenant,
-        bytes: Bytes,
-        replacing: Replacing,
-    ) -> Result<Standing, AcceptFault> {
-        let mut standing = self.begin(tenant, bytes, replacing).await?;
+    pub async fn load(&self, tenant: Tenant, upload: Upload) -> Result<Standing, AcceptFault> {
+        let mut standing = self.begin(tenant, upload).await?;
         let ended = standing
             .wait_for(|standing| standing.progress != Progress::Compiling)
             .await
@@ -151,12 +162,18 @@ impl Loader {
         })
     }
 
-    async fn begin(
-        &self,
-        tenant: Tenant,
-        bytes: Bytes,
-        replacing: Replacing,
-    ) -> Result<watch::Receiver<Standing>, AcceptFault> {
+    /// Who signed what is not compiled here, such as a connector.
+    ///
+    /// # Errors
+    /// Where nobody has who is trusted, and the policy asks for it.
+    pub fn judge(&self, bytes: &[u8], signature: Option<&str>) -> Result<Option<Arc<str>>, SignatureFault> {
+        self.trust.judge(bytes, signature)
+    }
+
+    async fn begin(&self, tenant: Tenant, upload: Upload) -> Result<watch::Receiver<Standing>, AcceptFault> {
+        // Before anything of it is read: who is not trusted has nothing read.
+        let signer = self.trust.judge(&upload.bytes, upload.signature.as_deref())?;
+        let Upload { bytes, replacing, .. } = upload;
         let inspection = self.inspect(bytes.clone()).await?;
         let digest = inspection.digest;
         let mut uploads = self.uploads();
@@ -178,7 +195,7 @@ impl Loader {
         drop(uploads);
         let loader = self.clone();
         tokio::spawn(async move {
-            let progress = loader.finish(&tenant, digest, bytes, replacing).await;
+            let progress = loader.finish(&tenant, digest, (bytes, signer), replacing).await;
             upload.send_modify(|standing| standing.progress = progress);
         });
         Ok(standing)
@@ -195,13 +212,19 @@ impl Loader {
         }
     }
 
-    async fn finish(&self, tenant: &Tenant, digest: Digest, bytes: Bytes, replacing: Replacing) -> Progress {
+    async fn finish(
+        &self,
+        tenant: &Tenant,
+        digest: Digest,
+        (bytes, signer): (Bytes, Option<Arc<str>>),
+        replacing: Replacing,
+    ) -> Progress {
         let began = Instant::now();
         let loaded = self.host.load(bytes.clone()).await;
         histogram!(COMPILE_SECONDS).record(began.elapsed().as_secs_f64());
         counter!(COMPILES, "result" => if loaded.is_ok() { "ready" } else { "failed" }).increment(1);
         let progress = match loaded {
-            Ok(loaded) => self.register(tenant, (digest, &bytes), loaded, replacing).await,
+            Ok(loaded) => self.register(tenant, (&bytes, signer), loaded, replacing).await,
             Err(fault) => Progress::Failed { code: fault.kind.word(), reasons: fault.faults },
         };
         match &progress {
@@ -219,7 +242,7 @@ impl Loader {
     async fn register(
         &self,
         tenant: &Tenant,
-        (digest, bytes): (Digest, &Bytes),
+        (bytes, signer): (&Bytes, Option<Arc<str>>),
         loaded: Loaded,
         replacing: Replacing,
     ) -> Progress {
@@ -228,13 +251,14 @@ impl Loader {
             code: "store_unavailable",
             reasons: vec![fault.to_string()],
         };
-        if let Err(fault) = self.executor.put_blob(Arc::from(&bytes[..])).await {
-            return store_failed(fault);
-        }
-        let needs = needs(&loaded.inspection.imports);
-        let size = bytes.len() as u64;
+        let digest = match self.executor.put_blob(Arc::from(&bytes[..])).await {
+            Ok(digest) => digest,
+            Err(fault) => return store_failed(fault),
+        };
+        let (needs, size) = (needs(&loaded.inspection.imports), bytes.len() as u64);
         let add = |metadata: Metadata| {
-            self.executor.add_plugin_needing(tenant, metadata, (digest, size), needs.clone())
+            let (needs, signer) = (needs.clone(), signer.clone());
+            self.executor.add(tenant, NewPlugin { metadata, digest, size, needs, signer })
         };
         let mut added = add(metadata.clone()).await;
         if let (Err(PluginFault::VersionConflict { .. }), Replacing::AsBuild) = (&added, replacing) {

@@ -4,6 +4,7 @@ use super::client::Ask;
 use super::exit::{Exit, Fault};
 use super::faults::{FileFault, of_file};
 use super::paint::harmless;
+use super::plugin::signed;
 use super::{Context, out};
 use crate::http::codes::Code;
 use clap::Subcommand;
@@ -128,7 +129,8 @@ fn grant(connector: &Connector) -> String {
 
 async fn push(file: &Path, context: &Context) -> Result<Exit, Fault> {
     let (text, _) = read(file)?;
-    let answer = context.client()?.json(Ask::post("/v1/connectors", "application/yaml", text)).await?;
+    let answer =
+        context.client()?.json(signed(Ask::post("/v1/connectors", "application/yaml", text), file)).await?;
     if context.json {
         out::json(&answer);
         return Ok(Exit::Ok);

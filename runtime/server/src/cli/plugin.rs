@@ -1,6 +1,7 @@
 //! `heddle plugin`: loading plugins into a node, looking at them, and deciding which version runs get.
 
 mod release;
+mod sign;
 
 use super::client::{Ask, Client, Refused};
 use super::exit::{Exit, Fault};
@@ -9,6 +10,8 @@ use super::follow::Show;
 use super::paint::{Colour, Paint, harmless};
 use super::runs::encode;
 use super::{Context, out};
+use crate::app::folder::signature_beside;
+use crate::signature;
 use bytes::Bytes;
 use clap::Subcommand;
 use futures_util::{StreamExt as _, stream};
@@ -81,6 +84,29 @@ pub(super) enum PluginCommand {
         #[arg(long)]
         to: Option<String>,
     },
+    /// Make a pair of keys that sign plugins, in the format of minisign.
+    Keygen {
+        /// The file of the secret key; the public one gets the same name with `.pub`.
+        #[arg(default_value = "heddle.key")]
+        file: PathBuf,
+    },
+    /// Sign components or connectors: each gets a `.minisig` beside it, which goes along when it is pushed.
+    Sign {
+        /// The files.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The secret key; its password is taken from HEDDLE_KEY_PASSWORD.
+        #[arg(long, default_value = "heddle.key")]
+        key: PathBuf,
+    },
+    /// Check the signature beside a file.
+    Verify {
+        /// The file.
+        file: PathBuf,
+        /// The public key: a `.pub` file, or its line.
+        #[arg(long, default_value = "heddle.pub")]
+        key: String,
+    },
     /// Write the component of a plugin into a file.
     Pull {
         /// `name`, `kind:name`, or with `@version`; the current version where none is said.
@@ -137,6 +163,9 @@ pub(super) async fn plugin(command: &PluginCommand, context: &Context) -> Result
         PluginCommand::Metrics { plugin, from, to } => {
             release::metrics(plugin, (from.as_deref(), to.as_deref()), context).await
         }
+        PluginCommand::Keygen { file } => sign::keygen(file, context),
+        PluginCommand::Sign { files, key } => sign::sign(files, key, context),
+        PluginCommand::Verify { file, key } => sign::verify(file, key, context),
         PluginCommand::Pull { plugin, output } => release::pull(plugin, output.clone(), context).await,
     }
 }
@@ -208,13 +237,13 @@ async fn push_one(client: &Client, file: &Path) -> Result<Pushed, Fault> {
         .map_err(|error| Fault::usage(format!("`{}` cannot be read: {error}", file.display())))?;
     let bytes = Bytes::from(bytes);
     let mut component = loop {
-        match client.json(Ask::post("/v1/plugins", "application/wasm", bytes.clone())).await {
+        match client.json(signed(Ask::post("/v1/plugins", "application/wasm", bytes.clone()), file)).await {
             Ok(component) => break component,
             Err(Refused::By(refusal)) if refusal.status == 429 => {
                 tokio::time::sleep(Duration::from_secs(refusal.retry_after_s.unwrap_or(1).clamp(1, 30)))
                     .await;
             }
-            Err(Refused::By(refusal)) if refusal.status == 422 => {
+            Err(Refused::By(refusal)) if refusal.status == 422 || refusal.code.starts_with("signature_") => {
                 let reasons: Vec<String> = refusal.errors.into_iter().map(|e| e.message).collect();
                 return Ok(Pushed::Failed(if reasons.is_empty() { vec![refusal.detail] } else { reasons }));
             }
@@ -231,6 +260,14 @@ async fn push_one(client: &Client, file: &Path) -> Result<Pushed, Fault> {
     }
     let reasons = component["failure"]["reasons"].as_array().map(Vec::as_slice).unwrap_or_default();
     Ok(Pushed::Failed(reasons.iter().filter_map(|reason| reason.as_str().map(str::to_owned)).collect()))
+}
+
+/// With the signature that stands beside the file.
+pub(super) fn signed<'a>(ask: Ask<'a>, file: &Path) -> Ask<'a> {
+    match signature_beside(file) {
+        Some(text) => ask.with(signature::HEADER, signature::to_header(&text)),
+        None => ask,
+    }
 }
 
 async fn pushed(client: &Client, files: &[PathBuf], context: &Context) -> Result<Exit, Fault> {

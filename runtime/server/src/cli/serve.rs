@@ -114,7 +114,11 @@ impl Node {
                 tracing::error!(%file, why, "a plugin is not loaded: `heddle plugin inspect FILE`");
             }
         };
-        folder.look().await.iter().for_each(tell);
+        let first = folder.look().await;
+        first.iter().for_each(tell);
+        if first.iter().all(|loaded| loaded.outcome.is_err()) {
+            tracing::warn!(folder = %path.display(), "no plugin of this folder is loaded");
+        }
         tokio::spawn(folder.watch(tell));
     }
 

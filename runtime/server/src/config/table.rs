@@ -39,12 +39,14 @@ pub enum Kind {
     Flag,
     /// A JSON object.
     Json,
+    /// Public keys: a list, or text with commas; empty for none.
+    Keys,
 }
 
 impl Kind {
     /// Whether it may be written as a list.
     pub fn is_list(self) -> bool {
-        matches!(self, Kind::Networks | Kind::Events | Kind::Origins | Kind::Rules | Kind::Uses)
+        matches!(self, Kind::Networks | Kind::Events | Kind::Origins | Kind::Rules | Kind::Uses | Kind::Keys)
     }
 }
 
@@ -165,6 +167,18 @@ pub const SETTINGS: &[Setting] = &[
         kind: Kind::Networks,
         default: "",
         why: "Ranges of addresses that messages to webhooks and requests of plugins may go to although they are not public, such as `10.1.0.0/16`: a list.",
+    },
+    Setting {
+        key: "signatures.policy",
+        kind: Kind::Word(&["", "require", "warn", "off"]),
+        default: "",
+        why: "What becomes of a component that nobody trusted has signed: `require` refuses it, `warn` loads it and tells, `off` does not look. Where nothing is said: `require` with keys, `off` without.",
+    },
+    Setting {
+        key: "signatures.keys",
+        kind: Kind::Keys,
+        default: "",
+        why: "Public keys whose signatures are trusted, in the format of minisign: the second line of a `.pub` file. A list.",
     },
 ];
 

@@ -43,6 +43,8 @@ codes! {
     ComponentNotFound = "component_not_found" NOT_FOUND "No component with this digest was uploaded.";
     UpgradeRequired = "upgrade_required" UPGRADE_REQUIRED "There is a WebSocket at this path, and nothing else.";
     MessageUnverified = "message_unverified" UNAUTHORIZED "The message is not signed as it must be.";
+    SignatureRequired = "signature_required" FORBIDDEN "Nobody whom this node trusts has signed it.";
+    SignatureInvalid = "signature_invalid" FORBIDDEN "The signature is not good.";
     OriginDenied = "origin_denied" FORBIDDEN "A page of this origin may not open a WebSocket here.";
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The path has no such method.";
     RequestTimeout = "request_timeout" REQUEST_TIMEOUT "The body did not come in time.";

@@ -4,6 +4,7 @@ use super::Api;
 use super::body::{Bound, Query, read, want_type};
 use super::codes::Code;
 use super::openapi::Problems;
+use super::plugins::signature_of;
 use super::problem::{Place, Problem};
 use axum::Json as Answer;
 use axum::extract::{Request, State};
@@ -61,6 +62,7 @@ pub(crate) fn invalid(faults: Vec<Fault>) -> Problem {
 /// other. The same document again changes nothing; another one under the same version is refused.
 #[utoipa::path(
     post, path = "/v1/connectors", tag = "plugins", operation_id = "pushConnector",
+    params(("Heddle-Signature" = Option<String>, Header, description = "Its detached signature: a `.minisig` file in base64.")),
     request_body(description = "The document.", content((String = "application/yaml"), (serde_json::Value = "application/json"))),
     responses((status = 201, description = "Its tools.", body = ConnectorDoc), Problems),
 )]
@@ -69,10 +71,11 @@ async fn push(State(api): State<Api>, request: Request) -> Result<Response, Prob
     Query::of(parts.uri.query()).finish()?;
     want_type(&parts.headers, &["application/yaml", "application/x-yaml", "text/yaml", "application/json"])?;
     let bytes = read(&parts.headers, content, Bound::small(&api.app.limits)).await?;
+    let signer = api.app.loader.judge(&bytes, signature_of(&parts.headers)?.as_deref())?;
     let text = std::str::from_utf8(&bytes)
         .map_err(|fault| Problem::new(Code::YamlInvalid, format!("the body is not UTF-8: {fault}")))?;
     let connector = Connector::read(text, &api.app.limits).map_err(invalid)?;
-    let tools = api.app.executor.add_connector(&Tenant::default(), &connector).await?;
+    let tools = api.app.executor.add_connector(&Tenant::default(), &connector, signer).await?;
     let has_secret = connector.tools.iter().any(|tool| tool.endpoint.auth.is_some());
     let document = ConnectorDoc {
         name: connector.name,

@@ -4,6 +4,7 @@
 use super::codes::Code;
 use super::problem::{Place, Problem};
 use crate::app::loader::AcceptFault;
+use crate::signature::SignatureFault;
 use heddle_core::document::{Fault, FaultClass, pointer};
 use heddle_core::outcome::FailureKind;
 use heddle_core::run::queue::AdmissionFault;
@@ -120,9 +121,20 @@ impl From<PublishFault> for Problem {
     }
 }
 
+impl From<SignatureFault> for Problem {
+    fn from(fault: SignatureFault) -> Problem {
+        let code = match fault {
+            SignatureFault::Required => Code::SignatureRequired,
+            SignatureFault::Invalid(_) => Code::SignatureInvalid,
+        };
+        Problem::new(code, fault.to_string())
+    }
+}
+
 impl From<AcceptFault> for Problem {
     fn from(fault: AcceptFault) -> Problem {
         match fault {
+            AcceptFault::Signature(fault) => fault.into(),
             AcceptFault::Component(fault) => component(&fault),
             AcceptFault::Store(fault) => fault.into(),
             AcceptFault::Busy { .. } => Problem::new(Code::QuotaExceeded, fault.to_string()).after(BUSY_MS),

@@ -8,7 +8,8 @@ use super::openapi::Problems;
 use super::problem::{Place, Problem};
 use super::submit::locate;
 use super::wire::catalog::{ComponentDoc, ComponentFailure, LabelsDoc, PluginDoc, PluginPage, plugin};
-use crate::app::loader::{Progress, Standing};
+use crate::app::loader::{Progress, Replacing, Standing, Upload};
+use crate::signature;
 use axum::Json as Answer;
 use axum::extract::{Path, RawQuery, Request, State};
 use axum::response::{IntoResponse, Response};
@@ -20,8 +21,8 @@ use heddle_core::outcome::PluginKind;
 use heddle_core::route::CapabilityRef;
 use heddle_core::value::Value;
 use heddle_executor::PluginEntry;
-use hyper::StatusCode;
 use hyper::header::CONTENT_TYPE;
+use hyper::{HeaderMap, StatusCode};
 use std::collections::{BTreeMap, BTreeSet};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
@@ -41,6 +42,7 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 /// where to see whether it has become `ready` or has `failed`. The same bytes again change nothing.
 #[utoipa::path(
     post, path = "/v1/plugins", tag = "plugins", operation_id = "pushPlugin",
+    params(("Heddle-Signature" = Option<String>, Header, description = "Its detached signature: a `.minisig` file in base64.")),
     request_body(description = "The component.", content((Vec<u8> = "application/wasm"), (Vec<u8> = "application/octet-stream"))),
     responses(
         (status = 202, description = "The component is being compiled, or was loaded before.", body = ComponentDoc,
@@ -62,10 +64,18 @@ async fn push(State(api): State<Api>, request: Request) -> Result<Response, Prob
         Bound { bytes: limits.component_bytes, limit: "component_bytes", read_ms },
     )
     .await?;
-    let standing = api.app.loader.accept(Tenant::default(), bytes).await?;
+    let signature = signature_of(&parts.headers)?;
+    let upload = Upload { bytes, signature, replacing: Replacing::Never };
+    let standing = api.app.loader.accept(Tenant::default(), upload).await?;
     let mut response = (StatusCode::ACCEPTED, Answer(described(&standing))).into_response();
     locate(&mut response, &format!("/v1/components/{}", standing.inspection.digest));
     Ok(response)
+}
+
+/// The signature that came with a request.
+pub(super) fn signature_of(headers: &HeaderMap) -> Result<Option<String>, Problem> {
+    let Some(value) = headers.get(signature::HEADER) else { return Ok(None) };
+    Ok(Some(signature::of_header(value.to_str().unwrap_or_default())?))
 }
 
 fn described(standing: &Standing) -> ComponentDoc {

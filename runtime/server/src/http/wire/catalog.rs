@@ -150,6 +150,9 @@ pub(crate) struct PluginDoc {
     pub needs: Vec<String>,
     /// What is granted to it, a line each.
     pub grants: Vec<String>,
+    /// The id of the key that signed it, where the node looked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub signed_by: Option<String>,
     /// How it stands among the versions of its plugin: `current` (runs get it that name none), `trial`, `withdrawn` or
     /// `other`.
     pub standing: &'static str,
@@ -248,6 +251,7 @@ pub(crate) fn plugin(entry: &PluginEntry, grants: &Grants, doing: Doing) -> Plug
         labels: (*entry.labels).clone(),
         needs: entry.needs.iter().map(ToString::to_string).collect(),
         grants: grants.lines(),
+        signed_by: entry.signer.as_ref().map(ToString::to_string),
         standing: doing.standing.word(),
         health: doing.into(),
         reason: None,
