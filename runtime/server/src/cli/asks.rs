@@ -43,11 +43,19 @@ pub(crate) struct Asks {
     /// By step; a run that stands still waits under the empty name.
     open: BTreeMap<String, Ask>,
     told: BTreeSet<String>,
+    /// What was open at the last look.
+    stood: BTreeSet<String>,
 }
 
 impl Asks {
     pub(crate) fn new(run: &str, reach: Reach) -> Asks {
-        Asks { run: run.to_owned(), reach, open: BTreeMap::new(), told: BTreeSet::new() }
+        Asks {
+            run: run.to_owned(),
+            reach,
+            open: BTreeMap::new(),
+            told: BTreeSet::new(),
+            stood: BTreeSet::new(),
+        }
     }
 
     /// Takes an event of the run.
@@ -72,14 +80,27 @@ impl Asks {
     }
     fn ask(&mut self, step: &str, ask: Ask) {
         self.told.remove(step);
+        self.stood.remove(step);
         self.open.insert(step.to_owned(), ask);
     }
     fn answered(&mut self, step: &str) {
         self.open.remove(step);
     }
 
+    /// What has not been said yet of what stands since the last look: what was answered long ago passes by in less,
+    /// when the events of a run are told from their beginning.
+    pub(crate) fn untold_that_stands(&mut self) -> Vec<String> {
+        let now = self.open.keys().cloned().collect();
+        let stood = std::mem::replace(&mut self.stood, now);
+        let (standing, fresh) =
+            std::mem::take(&mut self.open).into_iter().partition(|(step, _)| stood.contains(step));
+        self.open = standing;
+        let lines = self.untold();
+        self.open.extend::<BTreeMap<String, Ask>>(fresh);
+        lines
+    }
     /// What has not been said of it yet, in lines.
-    pub(crate) fn untold(&mut self) -> Vec<String> {
+    fn untold(&mut self) -> Vec<String> {
         let mut lines = Vec::new();
         for (step, ask) in &self.open {
             if self.told.insert(step.clone()) {
@@ -204,6 +225,19 @@ mod tests {
             ["the run stands still: lunch: `heddle runs resume R --server http://n:1`"]
         );
         assert!(asks.leave().is_none(), "a node goes on with it by itself");
+    }
+    #[test]
+    fn what_was_answered_long_ago_is_not_asked_again() {
+        let mut asks = Asks::new("R", Reach::Node("http://n:1".into()));
+        let signal = || event("step.waiting", serde_json::json!({"step": "b", "signal": "go"}));
+        asks.take(&signal());
+        assert!(asks.untold_that_stands().is_empty(), "it may be answered with the next event");
+        asks.take(&event("step.succeeded", serde_json::json!({"step": "b"})));
+        assert!(asks.untold_that_stands().is_empty());
+        asks.take(&signal());
+        assert!(asks.untold_that_stands().is_empty(), "asked anew, it has not stood yet");
+        assert_eq!(asks.untold_that_stands().len(), 1);
+        assert!(asks.untold_that_stands().is_empty(), "once");
     }
     #[test]
     fn a_run_of_this_process_says_how_to_come_back_to_it() {

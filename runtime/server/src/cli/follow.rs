@@ -10,6 +10,7 @@ use super::sse::Reader;
 use super::tree::{Picture, Screen};
 use futures_util::StreamExt as _;
 use std::time::{Duration, Instant};
+use tokio::time::MissedTickBehavior;
 
 /// How often a picture is drawn at most.
 const FRAME: Duration = Duration::from_millis(80);
@@ -202,6 +203,8 @@ impl Follower<'_> {
         let answered = self.client.open(ask).await?;
         let (mut body, mut reader) = (answered.body, Reader::default());
         let mut frames = tokio::time::interval(FRAME);
+        // Between two looks there is always that much time.
+        frames.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
                 chunk = body.next() => match chunk {
@@ -240,7 +243,7 @@ impl Follower<'_> {
 
     /// Says what the run waits for people to do. Told with the frames, so that what was answered long ago is not.
     fn tell_asks(&mut self) {
-        let lines = self.asks.untold();
+        let lines = self.asks.untold_that_stands();
         if !lines.is_empty() {
             lines.iter().for_each(|line| note(line));
             self.screen = self.screen.take().map(|_| Screen::default());
