@@ -226,6 +226,10 @@ fn a_plugin_is_replaced_under_load() {
     let changes = release["changes"].as_array().unwrap();
     let by_gate = changes.iter().find(|change| change["by"] == "gate").unwrap();
     judge_the_runs(server, &runs, by_gate["at"].as_str().unwrap());
+    let decided = changes.iter().filter(|change| change["by"] == "gate").count();
+    let counted = server.text("/metrics");
+    let counted = counted.lines().find(|line| line.contains("release_changes") && line.contains("\"gate\""));
+    assert!(decided == 1 && counted.is_some_and(|line| line.ends_with(" 1")), "once: {decided}, {counted:?}");
     let log = std::fs::read_to_string(folder.path().join("server.log")).unwrap();
     assert!(log.contains("a plugin's version was decided on") && log.contains("gate"), "it is on record");
 }

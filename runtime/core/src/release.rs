@@ -256,13 +256,15 @@ impl Release {
             self.become_current(version, at, false, String::new());
             return Ok(());
         }
-        // What is current now stays so for the others, and for all where the trial fails.
-        let others: BTreeMap<&Version, ()> =
-            loaded.keys().filter(|loaded| **loaded != version).map(|loaded| (loaded, ())).collect();
-        if self.current.as_ref().is_none_or(|current| !others.contains_key(current)) {
-            let open = others.keys().rev().find(|other| !self.withdrawn.contains_key(**other));
-            self.current = Some((*open.ok_or(ReleaseFault::NothingBefore)?).clone());
-        }
+        // The others keep what they get now. Where that is this very version, they get the one below it.
+        let now = self.current.clone().filter(|current| loaded.contains_key(current));
+        let now = now.or_else(|| self.newest(loaded).map(|(newest, _)| newest.clone()));
+        let is_open = |other: &&Version| **other != version && !self.withdrawn.contains_key(*other);
+        let others = now.filter(|now| *now != version).or_else(|| {
+            let below = loaded.range(..&version).map(|(below, _)| below).rev().find(&is_open);
+            below.or_else(|| loaded.keys().find(&is_open)).cloned()
+        });
+        self.current = Some(others.ok_or(ReleaseFault::NothingBefore)?);
         let from = self.current.clone();
         self.note(Change {
             at,
@@ -324,6 +326,11 @@ impl Release {
             by_gate: false,
             why: String::new(),
         });
+    }
+    /// What the gate of the trial that began then says by now; nothing, where another one is under way, or none.
+    pub fn judge_since(&self, since: Timestamp, seen: Seen) -> Option<Verdict> {
+        self.trial.as_ref().filter(|trial| trial.since == since)?;
+        self.judge(seen)
     }
     /// What the gate of the version on trial says by now.
     pub fn judge(&self, seen: Seen) -> Option<Verdict> {
@@ -446,6 +453,30 @@ mod tests {
         assert!(!release.tries(6) && release.withdrawn[&version("1.1.0")] == "too slow");
         release.promote(&loaded, wish("1.1.0", 100, None)).unwrap();
         assert!(release.withdrawn.is_empty(), "promoted again it is withdrawn no more");
+    }
+
+    #[test]
+    fn those_who_do_not_try_keep_what_they_have() {
+        let loaded = loaded(&["1.0.0", "1.1.0", "1.2.0", "2.0.0"]);
+        let others = |current: Option<&str>, tried| {
+            let mut release = Release { current: current.map(version), ..Release::default() };
+            release.promote(&loaded, wish(tried, 10, None)).unwrap();
+            picked(&release, &loaded, "*", false).map(str::to_owned)
+        };
+        assert_eq!(others(None, "1.1.0").as_deref(), Some("2.0.0"), "the newest, which they have");
+        assert_eq!(others(Some("1.1.0"), "2.0.0").as_deref(), Some("1.1.0"));
+        assert_eq!(others(Some("1.1.0"), "1.1.0").as_deref(), Some("1.0.0"), "nothing that nobody promoted");
+        assert_eq!(others(None, "2.0.0").as_deref(), Some("1.2.0"));
+        assert_eq!(others(Some("1.0.0"), "1.0.0").as_deref(), Some("1.1.0"), "there is none below");
+    }
+
+    #[test]
+    fn a_gate_speaks_of_its_own_trial() {
+        let (mut release, loaded) = (Release::default(), loaded(&["1.0.0", "1.1.0"]));
+        release.promote(&loaded, wish("1.1.0", 10, Some((1, 0, Then::Hold)))).unwrap();
+        let bad = Seen { calls: 1, failures: 1 };
+        assert!(release.judge_since(NOW, bad).is_some());
+        assert_eq!(release.judge_since(Timestamp(5), bad), None, "of a trial that is over");
     }
 
     #[test]

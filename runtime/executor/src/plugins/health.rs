@@ -79,16 +79,16 @@ pub(crate) fn observe(shared: &Arc<Shared>, tenant: &Tenant, pin: &Arc<Pinned>, 
     let trial = tried.as_ref().and_then(|release| release.trial.as_ref());
     let seen = {
         let mut traffic = lock(&traffic);
-        // Before the call is counted, so that the first one of a trial is.
+        // Asked before the call is counted as well, so that the first one of a trial is.
         let began = trial.map(|trial| trial.since);
         began.map(|since| traffic.seen(since));
         traffic.record(shared.now(), call);
-        began.map(|since| traffic.seen(since))
+        began.map(|since| (since, traffic.seen(since)))
     };
-    if let (Some(release), Some(seen)) = (tried, seen)
-        && release.judge(seen).is_some()
+    if let (Some(release), Some((since, seen))) = (tried, seen)
+        && release.judge_since(since, seen).is_some()
     {
-        tokio::spawn(releases::judged(shared.clone(), tenant.clone(), pin.clone(), seen));
+        tokio::spawn(releases::judged(shared.clone(), tenant.clone(), pin.clone(), (since, seen)));
     }
 }
 

@@ -177,6 +177,8 @@ pub(crate) type Drawn = BTreeSet<PluginKey>;
 #[derive(Debug, Default)]
 pub(crate) struct Registry {
     held: RwLock<Held>,
+    /// Held by whoever decides on versions.
+    pub(crate) deciding: tokio::sync::Mutex<()>,
 }
 
 #[derive(Debug, Default)]

@@ -10,6 +10,7 @@ use heddle_core::id::{Digest, Tenant};
 use heddle_core::plugin::Pinned;
 use heddle_core::release::{HealthGate, Release, ReleaseFault, Seen, Trial, Verdict};
 use heddle_core::route::Callee;
+use heddle_core::time::Timestamp;
 use heddle_store::{RunQuery, RunStatus, StoreFault, shelf::collection};
 use metrics::counter;
 use semver::Version;
@@ -91,22 +92,34 @@ pub(crate) async fn decide(
                 Ok(())
             }
         };
-        done.map_err(|fault| ReleaseRefused::Refused(name.clone(), fault))
+        done.map(|()| Decided::Yes).map_err(|fault| ReleaseRefused::Refused(name.clone(), fault))
     })
     .await?;
-    told(&name, &release);
     Ok(release)
 }
 
+/// Whether anything was decided.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Decided {
+    Yes,
+    /// It was already, or only tidied up.
+    No,
+}
+
+/// Changes what was decided, and tells it. One after the other on a node, so that what is held is what was written last.
 async fn changed(
     shared: &Shared,
     tenant: &Tenant,
     key: &PluginKey,
-    change: impl Fn(&mut Release) -> Result<(), ReleaseRefused>,
+    change: impl Fn(&mut Release) -> Result<Decided, ReleaseRefused>,
 ) -> Result<Release, ReleaseRefused> {
+    let _turn = shared.registry.deciding.lock().await;
     let collection = collection(RELEASES, tenant);
-    let (release, ()) = record::changed(&*shared.shelf, &collection, &named(key), change).await?;
+    let (release, decided) = record::changed(&*shared.shelf, &collection, &named(key), change).await?;
     shared.registry.hold_release(tenant, key.clone(), release.clone());
+    if decided == Decided::Yes {
+        told(&named(key), &release);
+    }
     Ok(release)
 }
 
@@ -119,27 +132,32 @@ fn told(plugin: &str, release: &Release) {
     tracing::info!(target: "heddle::audit", plugin, version, what, by, why = change.why, "a plugin's version was decided on");
 }
 
-/// Takes in how a version on trial has done, and does what its gate says.
-pub(crate) async fn judged(shared: Arc<Shared>, tenant: Tenant, pin: Arc<Pinned>, seen: Seen) {
+/// Takes in how a version has done in the trial that began then, and does what its gate says. Several calls may end
+/// before it is done; it is done once.
+pub(crate) async fn judged(
+    shared: Arc<Shared>,
+    tenant: Tenant,
+    pin: Arc<Pinned>,
+    (since, seen): (Timestamp, Seen),
+) {
     let key: PluginKey = (pin.kind, pin.name.clone());
     let loaded = shared.registry.versions(&tenant, &key);
     let done = changed(&shared, &tenant, &key, |release| {
-        // A person may have decided meanwhile.
-        let is_tried = release.trial.as_ref().is_some_and(|trial| trial.version == pin.version);
-        match release.judge(seen).filter(|_| is_tried) {
-            None => Ok(()),
+        // A person may have decided meanwhile, or another call has spoken.
+        match release.judge_since(since, seen) {
+            None => Ok(Decided::No),
             Some(Verdict::Promote) => {
                 release.pass(shared.now(), seen);
-                Ok(())
+                Ok(Decided::Yes)
             }
             Some(Verdict::RollBack(why)) => release
                 .roll_back(&loaded, shared.now(), why, true)
+                .map(|()| Decided::Yes)
                 .map_err(|fault| ReleaseRefused::Refused(named(&key), fault)),
         }
     });
-    match done.await {
-        Ok(release) => told(&named(&key), &release),
-        Err(fault) => tracing::error!(plugin = named(&key), %fault, "what a gate says cannot be written"),
+    if let Err(fault) = done.await {
+        tracing::error!(plugin = named(&key), %fault, "what a gate says cannot be written");
     }
 }
 
@@ -169,7 +187,7 @@ pub(crate) async fn delete(
     if release.withdrawn.contains_key(version) {
         changed(shared, tenant, key, |release| {
             release.forget(version);
-            Ok(())
+            Ok(Decided::No)
         })
         .await?;
     }
