@@ -71,6 +71,12 @@ fn an_endpoint_is_a_tool_like_any_other() {
     let posted = server.run(&calling("tool:echoes/keep", "{body: {n: 1.50}}"), json!({}));
     let said = posted["output"].as_str().unwrap();
     assert!(said.ends_with("{\"n\":1.50}") && said.contains("idempotency-key: "), "{said}");
+    // It has versions like any other, and no component.
+    let said = server.get("/v1/plugins/tool:echoes%2Fsay/release");
+    assert_eq!((said.status, &said.body["plugin"]), (200, &json!("tool:echoes/say")), "{said:?}");
+    let digest = server.get("/v1/plugins/tool:echoes%2Fsay").body["items"][0]["digest"].clone();
+    let component = server.get(&format!("/v1/components/{}/content", digest.as_str().unwrap()));
+    assert_eq!((component.status, &component.body["code"]), (404, &json!("component_not_found")));
     // By capability, and by an agent's patterns, like any other.
     let by = server.run(&calling("{capability: words.say}", "{word: x}"), json!({}));
     assert_eq!(by["status"], "succeeded", "{by}");

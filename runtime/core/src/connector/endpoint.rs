@@ -29,7 +29,13 @@ impl Endpoint {
         let mut headers = self.headers.clone();
         for parameter in &self.parameters {
             let found = input.value().get(&parameter.name).filter(|value| !matches!(value, Value::Null));
-            let Some(value) = found else { continue };
+            let Some(value) = found else {
+                if parameter.place == Place::Path {
+                    let message = format!("`{}` stands in the path, and is not there", parameter.name);
+                    return Err(Failure::new(FailureKind::InvalidInput, message));
+                }
+                continue;
+            };
             let texts = texts_of(value);
             match parameter.place {
                 Place::Path => {

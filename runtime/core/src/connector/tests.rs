@@ -78,8 +78,8 @@ fn an_input_becomes_a_request() {
     assert_eq!(request.body.as_deref(), Some(br#"{"celsius":1.50}"#.as_slice()));
     assert!(request.headers.contains(&("idempotency-key".into(), "k".into())));
     // What would mean something in a path is refused, and a secret that is not granted as well.
-    for city in ["..", ".", ""] {
-        let input = parsed(&format!(r#"{{"city": "{city}"}}"#));
+    for city in ["\"..\"", "\".\"", "\"\"", "null", "[]"] {
+        let input = parsed(&format!(r#"{{"city": {city}}}"#));
         let failure = connector.tools[0].endpoint.request(&input, secret, "k").unwrap_err();
         assert_eq!(failure.kind, FailureKind::InvalidInput);
     }

@@ -7,7 +7,7 @@ use heddle_core::grant::CAPABILITIES;
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::plugin::Metadata;
 use heddle_executor::telemetry::{COMPILE_SECONDS, COMPILES};
-use heddle_executor::{Clock as _, Executor, NewPlugin, PluginFault, SystemClock};
+use heddle_executor::{Clock as _, Executor, NewPlugin, PluginEntry, PluginFault, SystemClock};
 use heddle_host::{ComponentFault, Host, Inspection, Loaded};
 use heddle_store::{RunStore, StoreFault};
 use metrics::{counter, histogram};
@@ -133,10 +133,7 @@ impl Loader {
         if let Some(upload) = self.uploads().get(&digest) {
             return Ok(Some(upload.borrow().clone()));
         }
-        let Some(entry) = self.executor.plugins(tenant).into_iter().find(|entry| entry.digest == digest)
-        else {
-            return Ok(None);
-        };
+        let Some(entry) = self.component(tenant, digest) else { return Ok(None) };
         // Loaded before the process started: what it shows is read again from its bytes.
         let Some(bytes) = self.store.blob(digest).await? else { return Ok(None) };
         let inspection = self.inspect(Bytes::from_owner(bytes)).await?;
@@ -146,10 +143,15 @@ impl Loader {
 
     /// The bytes of a component that is loaded.
     pub async fn bytes(&self, tenant: &Tenant, digest: Digest) -> Result<Option<Bytes>, StoreFault> {
-        match self.executor.plugins(tenant).iter().any(|entry| entry.digest == digest) {
-            true => Ok(self.store.blob(digest).await?.map(Bytes::from_owner)),
-            false => Ok(None),
+        match self.component(tenant, digest) {
+            Some(_) => Ok(self.store.blob(digest).await?.map(Bytes::from_owner)),
+            None => Ok(None),
         }
+    }
+    /// The plugin that is this component; an endpoint of a connector is none.
+    fn component(&self, tenant: &Tenant, digest: Digest) -> Option<PluginEntry> {
+        let entries = self.executor.plugins(tenant).into_iter();
+        entries.filter(|entry| entry.form.is_component()).find(|entry| entry.digest == digest)
     }
 
     /// Reads a component without compiling any of it.
@@ -206,9 +208,7 @@ impl Loader {
         match progress {
             Progress::Compiling => true,
             Progress::Failed { .. } => false,
-            Progress::Ready { .. } => {
-                self.executor.plugins(tenant).iter().any(|entry| entry.digest == digest)
-            }
+            Progress::Ready { .. } => self.component(tenant, digest).is_some(),
         }
     }
 
