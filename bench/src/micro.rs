@@ -172,6 +172,7 @@ fn scope() -> CallScope {
         item: None,
         attempt: 1,
         alternative: 0,
+        within: None,
         at_most_once: false,
         deadline_ms: 4_000_000_000_000,
         traceparent: None,

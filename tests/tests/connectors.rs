@@ -7,6 +7,7 @@
 #[path = "outside/service.rs"]
 mod service;
 
+use heddle_host::testkit::Guest;
 use heddle_tests::{Server, binary, workflow};
 use serde_json::{Value, json};
 use service::Service;
@@ -29,6 +30,10 @@ fn configured(folder: &Path, grants: &str) {
     std::fs::write(folder.join("heddle.toml"), text).unwrap();
 }
 
+fn granted(at: &str) -> String {
+    format!("[grants.\"tool:echoes/*\"]\nhttp = [\"GET|POST {at}\"]\nsecrets = [\"api-key {at}\"]")
+}
+
 fn pushed(server: &Server, text: &str) -> heddle_tests::Answer {
     server.post_bytes("/v1/connectors", "application/yaml", text)
 }
@@ -43,9 +48,7 @@ fn calling(call: &str, with: &str) -> String {
 fn an_endpoint_is_a_tool_like_any_other() {
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
     let at = service.url("");
-    let grants =
-        format!("[grants.\"tool:echoes/*\"]\nhttp = [\"GET|POST {at}\"]\nsecrets = [\"api-key {at}\"]");
-    configured(folder.path(), &grants);
+    configured(folder.path(), &granted(&at));
     let server = Server::start(folder.path(), &[]);
     let answer = pushed(&server, &connector(&at));
     assert_eq!(
@@ -57,6 +60,9 @@ fn an_endpoint_is_a_tool_like_any_other() {
     let other = connector(&at).replace("/status/404", "/status/500");
     let refused = pushed(&server, &other);
     assert_eq!((refused.status, &refused.body["code"]), (409, &json!("version_conflict")), "{refused:?}");
+    // What it says of itself is part of what it is.
+    let other = pushed(&server, &connector(&at).replace("words.say", "words.shout"));
+    assert_eq!((other.status, &other.body["code"]), (409, &json!("version_conflict")), "{other:?}");
     let listed = server.get("/v1/plugins").body["items"].as_array().unwrap().len();
     assert_eq!(listed, 4, "none of a connector that is refused is loaded");
 
@@ -95,6 +101,38 @@ fn an_endpoint_is_a_tool_like_any_other() {
     }
     let log = std::fs::read_to_string(folder.path().join("server.log")).unwrap();
     assert!(log.contains("tool:echoes/say") && log.contains("a plugin asked the outside"), "it is on record");
+}
+
+/// An agent that does something twice does it twice: a service that honours keys takes neither for the other. The next
+/// attempt does the same, with the same keys.
+#[test]
+fn each_call_of_an_agent_has_a_key_of_its_own() {
+    let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
+    configured(folder.path(), &granted(&service.url("")));
+    let server = Server::start(folder.path(), &[]);
+    assert_eq!(pushed(&server, &connector(&service.url(""))).status, 201);
+    let tool = r#"(import "heddle:host/tools@0.1.0" "call" (func $tool (param i32 i32 i32 i32 i32)))"#;
+    let (name, input) = ("tool:echoes/keep", r#"{"body":{"n":1}}"#);
+    let call =
+        "(call $tool (i32.const 32768) (i32.const 16) (i32.const 32784) (i32.const 16) (i32.const 40000))";
+    // It does it twice, and fails.
+    let body = format!("{call}{call} unreachable");
+    let agent =
+        Guest::agent("twice").imports(tool).data(32_768, format!("{name}{input}").as_bytes()).body(&body);
+    server.push(agent.build());
+    let body = format!(
+        "steps: {{a: {{agent: {{use: twice, goal: {{}}, tools: [\"{name}\"]}}, retry: {{delay: 1ms, limit: {{attempts: 2}}, when: \"${{ true }}\"}}}}}}"
+    );
+    let run = server.run(&workflow("twice", &body), json!({}));
+    assert_eq!(run["status"], "failed", "{run}");
+    let came = service.came();
+    let key = |came: &Vec<u8>| {
+        let text = String::from_utf8_lossy(came).into_owned();
+        text.lines().find_map(|line| line.strip_prefix("idempotency-key: ").map(str::to_owned))
+    };
+    let keys: Vec<String> = came.iter().filter_map(key).collect();
+    assert_eq!(keys.len(), 4, "two attempts: {run}");
+    assert!(keys[0] != keys[1] && keys[..2] == keys[2..], "{keys:?}");
 }
 
 fn contains(bytes: &[u8], text: &str) -> bool {

@@ -66,6 +66,13 @@ fn what_comes_into_the_folder_is_loaded_and_what_is_broken_takes_nothing_away() 
     std::fs::write(file("other.wasm"), Guest::tool("other").build()).unwrap();
     server.until(|| (server.get("/v1/plugins/other").status == 200).then_some(()));
     assert_eq!(told(&server), "three");
+    // What an operator has deleted does not come back by a file that is still there.
+    std::fs::write(file("gone.wasm"), Guest::tool("gone").version("1.0.0").build()).unwrap();
+    server.until(|| (server.get("/v1/plugins/gone").status == 200).then_some(()));
+    assert_eq!(server.delete("/v1/plugins/gone/versions/1.0.0").status, 204);
+    std::fs::write(file("gone.copy.wasm"), Guest::tool("gone").version("1.0.0").build()).unwrap();
+    logged(data.path(), "was deleted; `heddle plugin push FILE` brings it back");
+    assert_eq!(server.get("/v1/plugins/gone").status, 404);
     // A version never means two things.
     std::fs::write(file("teller.wasm"), teller("1.2.0", "lies")).unwrap();
     logged(data.path(), "is already loaded with other bytes");
@@ -121,6 +128,12 @@ fn a_node_for_development_takes_what_is_built_again() {
     std::fs::write(plugins.join("teller.wasm"), teller("1.0.0", "two")).unwrap();
     let built = says("tool:teller@1.0.0+dev.");
     assert_eq!(run(), "\"two\"", "{built}");
+    // Who takes a change back has what there was before it, as the newest of them.
+    std::fs::write(plugins.join("teller.wasm"), teller("1.0.0", "one")).unwrap();
+    let again = says("tool:teller@1.0.0+dev.");
+    assert_eq!(run(), "\"one\"", "{again}");
+    std::fs::write(plugins.join("teller.wasm"), teller("1.0.0", "two")).unwrap();
+    says("tool:teller@1.0.0+dev.");
     std::fs::write(plugins.join("teller.wasm"), b"broken").unwrap();
     let broken = says("teller.wasm");
     assert!(broken.contains('✗'), "{broken}");

@@ -112,9 +112,10 @@ fn a_version_goes_when_nothing_uses_it_and_its_number_stays_taken() {
     assert_eq!(server.post_bytes("/v1/workflows", "application/yaml", only).status, 201);
     let refused = delete("2.0.0");
     assert!(refused.body["detail"].as_str().unwrap().contains("test/only@"), "{refused:?}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("current one"), "{refused:?}");
     promote(&server, "1.0.0");
     let refused = delete("1.0.0");
-    assert!(refused.body["detail"].as_str().unwrap().contains("current version"), "{refused:?}");
+    assert!(refused.body["detail"].as_str().unwrap().contains("current one"), "{refused:?}");
     assert_eq!(delete("1.1.0").status, 204);
     assert_eq!(delete("1.1.0").status, 404);
     assert_eq!(told(&server, "^1"), "1.0.0");
@@ -129,6 +130,27 @@ fn a_version_goes_when_nothing_uses_it_and_its_number_stays_taken() {
     assert_eq!(failed["failure"]["code"], "version_conflict", "{failed}");
     server.push(version("1.1.0"));
     assert_eq!(told(&server, "=1.1.0"), "1.1.0");
+    // What is left is not what a workflow would get: only one that was taken back.
+    push(&server, &["3.0.0", "3.1.0"]);
+    promote(&server, "3.1.0");
+    assert_eq!(decide(&server, "rollback", &json!({ "version": "3.1.0" })).status, 200);
+    let again = decide(&server, "rollback", &json!({ "version": "3.1.0", "why": "a click too many" }));
+    assert_eq!((again.status, &again.body["code"]), (409, &json!("release_refused")), "{again:?}");
+    assert!(again.body["detail"].as_str().unwrap().contains("taken back already"), "{again:?}");
+    promote(&server, "1.0.0");
+    let third = asking("^3").replace("name: asking", "name: third");
+    assert_eq!(server.post_bytes("/v1/workflows", "application/yaml", third).status, 201);
+    let refused = delete("3.0.0");
+    assert!(refused.body["detail"].as_str().unwrap().contains("test/third@"), "{refused:?}");
+    // An agent that may call it by its name, or a capability of nobody else, needs the last version.
+    server.push(Guest::tool("lonely").build());
+    server.push(Guest::agent("asks").build());
+    let asks = workflow("asks", "steps: {a: {agent: {use: asks, goal: {}, tools: [\"tool:lonely\"]}}}");
+    assert_eq!(server.post_bytes("/v1/workflows", "application/yaml", asks).status, 201);
+    let lonely = &server.get("/v1/plugins/lonely").body["items"][0]["version"];
+    let refused = server.delete(&format!("/v1/plugins/lonely/versions/{}", lonely.as_str().unwrap()));
+    assert!(refused.body["detail"].as_str().unwrap().contains("test/asks@"), "{refused:?}");
+    assert_eq!(server.get("/v1/plugins/tool:nobody/release").status, 404);
 }
 
 /// What the operator types.

@@ -7,12 +7,13 @@ pub mod openapi;
 mod read;
 mod schemas;
 
-use crate::json::Json;
 use crate::plugin::Metadata;
 use serde::{Deserialize, Serialize};
 
 /// Endpoints of one connector.
 pub const MOST_ENDPOINTS: usize = 200;
+/// Schemas of one connector, with what they refer to in each of its tools, in texts of the size of a document.
+pub const MOST_SCHEMAS: u64 = 4;
 /// Parameters of one endpoint.
 pub const MOST_PARAMETERS: usize = 64;
 
@@ -27,8 +28,9 @@ pub struct Connector {
     pub tools: Vec<Tool>,
 }
 
-/// An endpoint as a tool.
-#[derive(Clone, Debug, PartialEq)]
+/// An endpoint as a tool. Kept under its digest, as the bytes of a component are: whatever is said of it is part of what
+/// it is.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Tool {
     /// What it is to a workflow.
     pub metadata: Metadata,
@@ -36,7 +38,7 @@ pub struct Tool {
     pub endpoint: Endpoint,
 }
 
-/// What is sent for a call, and how the answer is read. Kept under its digest, as the bytes of a component are.
+/// What is sent for a call, and how the answer is read.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Endpoint {
@@ -50,7 +52,7 @@ pub struct Endpoint {
     pub parameters: Vec<Parameter>,
     /// Whether the member `body` of the input is sent, as JSON.
     pub has_body: bool,
-    /// What is sent with every request.
+    /// What is sent with every request, names in lower case.
     pub headers: Vec<(String, String)>,
     /// How it says who it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -58,10 +60,6 @@ pub struct Endpoint {
     /// How long a request may take, in milliseconds.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub timeout_ms: Option<u64>,
-    /// JSON Schema of the input.
-    pub input_schema: Json,
-    /// JSON Schema of the output.
-    pub output_schema: Json,
     /// The header in which the key goes that is the same for every attempt of a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_header: Option<String>,

@@ -18,9 +18,15 @@ impl RunId {
     }
 }
 
-/// The same for every attempt of a step and item with one plugin, and for nothing else: `RUN/STEP[/ITEM]`, and
-/// `/fallback-N` where it is the step's Nth alternative.
-pub fn idempotency_key(run: RunId, step: &str, item: Option<u32>, alternative: u32) -> String {
+/// The same for every attempt of a step and item with one plugin, and for nothing else: `RUN/STEP[/ITEM]`,
+/// `/fallback-N` where it is the step's Nth alternative, and `/call-..` for a tool that an agent calls ([`call_within`]).
+pub fn idempotency_key(
+    run: RunId,
+    step: &str,
+    item: Option<u32>,
+    alternative: u32,
+    within: Option<&str>,
+) -> String {
     let mut key = format!("{run}/{step}");
     if let Some(item) = item {
         key.push_str(&format!("/{item}"));
@@ -28,7 +34,18 @@ pub fn idempotency_key(run: RunId, step: &str, item: Option<u32>, alternative: u
     if alternative > 0 {
         key.push_str(&format!("/fallback-{alternative}"));
     }
+    if let Some(within) = within {
+        key.push_str(&format!("/call-{within}"));
+    }
     key
+}
+
+/// Which of an agent's calls it is: its number in the attempt and what is called with what. An agent that does the same
+/// again in its next attempt has the same; another call never has it.
+pub fn call_within(number: u64, name: &str, input: &str) -> String {
+    let called = Digest::of(format!("{name} {input}").as_bytes()).to_string();
+    let short = called.rsplit(':').next().unwrap_or_default();
+    format!("{number}-{}", &short[..short.len().min(16)])
 }
 
 impl fmt::Display for RunId {

@@ -184,7 +184,11 @@ fn address(text: &str) -> Result<Url, String> {
     Ok(url)
 }
 
-fn header(name: &str, value: String) -> Result<(String, String), String> {
+/// A header as it is sent: its name in lower case.
+///
+/// # Errors
+/// Why a plugin may not send it.
+pub fn header(name: &str, value: String) -> Result<(String, String), String> {
     let name = name.to_ascii_lowercase();
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if name.is_empty() || !name.bytes().all(token) {

@@ -44,6 +44,17 @@ impl Metadata {
         if !is_name(&self.name) {
             faults.push(format!("name `{}` is not `[a-z][a-z0-9_-]*` of at most 64 bytes", cut(&self.name)));
         }
+        faults.extend(self.text_faults());
+        for (what, schema) in [("input schema", &self.input_schema), ("output schema", &self.output_schema)] {
+            if let Err(fault) = Schema::compile(schema) {
+                faults.push(format!("{what}: {fault}"));
+            }
+        }
+        faults
+    }
+    /// What is wrong with what it says in words, and with what it provides.
+    pub(crate) fn text_faults(&self) -> Vec<String> {
+        let mut faults = Vec::new();
         for (what, text, max) in [
             ("title", &self.title, 256),
             ("description", &self.description, 4 * 1024),
@@ -51,11 +62,6 @@ impl Metadata {
         ] {
             if text.len() > max {
                 faults.push(format!("{what} has {} bytes; at most {max} are kept", text.len()));
-            }
-        }
-        for (what, schema) in [("input schema", &self.input_schema), ("output schema", &self.output_schema)] {
-            if let Err(fault) = Schema::compile(schema) {
-                faults.push(format!("{what}: {fault}"));
             }
         }
         if self.provides.len() > MAX_PROVIDES {

@@ -164,6 +164,10 @@ pub enum ReleaseFault {
     NoVersion(Version),
     /// There is no version before that is loaded and not withdrawn.
     NothingBefore,
+    /// It has been taken back already, for this reason.
+    IsWithdrawn(Version, String),
+    /// It is not the one that would be taken back, which is this one.
+    NotIts(Version, Option<Version>),
     /// A share is 1 to 100.
     Share(u8),
     /// A gate's numbers.
@@ -176,6 +180,17 @@ impl fmt::Display for ReleaseFault {
             ReleaseFault::NoVersion(version) => write!(f, "version `{version}` is not loaded"),
             ReleaseFault::NothingBefore => {
                 f.write_str("there is no other version to go back to: load one, or promote one by name")
+            }
+            ReleaseFault::IsWithdrawn(version, why) => {
+                let why = if why.is_empty() { String::new() } else { format!(": {why}") };
+                write!(f, "version `{version}` has been taken back already{why}")
+            }
+            ReleaseFault::NotIts(version, Some(meant)) => write!(
+                f,
+                "version `{version}` is neither current nor on trial; what would be taken back is `{meant}`"
+            ),
+            ReleaseFault::NotIts(version, None) => {
+                write!(f, "version `{version}` is neither current nor on trial")
             }
             ReleaseFault::Share(share) => write!(f, "a share is 1 to 100 of a hundred runs, not {share}"),
             ReleaseFault::Gate => f.write_str("a gate has 1 to 100000 `calls` and 0 to 99 `failuresPercent`"),
@@ -192,7 +207,9 @@ impl Release {
         reference: &PluginRef,
         on_trial: bool,
     ) -> Option<&'a T> {
-        let named = |version: &Version| loaded.get(version).filter(|_| reference.range.matches(version));
+        // Who names no version gets what was decided, even where that is a pre-release, which no range has.
+        let takes = |version: &Version| is_any(&reference.range) || reference.range.matches(version);
+        let named = |version: &Version| loaded.get(version).filter(|_| takes(version));
         let trial = self.trial.as_ref().filter(|_| on_trial).map(|trial| &trial.version);
         if let Some(found) = trial.into_iter().chain(&self.current).find_map(named) {
             return Some(found);
@@ -202,7 +219,9 @@ impl Release {
         let tried = |version: &Version| self.trial.as_ref().is_some_and(|trial| trial.version == *version);
         let mut open = matching
             .filter(|(version, _)| is_exact || (!self.withdrawn.contains_key(version) && !tried(version)));
-        open.next().map(|(_, found)| found)
+        let found = open.next().map(|(_, found)| found);
+        // There are pre-releases only: who names no version gets the newest of them.
+        found.or_else(|| self.newest(loaded).filter(|_| is_any(&reference.range)).map(|(_, found)| found))
     }
     /// The version that runs get which name none.
     pub fn live<'a, T>(&self, loaded: &'a BTreeMap<Version, T>, on_trial: bool) -> Option<&'a T> {
@@ -221,13 +240,14 @@ impl Release {
             () => Standing::Other,
         }
     }
-    /// The newest that may be meant; where all are withdrawn, none.
+    /// The newest that may be meant, a pre-release only where there is nothing else; where all are withdrawn, none.
     fn newest<'a, T>(&self, loaded: &'a BTreeMap<Version, T>) -> Option<(&'a Version, &'a T)> {
         let tried = self.trial.as_ref().map(|trial| &trial.version);
-        loaded
+        let mut open = loaded
             .iter()
             .rev()
-            .find(|(version, _)| !self.withdrawn.contains_key(version) && Some(*version) != tried)
+            .filter(|(version, _)| !self.withdrawn.contains_key(version) && Some(*version) != tried);
+        open.clone().find(|(version, _)| version.pre.is_empty()).or_else(|| open.next())
     }
     /// Whether the run with this number, counted from 0 over those that could have it, is among the share.
     pub fn tries(&self, number: u64) -> bool {
@@ -277,18 +297,28 @@ impl Release {
         self.trial = Some(wish);
         Ok(())
     }
-    /// Takes back the version on trial, or else the current one for the one before it.
+    /// Takes back the version on trial, or else the current one for the one before it. Where a `version` is named, that
+    /// one or none: whoever takes back what has been taken back already takes back nothing more.
     ///
     /// # Errors
-    /// Where there is nothing to go back to.
+    /// Where there is nothing to go back to, and where the version is not the one that would be taken back.
     pub fn roll_back<T>(
         &mut self,
         loaded: &BTreeMap<Version, T>,
-        at: Timestamp,
-        why: String,
-        by_gate: bool,
+        version: Option<&Version>,
+        (at, why, by_gate): (Timestamp, String, bool),
     ) -> Result<(), ReleaseFault> {
         let what = Decision::RolledBack;
+        let meant = self.trial.as_ref().map(|trial| &trial.version).or(self.current.as_ref());
+        let meant = meant.or_else(|| self.newest(loaded).map(|(version, _)| version));
+        if let Some(version) = version
+            && meant != Some(version)
+        {
+            return Err(match self.withdrawn.get(version) {
+                Some(why) => ReleaseFault::IsWithdrawn(version.clone(), why.clone()),
+                None => ReleaseFault::NotIts(version.clone(), meant.cloned()),
+            });
+        }
         if let Some(trial) = self.trial.take() {
             let from = self.current.clone();
             self.withdrawn.insert(trial.version.clone(), why.clone());
@@ -354,14 +384,13 @@ impl Release {
             self.become_current(trial.version, at, true, why);
         }
     }
-    /// Whether a version may go: neither the current one nor the one on trial.
-    pub fn needs(&self, version: &Version) -> bool {
-        self.current.as_ref() == Some(version)
-            || self.trial.as_ref().is_some_and(|trial| trial.version == *version)
-    }
-    /// Forgets a version that is no longer loaded.
-    pub fn forget(&mut self, version: &Version) {
-        self.withdrawn.remove(version);
+    /// Whether a version may not go: it is on trial, or it is the one that runs get and there are others.
+    pub fn needs<T>(&self, loaded: &BTreeMap<Version, T>, version: &Version) -> bool {
+        match self.standing(loaded, version) {
+            Standing::Trial => true,
+            Standing::Current => self.current.is_some() || loaded.len() > 1,
+            Standing::Withdrawn | Standing::Other => false,
+        }
     }
 
     fn become_current(&mut self, version: Version, at: Timestamp, by_gate: bool, why: String) {
@@ -377,163 +406,15 @@ impl Release {
     }
 }
 
+/// Whether a range is none at all.
+fn is_any(range: &semver::VersionReq) -> bool {
+    range.comparators.is_empty()
+}
+
 /// Whether a range names one version, as `=1.2.3` does.
 fn is_exact(range: &semver::VersionReq) -> bool {
     matches!(&*range.comparators, [only] if only.op == semver::Op::Exact && only.patch.is_some())
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const NOW: Timestamp = Timestamp(1_000);
-
-    fn version(text: &str) -> Version {
-        text.parse().unwrap()
-    }
-    fn loaded(versions: &[&str]) -> BTreeMap<Version, String> {
-        versions.iter().map(|text| (version(text), (*text).to_owned())).collect()
-    }
-    fn reference(range: &str) -> PluginRef {
-        PluginRef {
-            kind: crate::outcome::PluginKind::Tool,
-            name: "a".to_owned(),
-            range: range.parse().unwrap(),
-        }
-    }
-    fn wish(text: &str, share: u8, gate: Option<(u32, u8, Then)>) -> Trial {
-        let gate = gate.map(|(calls, failures_percent, then)| HealthGate { calls, failures_percent, then });
-        Trial { version: version(text), share, since: NOW, gate }
-    }
-    fn picked<'a>(
-        release: &Release,
-        loaded: &'a BTreeMap<Version, String>,
-        range: &str,
-        on_trial: bool,
-    ) -> Option<&'a str> {
-        release.pick(loaded, &reference(range), on_trial).map(String::as_str)
-    }
-
-    #[test]
-    fn the_newest_is_meant_until_somebody_decides() {
-        let (mut release, loaded) = (Release::default(), loaded(&["1.0.0", "1.1.0", "1.2.0", "2.0.0"]));
-        assert_eq!(picked(&release, &loaded, "*", false), Some("2.0.0"));
-        assert_eq!(picked(&release, &loaded, "^1", false), Some("1.2.0"));
-        release.promote(&loaded, wish("1.1.0", 100, None)).unwrap();
-        assert_eq!(picked(&release, &loaded, "*", false), Some("1.1.0"));
-        assert_eq!(picked(&release, &loaded, "^1", false), Some("1.1.0"));
-        assert_eq!(picked(&release, &loaded, "^2", false), Some("2.0.0"), "whoever asks for more gets it");
-        assert_eq!(picked(&release, &loaded, "=1.0.0", false), Some("1.0.0"));
-        assert_eq!(release.live(&loaded, false).map(String::as_str), Some("1.1.0"));
-        release.follow(NOW);
-        assert_eq!(picked(&release, &loaded, "*", false), Some("2.0.0"));
-        assert_eq!(
-            release.promote(&loaded, wish("9.0.0", 100, None)),
-            Err(ReleaseFault::NoVersion(version("9.0.0")))
-        );
-        assert_eq!(release.promote(&loaded, wish("1.0.0", 101, None)), Err(ReleaseFault::Share(101)));
-    }
-
-    #[test]
-    fn a_share_of_the_runs_tries_a_version() {
-        let (mut release, loaded) = (Release::default(), loaded(&["1.0.0", "1.1.0"]));
-        release.promote(&loaded, wish("1.1.0", 15, None)).unwrap();
-        assert_eq!(picked(&release, &loaded, "*", false), Some("1.0.0"), "the others stay where they were");
-        assert_eq!(picked(&release, &loaded, "*", true), Some("1.1.0"));
-        assert_eq!(picked(&release, &loaded, "=1.0.0", true), Some("1.0.0"));
-        let standing = |release: &Release, text| release.standing(&loaded, &version(text)).word();
-        assert_eq!(["1.0.0", "1.1.0"].map(|text| standing(&release, text)), ["current", "trial"]);
-        assert_eq!(["1.0.0", "1.1.0"].map(|text| standing(&Release::default(), text)), ["other", "current"]);
-        assert_eq!((0..1_000).filter(|number| release.tries(*number)).count(), 150);
-        release.roll_back(&loaded, NOW, "too slow".into(), false).unwrap();
-        assert_eq!(picked(&release, &loaded, "^1", true), Some("1.0.0"));
-        assert_eq!(picked(&release, &loaded, "=1.1.0", false), Some("1.1.0"), "who names it gets it");
-        assert_eq!(picked(&release, &loaded, "^1.1", false), None, "and nobody else");
-        assert_eq!(["1.0.0", "1.1.0"].map(|text| standing(&release, text)), ["current", "withdrawn"]);
-        assert!(!release.tries(6) && release.withdrawn[&version("1.1.0")] == "too slow");
-        release.promote(&loaded, wish("1.1.0", 100, None)).unwrap();
-        assert!(release.withdrawn.is_empty(), "promoted again it is withdrawn no more");
-    }
-
-    #[test]
-    fn those_who_do_not_try_keep_what_they_have() {
-        let loaded = loaded(&["1.0.0", "1.1.0", "1.2.0", "2.0.0"]);
-        let others = |current: Option<&str>, tried| {
-            let mut release = Release { current: current.map(version), ..Release::default() };
-            release.promote(&loaded, wish(tried, 10, None)).unwrap();
-            picked(&release, &loaded, "*", false).map(str::to_owned)
-        };
-        assert_eq!(others(None, "1.1.0").as_deref(), Some("2.0.0"), "the newest, which they have");
-        assert_eq!(others(Some("1.1.0"), "2.0.0").as_deref(), Some("1.1.0"));
-        assert_eq!(others(Some("1.1.0"), "1.1.0").as_deref(), Some("1.0.0"), "nothing that nobody promoted");
-        assert_eq!(others(None, "2.0.0").as_deref(), Some("1.2.0"));
-        assert_eq!(others(Some("1.0.0"), "1.0.0").as_deref(), Some("1.1.0"), "there is none below");
-    }
-
-    #[test]
-    fn a_gate_speaks_of_its_own_trial() {
-        let (mut release, loaded) = (Release::default(), loaded(&["1.0.0", "1.1.0"]));
-        release.promote(&loaded, wish("1.1.0", 10, Some((1, 0, Then::Hold)))).unwrap();
-        let bad = Seen { calls: 1, failures: 1 };
-        assert!(release.judge_since(NOW, bad).is_some());
-        assert_eq!(release.judge_since(Timestamp(5), bad), None, "of a trial that is over");
-    }
-
-    #[test]
-    fn back_is_where_it_came_from() {
-        let (mut release, loaded) = (Release::default(), loaded(&["1.0.0", "1.1.0", "1.2.0"]));
-        release.roll_back(&loaded, NOW, String::new(), false).unwrap();
-        assert_eq!(picked(&release, &loaded, "*", false), Some("1.1.0"), "nobody had decided: the one below");
-        release.promote(&loaded, wish("1.0.0", 100, None)).unwrap();
-        release.promote(&loaded, wish("1.2.0", 100, None)).unwrap();
-        release.roll_back(&loaded, NOW, String::new(), false).unwrap();
-        assert_eq!(picked(&release, &loaded, "*", false), Some("1.0.0"), "what was current before");
-        release.roll_back(&loaded, NOW, String::new(), false).unwrap();
-        assert_eq!(picked(&release, &loaded, "*", false), Some("1.1.0"), "that was promoted from there");
-        assert_eq!(
-            release.roll_back(&loaded, NOW, String::new(), false),
-            Err(ReleaseFault::NothingBefore),
-            "every other one is withdrawn"
-        );
-        let only = BTreeMap::from([(version("1.0.0"), ())]);
-        assert_eq!(
-            Release::default().roll_back(&only, NOW, String::new(), false),
-            Err(ReleaseFault::NothingBefore)
-        );
-        assert_eq!(
-            Release::default().promote(&only, wish("1.0.0", 5, None)),
-            Err(ReleaseFault::NothingBefore)
-        );
-    }
-
-    #[test]
-    fn a_gate_ends_a_trial_as_soon_as_it_is_clear() {
-        let (mut release, loaded) = (Release::default(), loaded(&["1.0.0", "1.1.0"]));
-        release.promote(&loaded, wish("1.1.0", 10, Some((20, 10, Then::Promote)))).unwrap();
-        let judged = |release: &Release, calls, failures| release.judge(Seen { calls, failures });
-        assert_eq!(judged(&release, 2, 2), None, "two of twenty are allowed");
-        assert!(matches!(judged(&release, 3, 3), Some(Verdict::RollBack(why)) if why.contains("3 of 3")));
-        assert_eq!(judged(&release, 19, 0), None);
-        assert_eq!(judged(&release, 20, 2), Some(Verdict::Promote));
-        assert!(matches!(judged(&release, 100, 11), Some(Verdict::RollBack(_))));
-        let mut held = release.clone();
-        held.trial.as_mut().unwrap().gate.as_mut().unwrap().then = Then::Hold;
-        assert_eq!(judged(&held, 20, 2), None, "a person decides");
-        release.pass(NOW, Seen { calls: 20, failures: 2 });
-        assert_eq!(picked(&release, &loaded, "*", false), Some("1.1.0"));
-        assert!(release.changes.back().is_some_and(|change| change.by_gate));
-        // All of the runs, under a gate.
-        let mut release = Release::default();
-        release.promote(&loaded, wish("1.1.0", 100, Some((1, 0, Then::Promote)))).unwrap();
-        assert!((0..50).all(|number| release.tries(number)));
-        assert_eq!(release.live(&loaded, false).map(String::as_str), Some("1.0.0"));
-        assert_eq!(
-            release.promote(&loaded, wish("1.1.0", 5, Some((0, 0, Then::Hold)))),
-            Err(ReleaseFault::Gate)
-        );
-        for _ in 0..100 {
-            release.follow(NOW);
-        }
-        assert_eq!(release.changes.len(), MOST_CHANGES);
-    }
-}
+mod tests;

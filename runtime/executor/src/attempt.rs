@@ -34,6 +34,8 @@ pub(crate) struct AttemptCall {
     pub(crate) snapshot: Arc<Snapshot>,
     /// How many of the step's alternatives have been come to: 0 for the step's own call.
     pub(crate) alternative: u32,
+    /// Which call of an agent it is, where it is one.
+    pub(crate) within: Option<Arc<str>>,
     /// Which of its candidates it goes to, where it is a call by capability.
     pub(crate) turn: u32,
     pub(crate) input: Json,
@@ -85,7 +87,7 @@ impl AttemptCall {
             return [0; 32];
         }
         let mut hash = Sha256::new();
-        hash.update(idempotency_key(self.run, &self.step().id, self.node.item, self.alternative));
+        hash.update(idempotency_key(self.run, &self.step().id, self.node.item, self.alternative, None));
         hash.update(self.attempt.to_le_bytes());
         hash.finalize().into()
     }
@@ -280,6 +282,7 @@ pub(crate) async fn sandbox(
         attempt: call.attempt,
         seed: call.seed(kind),
         alternative: call.alternative,
+        within: call.within.clone(),
         at_most_once: step.on_crash == OnCrash::Fail,
         deadline,
         traceparent: call.traceparent.clone(),

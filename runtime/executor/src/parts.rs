@@ -145,6 +145,8 @@ pub struct Invocation {
     pub at_most_once: bool,
     /// Which of the step's alternatives it is: 0 for its own call.
     pub alternative: u32,
+    /// Which call of an agent it is, where it is one.
+    pub within: Option<Arc<str>>,
     /// When the attempt must have ended.
     pub deadline: Timestamp,
     /// W3C trace context.

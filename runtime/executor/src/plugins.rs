@@ -30,13 +30,18 @@ impl Executor {
         digest: Digest,
         size: u64,
     ) -> Result<(), PluginFault> {
-        self.add(tenant, NewPlugin { metadata, digest, size, needs: Vec::new(), signer: None }).await
+        self.add(
+            tenant,
+            NewPlugin { metadata, digest, size, needs: Vec::new(), signer: None, brings_back: true },
+        )
+        .await
     }
     /// The same with everything that is known of it. Whether what it needs is granted is looked at when a workflow calls
     /// it.
     pub async fn add(&self, tenant: &Tenant, plugin: NewPlugin) -> Result<(), PluginFault> {
+        let brings_back = plugin.brings_back;
         let entry = PluginEntry::new(plugin, self.shared.now());
-        self.shared.registry.add(&*self.shared.shelf, tenant, entry).await
+        self.shared.registry.add(&*self.shared.shelf, tenant, (entry, brings_back)).await
     }
     /// Takes the endpoints of a connector: all of them, or none where one of their versions is taken.
     pub async fn add_connector(
@@ -48,22 +53,22 @@ impl Executor {
         let mut entries = Vec::new();
         for tool in &connector.tools {
             // Plain data: it always has a form.
-            let kept = serde_json::to_vec(&tool.endpoint).unwrap_or_default();
+            let kept = serde_json::to_vec(&tool).unwrap_or_default();
             let size = kept.len() as u64;
             let digest = self.put_blob(kept.into()).await?;
             let mut needs: Vec<Arc<str>> = vec!["http".into()];
             needs.extend(tool.endpoint.auth.as_ref().map(|_| "secret".into()));
             let (metadata, signer) = (tool.metadata.clone(), signer.clone());
-            let plugin = NewPlugin { metadata, digest, size, needs, signer };
+            let plugin = NewPlugin { metadata, digest, size, needs, signer, brings_back: true };
             let entry = PluginEntry::new(plugin, self.shared.now());
             let entry = PluginEntry { form: Form::Endpoint, ..entry };
-            self.shared.registry.fits(&*self.shared.shelf, tenant, &entry).await?;
+            self.shared.registry.fits(&*self.shared.shelf, tenant, (&entry, true)).await?;
             entries.push(entry);
         }
         let mut names = Vec::new();
         for entry in entries {
             names.push(format!("{}@{}", entry.metadata.reference(), entry.metadata.version).into());
-            self.shared.registry.add(&*self.shared.shelf, tenant, entry).await?;
+            self.shared.registry.add(&*self.shared.shelf, tenant, (entry, true)).await?;
         }
         Ok(names)
     }

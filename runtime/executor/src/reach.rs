@@ -11,6 +11,7 @@ use crate::slots::Depth;
 use crate::telemetry as t;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
+use heddle_core::id::call_within;
 use heddle_core::json::Json;
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome};
 use heddle_core::outside::{HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
@@ -130,12 +131,15 @@ impl Reach for AttemptReach {
             return async { Err(Failure::new(FailureKind::CapabilityDenied, message)) }.boxed();
         };
         let most = self.shared.limits.tool_calls;
-        if self.calls.fetch_add(1, Ordering::Relaxed) >= most {
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        if number >= most {
             let message = format!("more than {most} tool calls in one attempt (limit tool_calls)");
             return async { Err(Failure::new(FailureKind::HostcallLimit, message)) }.boxed();
         }
         let (shared, at_once) = (self.shared.clone(), self.at_once.clone());
-        let call = Arc::new(AttemptCall { input, begin: Begin::Apart, ahead: None, ..(*self.call).clone() });
+        let within = Some(call_within(number, &name, input.text()).into());
+        let call = (*self.call).clone();
+        let call = Arc::new(AttemptCall { input, within, begin: Begin::Apart, ahead: None, ..call });
         async move {
             let _turn = at_once.acquire().await.ok();
             let AttemptEnd { outcome, .. } = sandbox(&shared, &call, granted.pin, Depth::Nested).await;

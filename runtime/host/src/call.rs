@@ -73,6 +73,8 @@ pub struct CallScope {
     pub at_most_once: bool,
     /// Which of the step's alternatives it is: 0 for its own call.
     pub alternative: u32,
+    /// Which call of an agent it is, where it is one.
+    pub within: Option<Arc<str>>,
     /// When the attempt will be ended, in milliseconds since the Unix epoch.
     pub deadline_ms: u64,
     /// W3C trace context.

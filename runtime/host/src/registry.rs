@@ -196,6 +196,7 @@ pub(crate) fn nobody() -> CallScope {
         item: None,
         attempt: 1,
         alternative: 0,
+        within: None,
         at_most_once: false,
         deadline_ms: 0,
         traceparent: None,

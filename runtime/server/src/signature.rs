@@ -27,6 +27,9 @@ pub enum Policy {
     Off,
 }
 
+/// Bytes of the signature of the comment.
+const GLOBAL_BYTES: usize = 64;
+
 /// Whose signatures are trusted, and what that means.
 #[derive(Clone, Default)]
 pub struct Trust {
@@ -86,6 +89,11 @@ pub fn verify(key: &PublicKey, bytes: &[u8], signature: &str) -> Result<(), Stri
 fn read(signature: &str) -> Result<SignatureBox, String> {
     if signature.len() > MOST_BYTES {
         return Err(format!("it has {} bytes; at most {MOST_BYTES} are read", signature.len()));
+    }
+    // The library takes this one to be whole, and ends the process where it is not.
+    let global = signature.lines().nth(3).map(str::trim).and_then(|line| STANDARD.decode(line).ok());
+    if global.is_none_or(|bytes| bytes.len() != GLOBAL_BYTES) {
+        return Err("its last line, which signs the comment, is missing or cut off".to_owned());
     }
     SignatureBox::from_string(signature).map_err(|fault| fault.to_string())
 }
@@ -166,6 +174,9 @@ mod tests {
             sign(&other, bytes),
             sign(&ours, b"another one"),
             good.replace("trusted comment: timestamp", "trusted comment: tampered"),
+            good.replace(good.lines().nth(3).unwrap(), "AAAA"),
+            good.replace(good.lines().nth(3).unwrap(), ""),
+            good.lines().take(3).collect::<Vec<_>>().join("\n"),
             "garbage".to_owned(),
             String::new(),
             "x".repeat(MOST_BYTES + 1),

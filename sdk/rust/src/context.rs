@@ -17,7 +17,8 @@ pub struct Context {
     pub item: Option<u32>,
     /// Counts from 1.
     pub attempt: u32,
-    /// Equal for every attempt of the same step and item: hand it to any service that honours such keys.
+    /// Equal for every attempt of the same step and item, and another one for each call that an agent makes: hand it to
+    /// any service that honours such keys.
     pub idempotency_key: String,
     /// When the host will end this attempt, in milliseconds since the Unix epoch.
     pub deadline_ms: u64,

@@ -27,6 +27,12 @@ impl Endpoint {
         let mut path = self.path.clone();
         let mut query = form_urlencoded::Serializer::new(String::new());
         let mut headers = self.headers.clone();
+        // What is said last holds: no header goes twice.
+        let mut set = |name: &str, value: String| {
+            let name = name.to_ascii_lowercase();
+            headers.retain(|(known, _)| *known != name);
+            headers.push((name, value));
+        };
         for parameter in &self.parameters {
             let found = input.value().get(&parameter.name).filter(|value| !matches!(value, Value::Null));
             let Some(value) = found else {
@@ -50,23 +56,25 @@ impl Endpoint {
                 Place::Query => texts.iter().for_each(|text| {
                     query.append_pair(&parameter.wire, text);
                 }),
-                Place::Header => headers.push((parameter.wire.clone(), texts.join(","))),
+                Place::Header => set(&parameter.wire, texts.join(",")),
             }
         }
         if let Some(Auth { secret: name, place, name: at, prefix }) = &self.auth {
             let value = secret(name).map_err(|why| Failure::new(FailureKind::CapabilityDenied, why))?;
             match place {
-                Place::Header => headers.push((at.clone(), format!("{prefix}{value}"))),
+                Place::Header => set(at, format!("{prefix}{value}")),
                 Place::Path | Place::Query => drop(query.append_pair(at, &format!("{prefix}{value}"))),
             }
         }
-        if let Some(name) = &self.idempotency_header {
-            headers.push((name.clone(), key.to_owned()));
-        }
         let body = input.value().get("body").filter(|_| self.has_body);
         let body = body.map(|value| Json::from_value(value.clone()).text().as_bytes().to_vec());
-        if body.is_some() {
-            headers.push(("content-type".into(), "application/json".into()));
+        // Ours, where the document and its input have none of their own.
+        let key = self.idempotency_header.as_deref().map(|name| (name, key));
+        let ours = key.into_iter().chain(body.as_ref().map(|_| ("content-type", "application/json")));
+        for (name, value) in ours {
+            if !headers.iter().any(|(known, _)| known == name) {
+                headers.push((name.to_owned(), value.to_owned()));
+            }
         }
         let query = query.finish();
         let mark = if query.is_empty() { "" } else { "?" };

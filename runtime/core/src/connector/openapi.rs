@@ -68,6 +68,9 @@ pub fn import(openapi: &Value, name: &str, base: Option<&str>) -> Result<Importe
     Ok(Imported { document, left_out })
 }
 
+/// Headers that are no parameters of an operation.
+const OURS: &[&str] = &["accept", "content-type", "authorization", "idempotency-key"];
+
 fn endpoint(openapi: &Value, (path, item): (&str, &Value), method: &str) -> Result<(String, Value), String> {
     let operation = &item[method];
     let id = name_of(operation["operationId"].as_str().unwrap_or_default(), method, path);
@@ -76,7 +79,9 @@ fn endpoint(openapi: &Value, (path, item): (&str, &Value), method: &str) -> Resu
     for parameter in all.iter().filter_map(|list| list.as_array()).flatten() {
         let parameter = resolved(openapi, parameter)?;
         let (wire, place) = (parameter["name"].as_str().unwrap_or_default(), &parameter["in"]);
-        if place == "cookie" {
+        // Cookies are not sent; these headers are ours, as OpenAPI has it.
+        let is_ours = place == "header" && OURS.iter().any(|name| wire.eq_ignore_ascii_case(name));
+        if place == "cookie" || is_ours {
             continue;
         }
         let mut schema = parameter["schema"].clone();

@@ -1,17 +1,20 @@
 //! Reading the document of a connector: every fault at once, each with its place.
 
 use super::schemas::whole;
-use super::{Auth, Connector, Endpoint, MOST_ENDPOINTS, MOST_PARAMETERS, Parameter, Place, Tool};
+use super::{
+    Auth, Connector, Endpoint, MOST_ENDPOINTS, MOST_PARAMETERS, MOST_SCHEMAS, Parameter, Place, Tool,
+};
 use crate::document::{Doc, Fault, Part, pointer};
 use crate::id::is_name;
 use crate::json::Json;
 use crate::limits::{AskedLimits, Limits};
 use crate::outcome::PluginKind;
-use crate::outside::Url;
+use crate::outside::{self, Url, header};
 use crate::plan::walk::{Faults, Fields};
 use crate::plugin::Metadata;
 use crate::schema::Schema;
 use serde_json::{Map, Value, json};
+use std::cell::Cell;
 
 /// Methods that an endpoint may have.
 const METHODS: &[&str] = &["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE"];
@@ -27,7 +30,7 @@ impl Connector {
     pub fn read(text: &str, limits: &Limits) -> Result<Connector, Vec<Fault>> {
         let doc = Doc::parse(text, limits).map_err(|fault| vec![fault])?;
         let mut faults = Faults::default();
-        let connector = connector(&doc, &mut faults);
+        let connector = connector(&doc, MOST_SCHEMAS * limits.document_bytes, &mut faults);
         match (connector, faults.list.is_empty()) {
             (Some(connector), true) => Ok(connector),
             (_, _) => Err(faults.list),
@@ -44,9 +47,11 @@ struct Defaults {
     auth: Option<Auth>,
     timeout_ms: Option<u64>,
     schemas: Map<String, Value>,
+    /// Bytes that the schemas of the tools may still have.
+    room: Cell<u64>,
 }
 
-fn connector(doc: &Doc, faults: &mut Faults) -> Option<Connector> {
+fn connector(doc: &Doc, room: u64, faults: &mut Faults) -> Option<Connector> {
     let mut fields = Fields::plain(doc, "", faults);
     match fields.need("connector", faults) {
         Some((said, path)) if said.as_str() != Some("1.0") => {
@@ -93,6 +98,7 @@ fn connector(doc: &Doc, faults: &mut Faults) -> Option<Connector> {
         auth,
         timeout_ms,
         schemas,
+        room: Cell::new(room),
     };
     let (said, path) = endpoints?;
     let Part::Map(entries) = &said.part else {
@@ -140,9 +146,11 @@ fn texts(said: &Doc, path: &str, faults: &mut Faults) -> Vec<(String, String)> {
     };
     let mut found = Vec::new();
     for (key, value) in entries {
-        match value.as_str() {
-            Some(text) => found.push((key.text.to_ascii_lowercase(), text.to_owned())),
-            None => faults.at(value, &pointer(path, &key.text), "wants text"),
+        let at = pointer(path, &key.text);
+        match value.as_str().map(|text| header(&key.text, text.to_owned())) {
+            Some(Ok(header)) => found.push(header),
+            Some(Err(why)) => faults.at(value, &at, why),
+            None => faults.at(value, &at, "wants text"),
         }
     }
     found
@@ -150,6 +158,10 @@ fn texts(said: &Doc, path: &str, faults: &mut Faults) -> Vec<(String, String)> {
 
 fn auth(said: &Doc, path: &str, faults: &mut Faults) -> Option<Auth> {
     let mut fields = Fields::plain(said, path, faults);
+    let is_secret = |name: &str| {
+        let plain = |b: u8| b.is_ascii_alphanumeric() || b"-_.".contains(&b);
+        !name.is_empty() && name.len() <= 64 && name.bytes().all(plain)
+    };
     let bearer = fields.text("bearer", faults).map(|secret| Auth {
         secret: secret.to_owned(),
         place: Place::Header,
@@ -168,6 +180,16 @@ fn auth(said: &Doc, path: &str, faults: &mut Faults) -> Option<Auth> {
     let (header, query) = (named("header", Place::Header), named("query", Place::Query));
     fields.finish(faults);
     let mut all: Vec<Auth> = [bearer, header, query].into_iter().flatten().collect();
+    for Auth { secret, place, name, prefix } in &all {
+        if !is_secret(secret) {
+            faults.at(said, path, "the name of a secret has letters, digits, `-`, `_` and `.`: at most 64");
+        }
+        if *place == Place::Header
+            && let Err(why) = outside::header(name, prefix.clone())
+        {
+            faults.at(said, path, why);
+        }
+    }
     if all.len() != 1 && !faults.list.iter().any(|fault| fault.path.starts_with(path)) {
         let message =
             "wants one of `bearer: SECRET`, `header: {name, secret, prefix}` and `query: {name, secret}`";
@@ -194,7 +216,7 @@ fn tool(defaults: &Defaults, name: &str, (said, path): (&Doc, &str), faults: &mu
     let body = fields.get("body");
     let answer = fields.get("response");
     let timeout_ms = fields.span("timeout", faults).map(|span| span.0).or(defaults.timeout_ms);
-    let key = fields.text("idempotencyHeader", faults).map(str::to_ascii_lowercase);
+    let key = fields.get("idempotencyHeader").and_then(|(said, at)| header_name(said, &at, faults));
     let keyed = KEYED.contains(&method.as_str()).then(|| KEY_HEADER.to_owned());
     fields.finish(faults);
     let mut input = json!({ "type": "object", "properties": properties, "additionalProperties": false });
@@ -213,15 +235,15 @@ fn tool(defaults: &Defaults, name: &str, (said, path): (&Doc, &str), faults: &mu
     if !headers.iter().any(|(name, _)| name == "accept") {
         headers.push(("accept".into(), "application/json".into()));
     }
-    Some(Tool {
+    let tool = Tool {
         metadata: Metadata {
             name: format!("{}/{name}", defaults.service),
             version: defaults.version.clone(),
             kind: PluginKind::Tool,
             title,
             description,
-            input_schema: input_schema.clone(),
-            output_schema: output_schema.clone(),
+            input_schema,
+            output_schema,
             provides,
             limits: AskedLimits::default(),
             documentation: String::new(),
@@ -235,18 +257,45 @@ fn tool(defaults: &Defaults, name: &str, (said, path): (&Doc, &str), faults: &mu
             headers,
             auth: defaults.auth.clone(),
             timeout_ms,
-            input_schema,
-            output_schema,
             idempotency_header: key.or(keyed),
         },
-    })
+    };
+    tool.metadata.text_faults().into_iter().for_each(|fault| faults.at(said, path, fault));
+    Some(tool)
+}
+
+/// The name of a header that may be sent.
+fn header_name(said: &Doc, at: &str, faults: &mut Faults) -> Option<String> {
+    match header(said.as_str().unwrap_or_default(), String::new()) {
+        Ok((name, _)) => Some(name),
+        Err(why) => {
+            faults.at(said, at, why);
+            None
+        }
+    }
 }
 
 /// A schema with what it refers to, checked.
 fn schema(schema: &Value, defaults: &Defaults, (said, at): (&Doc, &str), faults: &mut Faults) -> Json {
+    if defaults.room.get() == 0 {
+        return Json::null();
+    }
     match whole(schema, &defaults.schemas) {
         Ok(schema) => {
-            let text = Json::parse(schema.to_string().as_bytes()).unwrap_or_else(|_| Json::null());
+            let text = schema.to_string();
+            let Some(room) = defaults.room.get().checked_sub(text.len() as u64) else {
+                // Told once, and nothing more is read.
+                if defaults.room.replace(0) > 0 {
+                    faults.at(
+                        said,
+                        at,
+                        "the schemas of all tools, each with what it refers to, have more bytes than four documents may have; make two connectors of it, or leave out the largest",
+                    );
+                }
+                return Json::null();
+            };
+            defaults.room.set(room);
+            let text = Json::parse(text.as_bytes()).unwrap_or_else(|_| Json::null());
             if let Err(fault) = Schema::compile(&text) {
                 faults.at(said, at, fault.to_string());
             }
@@ -332,6 +381,11 @@ fn parameters(said: &Doc, path: &str, faults: &mut Faults) -> Parameters {
         let schema = fields.get("schema").map_or(json!({ "type": "string" }), |(said, _)| as_json(said));
         fields.finish(faults);
         let Some(place) = place else { continue };
+        if place == Place::Header
+            && let Err(why) = header(&wire, String::new())
+        {
+            faults.at(parameter, &at, why);
+        }
         properties.insert(key.text.to_string(), schema);
         if is_required {
             required.push(key.text.to_string().into());

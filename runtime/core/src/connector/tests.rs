@@ -2,6 +2,7 @@
 
 use super::openapi::import;
 use super::*;
+use crate::json::Json;
 use crate::limits::Limits;
 use crate::outcome::{FailureKind, Outcome};
 use crate::outside::HttpResponse;
@@ -54,8 +55,8 @@ fn each_endpoint_is_a_tool() {
     assert_eq!(schema["$defs"].as_object().unwrap().len(), 2, "with what it refers to: {schema}");
     let input: serde_json::Value = serde_json::from_str(current.metadata.input_schema.text()).unwrap();
     assert_eq!(input["required"], json!(["city"]));
-    let kept = serde_json::to_string(&current.endpoint).unwrap();
-    assert_eq!(serde_json::from_str::<Endpoint>(&kept).unwrap(), current.endpoint);
+    let kept = serde_json::to_string(&current).unwrap();
+    assert_eq!(serde_json::from_str::<Tool>(&kept).unwrap(), *current);
 }
 
 #[test]
@@ -71,7 +72,7 @@ fn an_input_becomes_a_request() {
     );
     let header =
         |name: &str| request.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &**value);
-    assert_eq!([header("X-Api-Key"), header("Accept-Language")], [Some("<weather-key>"), Some("de")]);
+    assert_eq!([header("x-api-key"), header("accept-language")], [Some("<weather-key>"), Some("de")]);
     assert_eq!((header("idempotency-key"), header("accept")), (None, Some("application/json")));
     let report = &connector.tools[1].endpoint;
     let request = report.request(&parsed(r#"{"body": {"celsius": 1.50}}"#), secret, "k").unwrap();
@@ -120,6 +121,44 @@ fn an_answer_is_an_output_or_says_whether_to_try_again() {
 }
 
 #[test]
+fn no_header_goes_twice() {
+    let own = "idempotencyHeader: idempotency-key\n    parameters:\n      key: {in: header, name: Idempotency-Key}\n      auth: {in: header, name: x-api-key}\n    body: {";
+    let text = WEATHER
+        .replace("timeout: 5s", "headers: {Content-Type: application/merge-patch+json, Accept: text/plain}")
+        .replace("body: {", own);
+    let endpoint = read(&text).tools.remove(1).endpoint;
+    let sent = |input: &str| {
+        let request = endpoint.request(&parsed(input), |_| Ok("secret".to_owned()), "ours").unwrap();
+        let mut headers: Vec<String> =
+            request.headers.iter().map(|(name, value)| format!("{name}: {value}")).collect();
+        headers.sort();
+        headers
+    };
+    let (accept, kind) = ("accept: text/plain", "content-type: application/merge-patch+json");
+    let input = r#"{"body": {"celsius": 1}, "key": "its", "auth": "guess"}"#;
+    assert_eq!(sent(input), [accept, kind, "idempotency-key: its", "x-api-key: secret"]);
+    let input = r#"{"body": {"celsius": 1}}"#;
+    assert_eq!(sent(input), [accept, kind, "idempotency-key: ours", "x-api-key: secret"]);
+}
+
+#[test]
+fn schemas_that_are_shared_do_not_grow_without_bound() {
+    let wide = format!("  Wind: {{description: \"{}\"}}", "w".repeat(60_000));
+    let mut text = WEATHER.replace("  Wind: {type: object}", &wide);
+    for number in 0..100 {
+        text.push_str(&format!(
+            "  more{number}:\n    path: /m\n    response: {{$ref: \"#/schemas/Reading\"}}\n"
+        ));
+    }
+    let faults = Connector::read(&text, &Limits::default()).unwrap_err();
+    let told: Vec<String> = faults.iter().map(ToString::to_string).collect();
+    assert!(told.len() == 1 && told[0].contains("make two connectors of it"), "{told:?}");
+    let long = WEATHER.replace("The weather now", &"w".repeat(300));
+    let told = Connector::read(&long, &Limits::default()).unwrap_err();
+    assert!(told[0].to_string().contains("title has 300 bytes"), "{told:?}");
+}
+
+#[test]
 fn every_fault_of_a_document_is_told_with_its_place() {
     for (from, to, says) in [
         ("\"1.0\"", "\"2.0\"", "the version of this language"),
@@ -140,6 +179,11 @@ fn every_fault_of_a_document_is_told_with_its_place() {
         ("header: {name: X-Api-Key, secret: weather-key}", "basic: {}", "`header`"),
         ("{type: number}", "{type: nmber}", "not a usable JSON Schema"),
         ("provides: [weather.current]", "provides: [Weather]", "dotted names"),
+        ("name: X-Api-Key", "name: Host", "`host` is the host's to send"),
+        ("secret: weather-key", "secret: \"a b\"", "the name of a secret"),
+        ("name: Accept-Language", "name: traceparent", "the host's to send"),
+        ("timeout: 5s", "headers: {\"a b\": c}", "a character that no such name has"),
+        ("body: {", "idempotencyHeader: Host\n    body: {", "the host's to send"),
     ] {
         assert!(WEATHER.contains(from), "{from}");
         let faults = Connector::read(&WEATHER.replacen(from, to, 1), &Limits::default()).unwrap_err();

@@ -85,6 +85,7 @@ impl Driver {
                     attempt,
                     snapshot: self.snapshot.clone(),
                     alternative: self.run.alternative(node),
+                    within: None,
                     turn: self.run.candidate(node),
                     input,
                     traceparent,

@@ -13,7 +13,7 @@ use heddle_core::plugin::Pinned;
 use heddle_core::release::Standing;
 use heddle_core::time::Timestamp;
 use std::collections::{HashMap, HashSet};
-use std::sync::atomic::Ordering;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -27,7 +27,11 @@ type Version = (Tenant, Digest);
 
 /// What is known of each version.
 #[derive(Debug, Default)]
-pub(crate) struct Healths(RwLock<HashMap<Version, Arc<Mutex<Traffic>>>>);
+pub(crate) struct Healths {
+    of: RwLock<HashMap<Version, Arc<Mutex<Traffic>>>>,
+    /// Whether it was told that there is no room for more.
+    is_told: AtomicBool,
+}
 
 /// How a version does.
 #[derive(Clone, Debug)]
@@ -52,13 +56,32 @@ pub struct Metered {
 }
 
 impl Healths {
+    fn known(&self, tenant: &Tenant, digest: Digest) -> Option<Arc<Mutex<Traffic>>> {
+        let all = self.of.read().unwrap_or_else(PoisonError::into_inner);
+        all.get(&(tenant.clone(), digest)).cloned()
+    }
+    /// What is known of a version, from now on.
     fn of(&self, tenant: &Tenant, digest: Digest) -> Option<Arc<Mutex<Traffic>>> {
-        let key = (tenant.clone(), digest);
-        let known = self.0.read().unwrap_or_else(PoisonError::into_inner).get(&key).cloned();
-        known.or_else(|| {
-            let mut all = self.0.write().unwrap_or_else(PoisonError::into_inner);
+        let of = self.known(tenant, digest).or_else(|| {
+            let mut all = self.of.write().unwrap_or_else(PoisonError::into_inner);
+            let key = (tenant.clone(), digest);
             (all.len() < MOST || all.contains_key(&key)).then(|| all.entry(key).or_default().clone())
-        })
+        });
+        if of.is_none() && !self.is_told.swap(true, Ordering::Relaxed) {
+            tracing::warn!(
+                "the calls of {MOST} versions of plugins are counted, and those of further ones are not: no gate judges them; `heddle plugin rm` old ones"
+            );
+        }
+        of
+    }
+    /// Forgets the versions of a tenant that are no longer there.
+    fn retain(&self, tenant: &Tenant, there: &HashSet<Digest>) {
+        let mut all = self.of.write().unwrap_or_else(PoisonError::into_inner);
+        let before = all.len();
+        all.retain(|(owner, digest), _| owner != tenant || there.contains(digest));
+        if all.len() < before {
+            self.is_told.store(false, Ordering::Relaxed);
+        }
     }
 }
 
@@ -108,7 +131,7 @@ pub(crate) fn doing(
 ) -> Doing {
     let plugin = entry.metadata.reference();
     let is_open = open.contains(&*plugin);
-    let (health, turns) = match shared.healths.of(tenant, entry.digest) {
+    let (health, turns) = match shared.healths.known(tenant, entry.digest) {
         None => (Health { state: State::Unknown, why: "nothing is counted of it".to_owned() }, Vec::new()),
         Some(traffic) => {
             let mut traffic = lock(&traffic);
@@ -136,7 +159,7 @@ pub(crate) fn metered(
     digest: Digest,
     (from, to): (Timestamp, Timestamp),
 ) -> Metered {
-    match shared.healths.of(tenant, digest) {
+    match shared.healths.known(tenant, digest) {
         None => Metered { sum: Sum::default(), since: None },
         Some(traffic) => {
             let traffic = lock(&traffic);
@@ -151,7 +174,9 @@ pub(crate) async fn watch(shared: Arc<Shared>) {
     while !shared.is_draining() && !shared.lost.load(Ordering::Acquire) {
         tokio::time::sleep(LOOK_EVERY).await;
         let (mut ranks, open) = (HashMap::new(), open_circuits(&shared, &tenant));
-        for entry in shared.registry.all(&tenant) {
+        let all = shared.registry.all(&tenant);
+        shared.healths.retain(&tenant, &all.iter().map(|entry| entry.digest).collect());
+        for entry in all {
             let state = doing(&shared, &tenant, &entry, &open).health.state;
             if state.rank() > 0 {
                 ranks.insert(entry.digest, state.rank());

@@ -104,6 +104,8 @@ pub struct NewPlugin {
     pub needs: Vec<Arc<str>>,
     /// The id of the key that signed it, where somebody looked.
     pub signer: Option<Arc<str>>,
+    /// Whether it comes back where it was deleted.
+    pub brings_back: bool,
 }
 
 /// Why a plugin was not taken.
@@ -119,6 +121,16 @@ pub enum PluginFault {
         /// The bytes that have it.
         digest: Digest,
     },
+    /// It was deleted, and nobody asks for it back.
+    #[error(
+        "`{name}@{version}` was deleted; `heddle plugin push FILE` brings it back, and a file in a folder does not"
+    )]
+    Removed {
+        /// The name, with its kind.
+        name: String,
+        /// The version.
+        version: String,
+    },
     /// The store did not take it.
     #[error(transparent)]
     Store(#[from] StoreFault),
@@ -126,8 +138,8 @@ pub enum PluginFault {
 
 /// How a version fits to what is kept.
 pub(crate) enum Fits {
-    /// It is there.
-    IsThere,
+    /// It is there, in this version of the record.
+    IsThere(u64, Box<PluginEntry>),
     /// It is not; this version of the record may be written over.
     Over(u64),
 }
@@ -158,6 +170,11 @@ impl Plugin {
 
 /// A plugin of a tenant: its kind and its name.
 pub(crate) type PluginKey = (PluginKind, String);
+
+/// The plugin that this is a version of.
+pub(crate) fn key_of(entry: &PluginEntry) -> PluginKey {
+    (entry.metadata.kind, entry.metadata.name.clone())
+}
 
 /// `kind:name`.
 pub(crate) fn named((kind, name): &PluginKey) -> String {
@@ -205,7 +222,7 @@ impl Registry {
     fn hold(&self, tenant: &Tenant, entry: PluginEntry) {
         let mut held = self.held.write().unwrap_or_else(PoisonError::into_inner);
         held.epoch += 1;
-        let key = (entry.metadata.kind, entry.metadata.name.clone());
+        let key = key_of(&entry);
         let plugin = held.tenants.entry(tenant.clone()).or_default().entry(key).or_default();
         plugin.versions.insert(entry.metadata.version.clone(), entry);
     }
@@ -258,7 +275,7 @@ impl Registry {
     /// How a version stands among those of its plugin.
     pub(crate) fn standing(&self, tenant: &Tenant, entry: &PluginEntry) -> Standing {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
-        let key = (entry.metadata.kind, entry.metadata.name.clone());
+        let key = key_of(entry);
         let plugin = held.tenants.get(tenant).and_then(|plugins| plugins.get(&key));
         plugin.map_or(Standing::Other, |plugin| {
             plugin.release.standing(&plugin.versions, &entry.metadata.version)
@@ -280,10 +297,8 @@ impl Registry {
         held.epoch += 1;
         let Some(plugins) = held.tenants.get_mut(tenant) else { return };
         if let Some(plugin) = plugins.get_mut(key) {
+            // What is said of the plugin stays, as its records do: it may come back.
             plugin.versions.remove(version);
-            if plugin.versions.is_empty() {
-                plugins.remove(key);
-            }
         }
     }
     /// The trial of a version, where it is on one.
@@ -304,7 +319,7 @@ impl Registry {
         }
         let plugins = held.tenants.get(tenant).into_iter().flatten();
         let tried =
-            plugins.filter(|(key, plugin)| plugin.release.trial.is_some() && calls(plan, key, plugin));
+            plugins.filter(|(key, plugin)| plugin.release.trial.is_some() && tries(plan, key, plugin));
         let drawn =
             tried.filter(|(_, plugin)| plugin.release.tries(plugin.drawn.fetch_add(1, Ordering::Relaxed)));
         drawn.map(|(key, _)| key.clone()).collect()
@@ -315,14 +330,23 @@ impl Registry {
         &self,
         shelf: &dyn Shelf,
         tenant: &Tenant,
-        entry: PluginEntry,
+        (entry, brings_back): (PluginEntry, bool),
     ) -> Result<(), PluginFault> {
         let (collection, key) = (collection(PLUGINS, tenant), record_of(&entry.metadata));
         let body = |entry: &PluginEntry| Json::trusted(serde_json::to_string(entry).unwrap_or_default());
         match shelf.put(&collection, &key, 0, body(&entry)).await {
             Ok(_) => {}
-            Err(StoreFault::Conflict(_)) => match self.fits(shelf, tenant, &entry).await? {
-                Fits::IsThere => {}
+            Err(StoreFault::Conflict(_)) => match self.fits(shelf, tenant, (&entry, brings_back)).await? {
+                // What is kept is what is held; who signed it may be told later.
+                Fits::IsThere(version, kept) => {
+                    let is_told = kept.signer.is_none() && entry.signer.is_some();
+                    let kept = PluginEntry { signer: kept.signer.or(entry.signer), ..*kept };
+                    if is_told {
+                        shelf.put(&collection, &key, version, body(&kept)).await?;
+                    }
+                    self.hold(tenant, kept);
+                    return Ok(());
+                }
                 // It was deleted and comes back, or its record was damaged.
                 Fits::Over(version) => drop(shelf.put(&collection, &key, version, body(&entry)).await?),
             },
@@ -334,12 +358,12 @@ impl Registry {
     /// Whether a version may be written.
     ///
     /// # Errors
-    /// Where other bytes have it.
+    /// Where other bytes have it; where it was deleted, and this does not bring it back.
     pub(crate) async fn fits(
         &self,
         shelf: &dyn Shelf,
         tenant: &Tenant,
-        entry: &PluginEntry,
+        (entry, brings_back): (&PluginEntry, bool),
     ) -> Result<Fits, PluginFault> {
         let metadata = &entry.metadata;
         let record = shelf.get(&collection(PLUGINS, tenant), &record_of(metadata)).await?;
@@ -351,7 +375,11 @@ impl Registry {
                 version: metadata.version.to_string(),
                 digest: present.digest,
             }),
-            Some(present) if present.removed.is_none() => Ok(Fits::IsThere),
+            Some(present) if present.removed.is_none() => Ok(Fits::IsThere(version, Box::new(present))),
+            Some(_) if !brings_back => Err(PluginFault::Removed {
+                name: metadata.reference(),
+                version: metadata.version.to_string(),
+            }),
             _ => Ok(Fits::Over(version)),
         }
     }
@@ -450,10 +478,17 @@ fn grants(patterns: &[Arc<str>], key: &PluginKey) -> bool {
     patterns.iter().any(|pattern| pattern_has(pattern, &named))
 }
 
-/// Whether a run of this plan may call this plugin.
-fn calls(plan: &Plan, key: &PluginKey, plugin: &Plugin) -> bool {
+/// Whether a run of this plan can have the version on trial of this plugin: only those are counted for its share.
+fn tries(plan: &Plan, key: &PluginKey, plugin: &Plugin) -> bool {
+    let gets = |reference: &PluginRef, on_trial| {
+        let found = plugin.release.pick(&plugin.versions, reference, on_trial);
+        found.map(|entry| &entry.metadata.version)
+    };
     let is_called = plan.calls.iter().any(|call| match call {
-        Callee::Plugin(reference) => reference.kind == key.0 && reference.name == key.1,
+        Callee::Plugin(reference) => {
+            (reference.kind, &reference.name) == (key.0, &key.1)
+                && gets(reference, true) != gets(reference, false)
+        }
         Callee::Capability(capability) => {
             plugin.live(true).is_some_and(|entry| capability.refuses(&entry).is_none())
         }

@@ -1,12 +1,13 @@
 //! Which version of a plugin new runs get, as an operator or a gate decides it. What may follow what is decided in the
 //! core ([`Release`]); here it is written, and held.
 
-use crate::plugins::registry::{PluginEntry, PluginKey, named, plugin_key};
+use crate::plugins::registry::{Drawn, PluginEntry, PluginKey, key_of, named, plugin_key};
 use crate::record;
 use crate::shared::Shared;
 use crate::telemetry as t;
 use crate::workflows;
 use heddle_core::id::{Digest, Tenant};
+use heddle_core::plan::Plan;
 use heddle_core::plugin::Pinned;
 use heddle_core::release::{HealthGate, Release, ReleaseFault, Seen, Trial, Verdict};
 use heddle_core::route::Callee;
@@ -52,8 +53,13 @@ pub enum ReleaseWish {
         /// What is asked of it.
         gate: Option<HealthGate>,
     },
-    /// The version on trial is taken back, or the current one, for this reason.
-    RollBack(String),
+    /// The version on trial is taken back, or the current one.
+    RollBack {
+        /// The one that is meant; where it is another that would be taken back, none is.
+        version: Option<Version>,
+        /// Why.
+        why: String,
+    },
     /// The newest version is meant again.
     Follow,
 }
@@ -76,17 +82,19 @@ pub(crate) async fn decide(
     key: &PluginKey,
     what: &ReleaseWish,
 ) -> Result<Release, ReleaseRefused> {
-    let (loaded, name) = (shared.registry.versions(tenant, key), named(key));
-    if loaded.is_empty() {
-        return Err(ReleaseRefused::NoPlugin(name));
-    }
-    let release = changed(shared, tenant, key, |release| {
+    let name = named(key);
+    let release = changed(shared, tenant, key, |release, loaded| {
+        if loaded.is_empty() {
+            return Err(ReleaseRefused::NoPlugin(name.clone()));
+        }
         let done = match what {
             ReleaseWish::Promote { version, share, gate } => {
                 let (version, since) = (version.clone(), shared.now());
-                release.promote(&loaded, Trial { version, share: *share, since, gate: *gate })
+                release.promote(loaded, Trial { version, share: *share, since, gate: *gate })
             }
-            ReleaseWish::RollBack(why) => release.roll_back(&loaded, shared.now(), why.clone(), false),
+            ReleaseWish::RollBack { version, why } => {
+                release.roll_back(loaded, version.as_ref(), (shared.now(), why.clone(), false))
+            }
             ReleaseWish::Follow => {
                 release.follow(shared.now());
                 Ok(())
@@ -111,10 +119,11 @@ async fn changed(
     shared: &Shared,
     tenant: &Tenant,
     key: &PluginKey,
-    change: impl Fn(&mut Release) -> Result<Decided, ReleaseRefused>,
+    change: impl Fn(&mut Release, &BTreeMap<Version, PluginEntry>) -> Result<Decided, ReleaseRefused>,
 ) -> Result<Release, ReleaseRefused> {
     let _turn = shared.registry.deciding.lock().await;
-    let collection = collection(RELEASES, tenant);
+    let (collection, loaded) = (collection(RELEASES, tenant), shared.registry.versions(tenant, key));
+    let change = |release: &mut Release| change(release, &loaded);
     let (release, decided) = record::changed(&*shared.shelf, &collection, &named(key), change).await?;
     shared.registry.hold_release(tenant, key.clone(), release.clone());
     if decided == Decided::Yes {
@@ -141,8 +150,7 @@ pub(crate) async fn judged(
     (since, seen): (Timestamp, Seen),
 ) {
     let key: PluginKey = (pin.kind, pin.name.clone());
-    let loaded = shared.registry.versions(&tenant, &key);
-    let done = changed(&shared, &tenant, &key, |release| {
+    let done = changed(&shared, &tenant, &key, |release, loaded| {
         // A person may have decided meanwhile, or another call has spoken.
         match release.judge_since(since, seen) {
             None => Ok(Decided::No),
@@ -151,7 +159,7 @@ pub(crate) async fn judged(
                 Ok(Decided::Yes)
             }
             Some(Verdict::RollBack(why)) => release
-                .roll_back(&loaded, shared.now(), why, true)
+                .roll_back(loaded, None, (shared.now(), why, true))
                 .map(|()| Decided::Yes)
                 .map_err(|fault| ReleaseRefused::Refused(named(&key), fault)),
         }
@@ -168,29 +176,24 @@ pub(crate) async fn delete(
     key: &PluginKey,
     version: &Version,
 ) -> Result<Option<()>, ReleaseRefused> {
+    // Nothing is decided meanwhile: what is promoted is there.
+    let _turn = shared.registry.deciding.lock().await;
     let loaded = shared.registry.versions(tenant, key);
     let Some(entry) = loaded.get(version) else { return Ok(None) };
     let shown = format!("{}@{version}", named(key));
     let release = shared.registry.release(tenant, key).unwrap_or_default();
     let mut users = Vec::new();
-    if release.needs(version) {
-        let how = "`heddle plugin promote` another one first, or `heddle plugin follow` the newest";
-        users.push(format!("what was decided: it is the current version, or on trial ({how})"));
+    if release.needs(&loaded, version) {
+        let how = "`heddle plugin promote` another one first";
+        users.push(format!("those who name no version: it is the current one, or on trial ({how})"));
     }
-    users.extend(of_workflows(shared, tenant, (key, version), &loaded).await?);
+    users.extend(of_workflows(shared, tenant, (key, version), (&loaded, &release)).await?);
     users.extend(of_runs(shared, tenant, entry.digest).await?);
     if !users.is_empty() {
         return Err(ReleaseRefused::InUse(shown, users.join(", and by ")));
     }
     shared.registry.remove(&*shared.shelf, tenant, key, entry, shared.now()).await?;
     tracing::info!(target: "heddle::audit", plugin = shown, "a plugin's version was deleted");
-    if release.withdrawn.contains_key(version) {
-        changed(shared, tenant, key, |release| {
-            release.forget(version);
-            Ok(Decided::No)
-        })
-        .await?;
-    }
     Ok(Some(()))
 }
 
@@ -199,19 +202,30 @@ async fn of_workflows(
     shared: &Shared,
     tenant: &Tenant,
     (key, version): (&PluginKey, &Version),
-    loaded: &BTreeMap<Version, PluginEntry>,
+    (loaded, release): (&BTreeMap<Version, PluginEntry>, &Release),
 ) -> Result<Option<String>, StoreFault> {
-    let others: Vec<&Version> = loaded.keys().filter(|other| *other != version).collect();
-    let needs = |call: &Callee| {
-        let Callee::Plugin(reference) = call else { return false };
-        reference.kind == key.0
-            && reference.name == key.1
-            && reference.range.matches(version)
-            && !others.iter().any(|other| reference.range.matches(other))
+    let others = loaded.keys().filter(|other| *other != version);
+    let others: BTreeMap<Version, ()> = others.map(|other| (other.clone(), ())).collect();
+    let is_last = others.is_empty();
+    let needs = |call: &Callee| match call {
+        Callee::Plugin(reference) => {
+            (reference.kind, &reference.name) == (key.0, &key.1)
+                && release.pick(loaded, reference, false).is_some()
+                && release.pick(&others, reference, false).is_none()
+        }
+        Callee::Capability(capability) => {
+            let found = shared.registry.candidates(tenant, capability, &Drawn::new()).unwrap_or_default();
+            is_last && !found.is_empty() && found.iter().all(|entry| key_of(entry) == *key)
+        }
     };
+    // What an agent may call by its name; whoever grants it a pattern takes what there is.
+    let grants = |tools: &[Arc<str>]| is_last && tools.iter().any(|tool| **tool == *named(key));
     let mut names = Vec::new();
     for entry in workflows::published(shared, tenant).await? {
-        if shared.plan_of(&entry).is_ok_and(|plan| plan.calls.iter().any(needs)) {
+        let is_user = |plan: Arc<Plan>| {
+            plan.calls.iter().any(needs) || plan.steps.iter().any(|step| grants(&step.tools))
+        };
+        if shared.plan_of(&entry).is_ok_and(is_user) {
             names.push(format!("`{}@{}`", entry.full_name(), entry.version));
         }
     }

@@ -161,6 +161,7 @@ pub fn scope() -> CallScope {
         item: Some(3),
         attempt: 2,
         alternative: 0,
+        within: None,
         at_most_once: false,
         deadline_ms: 4_000_000_000_000,
         traceparent: None,

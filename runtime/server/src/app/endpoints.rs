@@ -3,7 +3,7 @@
 
 use super::invoker::scope_of;
 use futures_util::future::BoxFuture;
-use heddle_core::connector::Endpoint;
+use heddle_core::connector::{Endpoint, Tool};
 use heddle_core::id::{Digest, idempotency_key};
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
@@ -56,10 +56,10 @@ impl Endpoints {
             Failure::new(FailureKind::Internal, message)
         };
         let bytes = bytes.ok_or_else(|| damaged("it is missing".to_owned()))?;
-        let endpoint: Endpoint =
+        let Tool { metadata, endpoint } =
             serde_json::from_slice(&bytes).map_err(|fault| damaged(fault.to_string()))?;
         let schema = |text: &Json| Schema::compile(text).map_err(|fault| damaged(fault.to_string()));
-        let (input, output) = (schema(&endpoint.input_schema)?, schema(&endpoint.output_schema)?);
+        let (input, output) = (schema(&metadata.input_schema)?, schema(&metadata.output_schema)?);
         let ready = Arc::new(Ready { endpoint, input, output });
         self.ready.insert(digest, ready.clone());
         Ok(ready)
@@ -72,7 +72,8 @@ impl Endpoints {
     async fn answered(&self, invocation: &Invocation) -> Result<Json, Failure> {
         let Ready { endpoint, input, output } = &*self.ready(invocation.plugin.digest).await?;
         check_input(&invocation.input, self.limits.input_bytes, input)?;
-        let key = idempotency_key(invocation.run, &invocation.step, invocation.item, invocation.alternative);
+        let Invocation { run, step, item, alternative, within, .. } = invocation;
+        let key = idempotency_key(*run, step, *item, *alternative, within.as_deref());
         let request = endpoint.request(&invocation.input, |name| invocation.reach.secret(name), &key)?;
         // From here on it may have had its effect.
         invocation.held.hold(self.host.enter(&scope_of(invocation)));

@@ -2,7 +2,7 @@
 //! or half written takes nothing away; it is looked at again when it changes. A file that goes takes nothing away
 //! either: `heddle plugin rm` does.
 
-use super::loader::{Loader, Progress, Replacing, Upload};
+use super::loader::{AcceptFault, Loader, Progress, Replacing, Upload};
 use crate::signature;
 use bytes::Bytes;
 use heddle_core::id::{Digest, Tenant};
@@ -19,6 +19,8 @@ const QUIET: Duration = Duration::from_millis(150);
 const AT_LAST: Duration = Duration::from_secs(2);
 /// How often it is looked at where the system does not tell of changes.
 const POLL: Duration = Duration::from_secs(2);
+/// How often it is looked at in any case: a system may tell of some changes only, and the folder may be another one.
+const ANYHOW: Duration = Duration::from_secs(15);
 
 /// How a file was when it was looked at.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -29,6 +31,15 @@ struct Looks {
     signed: Option<Digest>,
     /// Of what was in it, once it was read.
     digest: Option<Digest>,
+}
+
+/// A file as it was looked at.
+struct Seen {
+    looks: Looks,
+    /// Whether it was not loaded for a reason that is not its own: it is tried again.
+    is_open: bool,
+    /// Why it was not loaded, as it was told.
+    why: Vec<String>,
 }
 
 /// What became of a file that was new or had changed.
@@ -46,7 +57,7 @@ pub struct Folder {
     loader: Loader,
     replacing: Replacing,
     most_bytes: u64,
-    seen: HashMap<PathBuf, Looks>,
+    seen: HashMap<PathBuf, Seen>,
     changes: mpsc::Receiver<()>,
     /// Tells of changes while it is there.
     watcher: Option<RecommendedWatcher>,
@@ -74,8 +85,10 @@ impl Folder {
     pub async fn look(&mut self) -> Vec<Loaded> {
         let mut done = Vec::new();
         for (file, looks) in self.changed() {
-            let before = self.seen.get(&file).filter(|before| before.signed == looks.signed);
-            let before = before.and_then(|before| before.digest);
+            let before = self.seen.get(&file);
+            let told = before.map(|before| before.why.clone()).unwrap_or_default();
+            let before = before.filter(|before| before.looks.signed == looks.signed && !before.is_open);
+            let before = before.and_then(|before| before.looks.digest);
             let read = match looks.bytes > self.most_bytes {
                 true => Err(format!(
                     "it has {} bytes; the limit component_bytes is {}",
@@ -84,27 +97,38 @@ impl Folder {
                 false => tokio::fs::read(&file).await.map_err(|error| format!("it cannot be read: {error}")),
             };
             let digest = read.as_ref().ok().map(|bytes| Digest::of(bytes));
-            self.seen.insert(file.clone(), Looks { digest, ..looks });
+            let looks = Looks { digest, ..looks };
             if digest.is_some() && digest == before {
+                self.seen.insert(file, Seen { looks, is_open: false, why: told });
                 continue;
             }
-            let outcome = match read {
+            let (outcome, is_open) = match read {
                 Ok(bytes) => self.load(&file, bytes.into()).await,
-                Err(why) => Err(vec![why]),
+                Err(why) => (Err(vec![why]), looks.bytes <= self.most_bytes),
             };
-            done.push(Loaded { file, outcome });
+            let why = outcome.as_ref().err().cloned().unwrap_or_default();
+            let is_told = is_open && why == told;
+            self.seen.insert(file.clone(), Seen { looks, is_open, why });
+            if !is_told {
+                done.push(Loaded { file, outcome });
+            }
         }
         done
     }
 
-    async fn load(&self, file: &Path, bytes: Bytes) -> Result<String, Vec<String>> {
-        let upload = Upload { bytes, signature: signature_beside(file), replacing: self.replacing };
+    /// Loads a file, and says whether it is to be tried again as it is.
+    async fn load(&self, file: &Path, bytes: Bytes) -> (Result<String, Vec<String>>, bool) {
+        let (signature, replacing) = (signature_beside(file), self.replacing);
+        let upload = Upload { bytes, signature, replacing, brings_back: false };
         match self.loader.load(Tenant::default(), upload).await {
-            Err(fault) => Err(vec![fault.to_string()]),
+            Err(fault) => {
+                let is_open = matches!(fault, AcceptFault::Busy { .. } | AcceptFault::Store(_));
+                (Err(vec![fault.to_string()]), is_open)
+            }
             Ok(standing) => match standing.progress {
-                Progress::Ready { plugin } => Ok(plugin),
-                Progress::Failed { reasons, .. } => Err(reasons),
-                Progress::Compiling => Err(vec!["the node is ending".to_owned()]),
+                Progress::Ready { plugin } => (Ok(plugin), false),
+                Progress::Failed { reasons, code } => (Err(reasons), code == "store_unavailable"),
+                Progress::Compiling => (Err(vec!["the node is ending".to_owned()]), true),
             },
         }
     }
@@ -120,7 +144,8 @@ impl Folder {
                 let signed = signature_beside(&file).map(|text| Digest::of(text.as_bytes()));
                 let (bytes, changed) = (metadata.len(), metadata.modified().ok());
                 let looks = Looks { bytes, changed, signed, digest: None };
-                let before = self.seen.get(&file).map(|before| Looks { digest: None, ..*before });
+                let before = self.seen.get(&file).filter(|before| !before.is_open);
+                let before = before.map(|before| Looks { digest: None, ..before.looks });
                 (before != Some(looks)).then_some((file, looks))
             })
             .collect();
@@ -131,8 +156,14 @@ impl Folder {
     /// Looks whenever something changes, for as long as the process lives.
     pub async fn watch(mut self, mut tell: impl FnMut(&Loaded)) {
         loop {
-            match &self.watcher {
-                Some(_) => quiet(&mut self.changes).await,
+            match &mut self.watcher {
+                Some(watcher) => {
+                    if timeout(ANYHOW, quiet(&mut self.changes)).await.is_err() {
+                        // Another folder may have this name by now.
+                        let _ = watcher.unwatch(&self.path);
+                        let _ = watcher.watch(&self.path, RecursiveMode::NonRecursive);
+                    }
+                }
                 None => tokio::time::sleep(POLL).await,
             }
             self.look().await.iter().for_each(&mut tell);

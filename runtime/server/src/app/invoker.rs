@@ -44,6 +44,7 @@ pub(super) fn scope_of(invocation: &Invocation) -> CallScope {
         item: invocation.item,
         attempt: invocation.attempt,
         alternative: invocation.alternative,
+        within: invocation.within.clone(),
         at_most_once: invocation.at_most_once,
         deadline_ms: invocation.deadline.0,
         traceparent: invocation.traceparent.clone(),

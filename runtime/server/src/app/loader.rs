@@ -68,6 +68,8 @@ pub struct Upload {
     pub signature: Option<String>,
     /// What becomes of it where its version is taken.
     pub replacing: Replacing,
+    /// Whether it comes back where its version was deleted.
+    pub brings_back: bool,
 }
 
 /// Why an upload was refused.
@@ -175,12 +177,12 @@ impl Loader {
     async fn begin(&self, tenant: Tenant, upload: Upload) -> Result<watch::Receiver<Standing>, AcceptFault> {
         // Before anything of it is read: who is not trusted has nothing read.
         let signer = self.trust.judge(&upload.bytes, upload.signature.as_deref())?;
-        let Upload { bytes, replacing, .. } = upload;
+        let Upload { bytes, replacing, brings_back, .. } = upload;
         let inspection = self.inspect(bytes.clone()).await?;
         let digest = inspection.digest;
         let mut uploads = self.uploads();
         if let Some(upload) = uploads.get(&digest)
-            && self.is_good(&tenant, digest, &upload.borrow().progress)
+            && self.is_good((&tenant, digest), (replacing, signer.is_some()), &upload.borrow().progress)
         {
             return Ok(upload.subscribe());
         }
@@ -197,18 +199,27 @@ impl Loader {
         drop(uploads);
         let loader = self.clone();
         tokio::spawn(async move {
-            let progress = loader.finish(&tenant, digest, (bytes, signer), replacing).await;
+            let progress = loader.finish(&tenant, digest, (bytes, signer), (replacing, brings_back)).await;
             upload.send_modify(|standing| standing.progress = progress);
         });
         Ok(standing)
     }
 
-    /// Whether an upload needs not be done again: one that failed does, and one that was deleted since.
-    fn is_good(&self, tenant: &Tenant, digest: Digest, progress: &Progress) -> bool {
+    /// Whether an upload needs not be done again: one that failed does, one that was deleted since, one that is signed
+    /// now and was not, and under development one that others have come after.
+    fn is_good(
+        &self,
+        (tenant, digest): (&Tenant, Digest),
+        (replacing, is_signed): (Replacing, bool),
+        progress: &Progress,
+    ) -> bool {
         match progress {
             Progress::Compiling => true,
             Progress::Failed { .. } => false,
-            Progress::Ready { .. } => self.component(tenant, digest).is_some(),
+            Progress::Ready { .. } => {
+                let known = self.component(tenant, digest).filter(|_| replacing == Replacing::Never);
+                known.is_some_and(|entry| entry.signer.is_some() || !is_signed)
+            }
         }
     }
 
@@ -217,14 +228,14 @@ impl Loader {
         tenant: &Tenant,
         digest: Digest,
         (bytes, signer): (Bytes, Option<Arc<str>>),
-        replacing: Replacing,
+        how: (Replacing, bool),
     ) -> Progress {
         let began = Instant::now();
         let loaded = self.host.load(bytes.clone()).await;
         histogram!(COMPILE_SECONDS).record(began.elapsed().as_secs_f64());
         counter!(COMPILES, "result" => if loaded.is_ok() { "ready" } else { "failed" }).increment(1);
         let progress = match loaded {
-            Ok(loaded) => self.register(tenant, (&bytes, signer), loaded, replacing).await,
+            Ok(loaded) => self.register(tenant, (&bytes, signer), loaded, how).await,
             Err(fault) => Progress::Failed { code: fault.kind.word(), reasons: fault.faults },
         };
         match &progress {
@@ -244,7 +255,7 @@ impl Loader {
         tenant: &Tenant,
         (bytes, signer): (&Bytes, Option<Arc<str>>),
         loaded: Loaded,
-        replacing: Replacing,
+        (replacing, brings_back): (Replacing, bool),
     ) -> Progress {
         let mut metadata = loaded.metadata;
         let store_failed = |fault: StoreFault| Progress::Failed {
@@ -258,8 +269,17 @@ impl Loader {
         let (needs, size) = (needs(&loaded.inspection.imports), bytes.len() as u64);
         let add = |metadata: Metadata| {
             let (needs, signer) = (needs.clone(), signer.clone());
-            self.executor.add(tenant, NewPlugin { metadata, digest, size, needs, signer })
+            self.executor.add(tenant, NewPlugin { metadata, digest, size, needs, signer, brings_back })
         };
+        if replacing == Replacing::AsBuild
+            && let Some(latest) = self.latest_build(tenant, &metadata)
+        {
+            metadata.version.build = match latest.digest == digest {
+                true => latest.metadata.version.build.clone(),
+                // What others have come after, or what comes after others.
+                false => build(),
+            };
+        }
         let mut added = add(metadata.clone()).await;
         if let (Err(PluginFault::VersionConflict { .. }), Replacing::AsBuild) = (&added, replacing) {
             metadata.version.build = build();
@@ -267,11 +287,22 @@ impl Loader {
         }
         match added {
             Ok(()) => Progress::Ready { plugin: format!("{}@{}", metadata.reference(), metadata.version) },
-            Err(fault @ PluginFault::VersionConflict { .. }) => {
+            Err(fault @ (PluginFault::VersionConflict { .. } | PluginFault::Removed { .. })) => {
                 Progress::Failed { code: "version_conflict", reasons: vec![fault.to_string()] }
             }
             Err(PluginFault::Store(fault)) => store_failed(fault),
         }
+    }
+
+    /// The latest build of the version that a component says it is.
+    fn latest_build(&self, tenant: &Tenant, metadata: &Metadata) -> Option<PluginEntry> {
+        let entries = self.executor.plugins(tenant).into_iter();
+        let same = entries.filter(|entry| {
+            let other = &entry.metadata;
+            (other.kind, &other.name) == (metadata.kind, &metadata.name)
+                && other.version.cmp_precedence(&metadata.version).is_eq()
+        });
+        same.max_by(|a, b| a.metadata.version.cmp(&b.metadata.version))
     }
 
     fn uploads(&self) -> MutexGuard<'_, BTreeMap<Digest, watch::Sender<Standing>>> {

@@ -104,7 +104,10 @@ fn check(file: &Path, context: &Context) -> Result<Exit, Fault> {
             tool.endpoint.path
         ));
     }
-    out::note(&format!("to be granted in heddle.toml:\n{grant}"));
+    out::note(&format!(
+        "to be granted in heddle.toml:\n{}",
+        grant.lines().map(harmless).collect::<Vec<_>>().join("\n")
+    ));
     Ok(Exit::Ok)
 }
 

@@ -57,6 +57,8 @@ pub(super) enum PluginCommand {
     Rollback {
         /// `name` or `kind:name`.
         plugin: String,
+        /// The version that is meant: where it has been taken back already, or another one would be, nothing changes.
+        version: Option<semver::Version>,
         /// One sentence for whoever asks later.
         #[arg(long)]
         why: Option<String>,
@@ -157,7 +159,9 @@ pub(super) async fn plugin(command: &PluginCommand, context: &Context) -> Result
         }
         PluginCommand::Inspect { what } => inspect(what, context).await,
         PluginCommand::Promote(wish) => release::promote(wish, context).await,
-        PluginCommand::Rollback { plugin, why } => release::rollback(plugin, why.as_deref(), context).await,
+        PluginCommand::Rollback { plugin, version, why } => {
+            release::rollback(plugin, version.as_ref(), why.as_deref(), context).await
+        }
         PluginCommand::Follow { plugin } => release::follow(plugin, context).await,
         PluginCommand::Rm { plugin, version } => release::remove(plugin, version, context).await,
         PluginCommand::Metrics { plugin, from, to } => {

@@ -40,7 +40,9 @@ struct ConnectorDoc {
 impl From<PluginFault> for Problem {
     fn from(fault: PluginFault) -> Problem {
         match fault {
-            PluginFault::VersionConflict { .. } => Problem::new(Code::VersionConflict, fault.to_string()),
+            PluginFault::VersionConflict { .. } | PluginFault::Removed { .. } => {
+                Problem::new(Code::VersionConflict, fault.to_string())
+            }
             PluginFault::Store(fault) => fault.into(),
         }
     }
@@ -72,9 +74,15 @@ async fn push(State(api): State<Api>, request: Request) -> Result<Response, Prob
     want_type(&parts.headers, &["application/yaml", "application/x-yaml", "text/yaml", "application/json"])?;
     let bytes = read(&parts.headers, content, Bound::small(&api.app.limits)).await?;
     let signer = api.app.loader.judge(&bytes, signature_of(&parts.headers)?.as_deref())?;
-    let text = std::str::from_utf8(&bytes)
+    std::str::from_utf8(&bytes)
         .map_err(|fault| Problem::new(Code::YamlInvalid, format!("the body is not UTF-8: {fault}")))?;
-    let connector = Connector::read(text, &api.app.limits).map_err(invalid)?;
+    let limits = api.app.limits.clone();
+    // Hundreds of schemas may be checked for it.
+    let read = move || Connector::read(std::str::from_utf8(&bytes).unwrap_or_default(), &limits);
+    let read = tokio::task::spawn_blocking(read).await;
+    let connector = read
+        .map_err(|fault| Problem::new(Code::Internal, format!("reading the connector failed: {fault}")))?
+        .map_err(invalid)?;
     let tools = api.app.executor.add_connector(&Tenant::default(), &connector, signer).await?;
     let has_secret = connector.tools.iter().any(|tool| tool.endpoint.auth.is_some());
     let document = ConnectorDoc {

@@ -65,7 +65,7 @@ async fn push(State(api): State<Api>, request: Request) -> Result<Response, Prob
     )
     .await?;
     let signature = signature_of(&parts.headers)?;
-    let upload = Upload { bytes, signature, replacing: Replacing::Never };
+    let upload = Upload { bytes, signature, replacing: Replacing::Never, brings_back: true };
     let standing = api.app.loader.accept(Tenant::default(), upload).await?;
     let mut response = (StatusCode::ACCEPTED, Answer(described(&standing))).into_response();
     locate(&mut response, &format!("/v1/components/{}", standing.inspection.digest));
@@ -260,9 +260,10 @@ fn shown(api: &Api, entries: &[PluginEntry]) -> Vec<PluginDoc> {
 /// The plugin that a path names: `kind:name`, or the name where one kind has it.
 pub(super) fn key_of(api: &Api, name: &str) -> Result<(PluginKind, String), Problem> {
     if let Some((kind, bare)) = name.split_once(':') {
-        return PluginKind::from_word(kind)
-            .map(|kind| (kind, bare.to_owned()))
-            .ok_or_else(|| no_plugin(name));
+        let all = api.app.executor.plugins(&Tenant::default());
+        let is_there = all.iter().any(|entry| entry.metadata.reference() == name);
+        let kind = PluginKind::from_word(kind).filter(|_| is_there);
+        return kind.map(|kind| (kind, bare.to_owned())).ok_or_else(|| no_plugin(name));
     }
     let all = api.app.executor.plugins(&Tenant::default());
     let kinds: BTreeSet<PluginKind> =

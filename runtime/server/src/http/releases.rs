@@ -251,6 +251,8 @@ fn read_gate(said: &Json) -> Result<HealthGate, Problem> {
     reason = "read by name, so that every fault can be told at once; here for the API's description"
 )]
 struct RollbackRequest {
+    /// The version that is meant. Where it has been taken back already, or another one would be, nothing changes.
+    version: Option<String>,
     /// One sentence, at most 500 characters.
     why: Option<String>,
 }
@@ -273,16 +275,18 @@ async fn rollback(
     let (parts, content) = request.into_parts();
     Query::of(parts.uri.query()).finish()?;
     let body = small_or_none(&parts.headers, content, &api.app.limits).await?;
-    let why = match &body {
-        None => String::new(),
-        Some(body) => {
-            let mut members = Members::of(body);
-            let why = members.text("why").unwrap_or_default().chars().take(500).collect();
-            members.finish()?;
-            why
+    let (mut version, mut why) = (None, String::new());
+    if let Some(body) = &body {
+        let mut members = Members::of(body);
+        let said = members.text("version").map(str::parse::<Version>);
+        if matches!(said, Some(Err(_))) {
+            members.fault("version", "wants a semantic version such as `1.2.0`");
         }
-    };
-    decided(&api, &name, ReleaseWish::RollBack(why)).await
+        version = said.and_then(Result::ok);
+        why = members.text("why").unwrap_or_default().chars().take(500).collect();
+        members.finish()?;
+    }
+    decided(&api, &name, ReleaseWish::RollBack { version, why }).await
 }
 
 /// Let runs have the newest version again, whatever is loaded.
@@ -329,7 +333,7 @@ async fn read(
 
 /// Delete a version that nothing uses.
 ///
-/// It is refused while it is the current version or on trial, while a run that has not ended was accepted with it, and
+/// It is refused while it is the current version and there are others, or on trial, while a run that has not ended was accepted with it, and
 /// while a workflow would find no other. Its bytes keep the version: no others can be loaded under it.
 #[utoipa::path(
     delete, path = "/v1/plugins/{name}/versions/{version}", tag = "plugins", operation_id = "deletePluginVersion",

@@ -54,8 +54,20 @@ pub(super) async fn promote(wish: &Promote, context: &Context) -> Result<Exit, F
     decide(&wish.plugin, "promote", body, context).await
 }
 
-pub(super) async fn rollback(plugin: &str, why: Option<&str>, context: &Context) -> Result<Exit, Fault> {
-    decide(plugin, "rollback", why.map_or(json!({}), |why| json!({ "why": why })), context).await
+pub(super) async fn rollback(
+    plugin: &str,
+    version: Option<&semver::Version>,
+    why: Option<&str>,
+    context: &Context,
+) -> Result<Exit, Fault> {
+    let mut body = json!({});
+    if let Some(version) = version {
+        body["version"] = version.to_string().into();
+    }
+    if let Some(why) = why {
+        body["why"] = why.into();
+    }
+    decide(plugin, "rollback", body, context).await
 }
 
 pub(super) async fn follow(plugin: &str, context: &Context) -> Result<Exit, Fault> {
