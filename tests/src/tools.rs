@@ -44,6 +44,24 @@ pub fn python(name: &str, packages: &[&str]) -> PathBuf {
     folder.join("bin/python")
 }
 
+/// The `node_modules` of a project with this `package.json`, as `npm install` makes it. Tests may ask for it at the same
+/// time.
+pub fn node_modules(name: &str, package: &str) -> PathBuf {
+    let folder = tools().join(name);
+    std::fs::create_dir_all(&folder).unwrap();
+    let lock = std::fs::File::create(tools().join(format!("{name}.lock"))).unwrap();
+    lock.lock().unwrap();
+    let whole = folder.join("whole");
+    if std::fs::read_to_string(&whole).ok().as_deref() != Some(package) {
+        std::fs::write(folder.join("package.json"), package).unwrap();
+        let mut npm = Command::new("npm");
+        npm.args(["install", "--no-audit", "--no-fund", "--no-package-lock"]).current_dir(&folder);
+        run(&mut npm, "install Node.js with npm");
+        std::fs::write(whole, package).unwrap();
+    }
+    folder.join("node_modules")
+}
+
 /// `promtool`, which reads metrics as Prometheus does: the one on the path, or the one of the Debian package.
 pub fn promtool() -> PathBuf {
     match is_on_the_path("promtool", "--version") {

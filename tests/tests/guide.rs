@@ -141,6 +141,7 @@ macro_rules! pages {
     };
 }
 pages! {
+    first_plugin: "first-plugin";
     live: "live";
     workflow_language: "workflow-language";
     calls: "calls";

@@ -148,11 +148,21 @@ impl Compilers {
             )),
             // Killed by a limit, by the system for want of memory, or ended by its own panic: all say too much.
             _ => ComponentFault::compile_limit(format!(
-                "the compiler ended early ({status}), which means that it reached `limits.compile_bytes` ({}) or was \
+                "the compiler ended early ({status}{}), which means that it reached `limits.compile_bytes` ({}) or was \
                  killed; make the component's functions smaller, or try again",
+                last_words(said),
                 self.memory_bytes
             )),
         }
+    }
+}
+
+/// What a compiler said before it ended, for people: the first lines of its panic.
+fn last_words(said: &str) -> String {
+    let words: Vec<&str> = said.lines().map(str::trim).filter(|line| !line.is_empty()).take(2).collect();
+    match words.is_empty() {
+        true => String::new(),
+        false => format!(": {}", words.join(" ").chars().take(300).collect::<String>()),
     }
 }
 

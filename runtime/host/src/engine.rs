@@ -31,6 +31,9 @@ pub(crate) const FEATURES: WasmFeatures = WasmFeatures::MUTABLE_GLOBAL
     .union(WasmFeatures::EXTENDED_CONST)
     .union(WasmFeatures::COMPONENT_MODEL);
 
+/// What wasmtime's own code between the components of one composition needs besides: it copies from the memory of one
+/// into that of the other. No component may use it itself; [`crate::inspect()`] refuses one that does.
+const BETWEEN: WasmFeatures = WasmFeatures::MULTI_MEMORY;
 /// Frames kept of a guest's backtrace.
 pub(crate) const BACKTRACE_FRAMES: usize = 20;
 /// Fuel for each page that `memory.grow` asks for: the most that wasmtime's table can hold. wasmtime's own default is
@@ -86,7 +89,7 @@ fn base(shape: Shape) -> Config {
     let mut config = Config::new();
     config
         .wasm_features(WasmFeatures::all(), false)
-        .wasm_features(FEATURES, true)
+        .wasm_features(FEATURES.union(BETWEEN), true)
         .concurrency_support(false)
         .consume_fuel(true)
         .operator_cost(prices)

@@ -4,6 +4,7 @@
 //! server, to the same routes in this process. So there is one way to do each thing.
 
 mod asks;
+mod author;
 mod circuits;
 mod client;
 mod connector;
@@ -68,6 +69,14 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Make a project for a plugin: in Rust, JavaScript, TypeScript, Python or C.
+    New(author::NewArgs),
+    /// Make a component of a project, with its language's own toolchain.
+    Build(author::BuildArgs),
+    /// Show what a component is and what it needs, and whether it does the same twice.
+    Check(author::CheckArgs),
+    /// Run the cases of a project: what goes in, and what comes out.
+    Test(author::TestArgs),
     /// Start a node for development: everything in one process, data in `.heddle`.
     Dev {
         /// Keep nothing.
@@ -227,9 +236,12 @@ impl Command {
                 | workflow::WorkflowCommand::Fmt { .. }
                 | workflow::WorkflowCommand::Schema,
             ) => "works without a node",
-            Command::Completions { .. } | Command::Webhooks(webhooks::WebhooksCommand::Verify(_)) => {
-                "works without a node"
-            }
+            Command::New(_)
+            | Command::Build(_)
+            | Command::Check(_)
+            | Command::Test(_)
+            | Command::Completions { .. }
+            | Command::Webhooks(webhooks::WebhooksCommand::Verify(_)) => "works without a node",
             _ => return None,
         })
     }
@@ -310,6 +322,10 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
             Box::pin(serve::dev(&node, ephemeral.then_some(crate::app::Keeping::Nothing))).await
         }
         Command::Serve { node } => Box::pin(serve::serve(&node)).await,
+        Command::New(args) => author::new(&args, context),
+        Command::Build(args) => author::build(&args, context),
+        Command::Check(args) => Box::pin(author::check(&args, context)).await,
+        Command::Test(args) => Box::pin(author::test(&args, context)).await,
         Command::Run(args) => Box::pin(run::run(&args, context)).await,
         Command::Runs(command) => Box::pin(runs::runs(&command, context)).await,
         Command::Events(args) => Box::pin(events::events(&args, context)).await,

@@ -55,9 +55,15 @@ const EDGES: &[Edges] = &[
         never: &["heddle-host", "heddle-server", "wasmtime", "axum", "hyper", "rusqlite"],
     },
     Edges {
+        package: "heddle-author",
+        manifest: "runtime/author/Cargo.toml",
+        may: &[],
+        never: &["heddle-core", "wasmtime", "tokio", "axum", "hyper", "rusqlite"],
+    },
+    Edges {
         package: "heddle-server",
         manifest: "runtime/server/Cargo.toml",
-        may: &["heddle-core", "heddle-store", "heddle-host", "heddle-executor"],
+        may: &["heddle-author", "heddle-core", "heddle-store", "heddle-host", "heddle-executor"],
         never: &["heddle-tests", "heddle-bench", "heddle-sdk"],
     },
     Edges {

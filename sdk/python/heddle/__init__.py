@@ -1,0 +1,7 @@
+"""What a plugin has of its host. `http`, `secret`, `config` and `kv` are modules that are there where `uses` of
+`plugin.toml` names them: `from heddle import http`."""
+
+from heddle import log
+from heddle.failure import Checkpoint, Failure, checkpoint
+
+__all__ = ["Checkpoint", "Failure", "checkpoint", "log"]

@@ -1,0 +1,305 @@
+//! Plugins in five languages, of each kind, as their authors make them: `heddle new`, the language's own toolchain,
+//! `heddle build`, `test` and `check`, and a run in a workflow at a node. With the clocks and the randomness of each kind.
+
+#![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
+
+use heddle_tests::{Server, binary, root, tools, workflow};
+use serde_json::{Value, json};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+const KINDS: [&str; 3] = ["transform", "tool", "agent"];
+/// 2000-01-01T00:00:00Z in milliseconds: what a transform takes to be now.
+const FIXED: i64 = 946_684_800_000;
+
+/// A source whose output is the time and a random number.
+struct Telling {
+    language: &'static str,
+    /// The file, and its text with `FUNCTION`.
+    file: &'static str,
+    source: &'static str,
+}
+
+fn typed(folder: &Path, words: &[&str]) -> (bool, String) {
+    let done = Command::new(binary())
+        .args(words)
+        .current_dir(folder)
+        // Cargo's is shared, so that a project's dependencies are compiled once.
+        .env("CARGO_TARGET_DIR", root().join("target/tools/rust-plugins"))
+        .output()
+        .unwrap();
+    let text = [done.stdout, done.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
+    (done.status.success(), text)
+}
+
+fn succeeds(folder: &Path, words: &[&str]) -> String {
+    let (is_done, text) = typed(folder, words);
+    assert!(is_done, "{words:?}: {text}");
+    text
+}
+
+/// What the project's own page says to type for its toolchain; once for all projects.
+fn with_toolchain(project: &Path, language: &str) {
+    let read = |name: &str| std::fs::read_to_string(project.join(name)).unwrap();
+    match language {
+        "js" | "ts" => {
+            let package =
+                read("package.json").replace(project.file_name().unwrap().to_str().unwrap(), "greet");
+            let modules = tools::node_modules(&format!("plugins-{language}"), &package);
+            symlink(modules, project.join("node_modules")).unwrap();
+        }
+        "python" | "c" => {
+            let requirements = read("requirements.txt");
+            let packages: Vec<&str> = requirements.split_whitespace().collect();
+            let python = tools::python(&format!("plugins-{language}"), &packages);
+            symlink(python.parent().unwrap().parent().unwrap(), project.join(".venv")).unwrap();
+        }
+        _ => {}
+    }
+}
+
+/// A new project with its toolchain.
+fn project(folder: &Path, language: &str, kind: &str) -> PathBuf {
+    let name = format!("greet-{language}-{kind}");
+    let said = succeeds(folder, &["new", &name, "--kind", kind, "--language", language]);
+    assert!(said.contains("heddle build"), "{said}");
+    let project = folder.join(&name);
+    with_toolchain(&project, language);
+    project
+}
+
+/// The component of a project, built again.
+fn built(project: &Path) -> Vec<u8> {
+    let said = succeeds(project, &["build"]);
+    let file = said.lines().find(|line| line.ends_with(".wasm")).unwrap_or_else(|| panic!("{said}"));
+    std::fs::read(project.join(file)).unwrap()
+}
+
+fn step(kind: &str, name: &str, with: &str) -> String {
+    match kind {
+        "agent" => format!("agent: {{use: {name}, goal: {with}}}"),
+        kind => format!("call: \"{kind}:{name}\", with: {with}"),
+    }
+}
+
+/// From `heddle new` to a run, for each kind; then with a source that tells the time and a random number.
+fn every_kind(telling: &Telling) {
+    let folder = tempfile::tempdir().unwrap();
+    let data = tempfile::tempdir().unwrap();
+    let server = Server::start(data.path(), &[]);
+    for kind in KINDS {
+        let project = project(folder.path(), telling.language, kind);
+        let name = project.file_name().unwrap().to_str().unwrap();
+        if telling.language == "python" && kind != "tool" {
+            // It is the same interpreter, and compiling it takes a while: what comes next shows these kinds as well.
+            tells_the_time(&server, telling, kind, &project, name);
+            continue;
+        }
+        let tested = succeeds(&project, &["test"]);
+        assert!(tested.contains("✓ greets") && tested.contains("✓ nobody"), "{tested}");
+        server.push(built(&project));
+        let definition = std::fs::read_to_string(project.join("workflow.yaml")).unwrap();
+        let run = server.run(&definition, json!({ "name": "Ada" }));
+        assert_eq!(run["output"], "Hello, Ada!", "{run}");
+        tells_the_time(&server, telling, kind, &project, name);
+    }
+}
+
+/// The clocks and the randomness of the kind, by the means of the language.
+fn tells_the_time(server: &Server, telling: &Telling, kind: &str, project: &Path, name: &str) {
+    let function = match kind {
+        "transform" => "apply",
+        "tool" => "call",
+        _ => "run",
+    };
+    let file = telling.file.replace("NAME", &name.replace('-', "_"));
+    let is_agent = kind == "agent" && telling.language == "c";
+    let source = telling.source.replace("FUNCTION", function).replace("KIND", kind).replace("SAME", name);
+    let source = source.replace("STATE", if is_agent { ", heddle_text state" } else { "" });
+    std::fs::write(project.join(file), source).unwrap();
+    let manifest = project.join(if telling.language == "rust" { "Cargo.toml" } else { "plugin.toml" });
+    let text = std::fs::read_to_string(&manifest).unwrap().replacen("0.1.0", "0.2.0", 1);
+    let text = match text.split_once("[output]") {
+        Some((before, _)) => format!("{before}[output]\ntype = \"object\"\n"),
+        None => text,
+    };
+    std::fs::write(&manifest, text).unwrap();
+    server.push(built(project));
+    let body = format!(
+        "steps: {{a: {{{0}, cache: off}}, b: {{{0}, cache: off}}}}\noutput: {{as: \"${{ [steps.a.output, steps.b.output] }}\"}}",
+        step(kind, name, "{name: x}")
+    );
+    let run = server.run(&workflow("telling", &body), json!({}));
+    let outputs = run["output"].as_array().unwrap_or_else(|| panic!("{run}"));
+    let began = run["startedAt"].as_str().unwrap();
+    for output in outputs {
+        let now = output["now"].as_i64().unwrap_or_else(|| panic!("{run}"));
+        match kind {
+            "transform" => assert_eq!(now / 1_000, FIXED / 1_000, "{run}"),
+            _ => assert!(now > 1_700_000_000_000, "{began}: {run}"),
+        }
+    }
+    let is_same = outputs[0]["random"] == outputs[1]["random"];
+    assert_eq!(is_same, kind == "transform", "randomness is fixed for transforms only: {run}");
+}
+
+#[test]
+fn javascript() {
+    let source = "export function FUNCTION() {\n  return { now: Date.now(), random: Math.random() };\n}\n";
+    every_kind(&Telling { language: "js", file: "NAME.js", source });
+}
+
+#[test]
+fn typescript() {
+    let source = "interface Told { now: number; random: number }\nexport function FUNCTION(): Told {\n  return { now: Date.now(), random: Math.random() };\n}\n";
+    every_kind(&Telling { language: "ts", file: "NAME.ts", source });
+}
+
+#[test]
+fn python() {
+    let source = "import random, time\n\ndef FUNCTION(*given):\n    return {\"now\": int(time.time() * 1000), \"random\": random.random()}\n";
+    every_kind(&Telling { language: "python", file: "NAME.py", source });
+}
+
+#[test]
+fn c() {
+    let source = "#include \"heddle.h\"\n#include <stdio.h>\n#include <time.h>\n#include <unistd.h>\n\nstatic char output[256];\n\nheddle_result FUNCTION(heddle_text input STATE) {\n  unsigned random = 0;\n  getentropy(&random, sizeof random);\n  snprintf(output, sizeof output, \"{\\\"now\\\":%lld,\\\"random\\\":%u}\", (long long)time(NULL) * 1000, random);\n  return heddle_done(output);\n}\n";
+    every_kind(&Telling { language: "c", file: "NAME.c", source });
+}
+
+#[test]
+fn rust() {
+    let source = "//! Tells the time.\n\nuse heddle_sdk::prelude::*;\nuse std::time::{SystemTime, UNIX_EPOCH};\n\n/// Whatever.\n#[derive(Debug, Deserialize, JsonSchema)]\nstruct Input {\n    #[allow(dead_code)]\n    name: String,\n}\n\n/// What is told.\n#[derive(Debug, Serialize, JsonSchema)]\nstruct Output {\n    now: u64,\n    random: u64,\n}\n\n/// Tell.\n///\n/// Tells the time.\n#[heddle_sdk::KIND(name = \"SAME\")]\nfn tell(_: Input) -> Result<Output, Failure> {\n    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_millis() as u64;\n    Ok(Output { now, random: random::next_u64() })\n}\n";
+    every_kind(&Telling { language: "rust", file: "src/lib.rs", source });
+}
+
+/// What the SDK brings of the host: values that the plugin keeps, its context, failures that say when to come back.
+fn keeps(language: &str, file: &str, source: &str) {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path(), language, "tool");
+    let manifest = std::fs::read_to_string(project.join("plugin.toml")).unwrap();
+    let (before, _) = manifest.split_once("[output]").unwrap();
+    let manifest = before.replace("uses = []", "uses = [\"kv\"]");
+    let more = "[output]\ntype = \"object\"\n\n[limits]\nwall-ms = 5000\n";
+    std::fs::write(project.join("plugin.toml"), format!("{manifest}{more}")).unwrap();
+    std::fs::write(project.join(file), source).unwrap();
+    let grant = format!("[grants.\"tool:{}\"]\nkv = true\n", project.file_name().unwrap().to_str().unwrap());
+    std::fs::write(project.join("heddle.toml"), grant).unwrap();
+    std::fs::remove_dir_all(project.join("tests")).unwrap();
+    std::fs::create_dir(project.join("tests")).unwrap();
+    let case = |name: &str, text: &str| std::fs::write(project.join("tests").join(name), text).unwrap();
+    case(
+        "1-keeps.yaml",
+        "input: {name: x}\noutput: {value: \"2é\", code: kv_conflict, sum: 5, keys: [a, n], missing: true, removed: true, key: true, item: true}\n",
+    );
+    case("2-again.yaml", "input: {name: again}\noutput: {sum: 10}\n");
+    case(
+        "3-later.yaml",
+        "input: {name: later}\nfailure: {kind: guest_error, code: busy, message: come back, retryable: true, retryAfterMs: 1500, data: {a: 1}}\n",
+    );
+    let tested = succeeds(&project, &["test"]);
+    assert_eq!(tested.matches('✓').count(), 3, "{tested}");
+    let checked: Value = serde_json::from_str(&succeeds(&project, &["check", "--json"])).unwrap();
+    assert_eq!(checked["plugin"]["limits"]["wallMs"], 5_000, "{checked}");
+}
+
+#[test]
+fn javascript_keeps_values() {
+    let source = r#"import { Failure, context, kv } from "heddle";
+export function call({ name }) {
+  if (name === "later") throw Failure.rateLimited(1500, "busy", "come back", { a: 1 });
+  if (name === "again") return { sum: kv.increment("n", 5) };
+  const { idempotencyKey, item } = context.current();
+  kv.set("a", "1");
+  const { version } = kv.get("a");
+  kv.setIf("a", "2é", version, 60000);
+  let code;
+  try {
+    kv.setIf("a", "3", version);
+  } catch (failure) {
+    code = failure.code;
+  }
+  const said = { value: kv.get("a").text(), code, sum: kv.increment("n", 5), keys: kv.keys() };
+  const missing = kv.get("nothing") === undefined;
+  return { ...said, missing, removed: kv.remove("a"), key: idempotencyKey.length > 36, item: item === undefined };
+}
+"#;
+    keeps("js", "greet_js_tool.js", source);
+}
+
+#[test]
+fn python_keeps_values() {
+    let source = r#"from heddle import Failure, context, kv
+
+
+def call(input):
+    if input["name"] == "later":
+        raise Failure("busy", "come back", {"a": 1}, retry_after_ms=1500)
+    if input["name"] == "again":
+        return {"sum": kv.increment("n", 5)}
+    current = context.current()
+    kv.set("a", b"1")
+    version = kv.get("a").version
+    kv.set_if("a", "2é".encode(), version, 60000)
+    code = None
+    try:
+        kv.set_if("a", b"3", version)
+    except Failure as failure:
+        code = failure.code
+    said = {"value": kv.get("a").value.decode(), "code": code, "sum": kv.increment("n", 5), "keys": kv.keys("")}
+    missing = kv.get("nothing") is None
+    return {**said, "missing": missing, "removed": kv.delete("a"), "key": len(current.idempotency_key) > 36,
+            "item": current.item is None}
+"#;
+    keeps("python", "greet_python_tool.py", source);
+}
+
+/// What an author mistypes, and what is told.
+#[test]
+fn what_is_wrong_is_told_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let fails = |at: &Path, words: &[&str], says: &[&str]| {
+        let (is_done, text) = typed(at, words);
+        assert!(!is_done, "{words:?}: {text}");
+        says.iter().for_each(|says| assert!(text.contains(says), "{words:?} says `{says}`: {text}"));
+    };
+    fails(folder.path(), &["new", "Greet"], &["no name of a plugin"]);
+    fails(folder.path(), &["build"], &["neither `plugin.toml` nor `Cargo.toml`", "heddle new"]);
+    succeeds(folder.path(), &["new", "greet", "--language", "js"]);
+    fails(folder.path(), &["new", "greet", "--language", "c"], &["is there already"]);
+    let greet = folder.path().join("greet");
+    fails(&greet, &["build"], &["esbuild is missing", "next: `npm install`"]);
+    with_toolchain(&greet, "js");
+    let manifest = std::fs::read_to_string(greet.join("plugin.toml")).unwrap();
+    let with = |from: &str, to: &str| {
+        assert!(manifest.contains(from), "{from}");
+        std::fs::write(greet.join("plugin.toml"), manifest.replace(from, to)).unwrap();
+    };
+    with("uses = []", "uses = [\"htp\"]");
+    fails(&greet, &["build"], &["a tool may use `http`", "`htp`"]);
+    with("kind = \"tool\"", "knd = \"tool\"");
+    fails(&greet, &["build"], &["plugin.toml", "knd"]);
+    // What is not named is not there; when it is, an operator has to grant it.
+    with("uses = []", "uses = []");
+    let source =
+        "import { http } from \"heddle\";\nexport const call = (input) => http.get(input.name).status;\n";
+    std::fs::write(greet.join("greet.js"), source).unwrap();
+    fails(&greet, &["build"], &["esbuild", "No matching export", "http"]);
+    with("uses = []", "uses = [\"http\"]");
+    let checked = succeeds(&greet, &["check"]);
+    assert!(checked.contains("[grants.\"tool:greet\"]") && checked.contains("http = ["), "{checked}");
+    fails(&greet, &["test"], &["uses `http`, which nobody has granted"]);
+    std::fs::write(greet.join("greet.js"), "export const call = async () => 1;\n").unwrap();
+    with("uses = []", "uses = []");
+    std::fs::write(greet.join("tests/greets.yaml"), "input: {name: a}\nfailure: {code: promise}\n").unwrap();
+    std::fs::write(greet.join("tests/nobody.yaml"), "input: {name: a}\noutput: 2\n").unwrap();
+    fails(&greet, &["test"], &["✓ greets", "✗ nobody", "1 of 2 cases failed"]);
+    // A transform that is none.
+    succeeds(folder.path(), &["new", "pure", "--language", "js", "--kind", "transform"]);
+    let pure = folder.path().join("pure");
+    with_toolchain(&pure, "js");
+    let checked = succeeds(&pure, &["check", "--json", "--input", "{\"name\": \"a\"}"]);
+    let checked: Value = serde_json::from_str(&checked).unwrap();
+    assert_eq!((&checked["twice"]["same"], &checked["plugin"]["kind"]), (&json!(true), &json!("transform")));
+}
