@@ -10,7 +10,20 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 /// Plugins that the pages call.
-const PLUGINS: &[&str] = &["echo", "fail", "http_fetch", "identity", "kv", "text"];
+const PLUGINS: &[&str] = &[
+    "csv",
+    "echo",
+    "fail",
+    "http_fetch",
+    "identity",
+    "jq",
+    "json_schema_validate",
+    "kv",
+    "markdown",
+    "template",
+    "text",
+    "text_chunk",
+];
 
 /// What somebody does who types: they look whether there is something to decide before they decide it.
 const PATIENT: &str = r#"
@@ -62,6 +75,7 @@ const SAID: &[(&str, &[&str])] = &[
             "\"starts\":true",
         ],
     ),
+    ("shelf", &["<strong>milk</strong>", "at `/0/price`", "refused: the price is no number"]),
     ("outside", &["http GET|HEAD http://127.0.0.1:", "\"times\": 1"]),
     ("rates-and-circuits", &["vendor-x  open", "50 in 1s"]),
     ("waiting", &["it waits for the signal `paid`"]),
@@ -142,6 +156,7 @@ macro_rules! pages {
 }
 pages! {
     first_plugin: "first-plugin";
+    shelf: "shelf";
     live: "live";
     workflow_language: "workflow-language";
     calls: "calls";

@@ -3,8 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
+#[allow(dead_code, reason = "shared with the tests of what plugins do outside")]
+#[path = "outside/service.rs"]
+mod service;
+
 use heddle_tests::{Server, binary, root, tools, workflow};
 use serde_json::{Value, json};
+use service::Service;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -253,6 +258,57 @@ def call(input):
             "item": current.item is None}
 "#;
     keeps("python", "greet_python_tool.py", source);
+}
+
+/// Calls of the outside are recorded beside the case, without a secret, and answered from there when the service is gone.
+#[test]
+fn a_test_needs_its_service_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let project = project(folder.path(), "js", "tool");
+    let service = Service::start();
+    let at = service.url("");
+    let with = |file: &str, text: &str| std::fs::write(project.join(file), text).unwrap();
+    let manifest = std::fs::read_to_string(project.join("plugin.toml")).unwrap();
+    let (before, _) = manifest.split_once("[output]").unwrap();
+    let manifest = before.replace("uses = []", "uses = [\"http\", \"secret\", \"config\", \"kv\"]");
+    with("plugin.toml", &format!("{manifest}[output]\ntype = \"object\"\n"));
+    let source = r#"import { config, context, http, kv, secret } from "heddle";
+export function call({ name }) {
+  const headers = { authorization: `Bearer ${secret.get("api-key")}`, "idempotency-key": context.current().idempotencyKey };
+  const answer = http.post(`${config.get("at")}/echo`, { name }, { headers });
+  return { status: answer.status, said: answer.text().includes("Ada"), calls: kv.increment("calls") };
+}
+"#;
+    with("greet_js_tool.js", source);
+    with("key.txt", "s3cr3t-value-of-42");
+    let settings = format!(
+        "[egress]\nallow_private = [\"127.0.0.0/8\"]\n[secrets]\napi-key = \"file:key.txt\"\n[grants.\"tool:greet-js-tool\"]\nhttp = [\"POST {at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nconfig = '{{\"at\": \"{at}\"}}'\n"
+    );
+    with("heddle.toml", &settings);
+    std::fs::remove_file(project.join("tests/nobody.yaml")).unwrap();
+    with("tests/greets.yaml", "input: {name: Ada}\noutput: {status: 200, said: true, calls: 1}\n");
+    succeeds(&project, &["test", "--record"]);
+    let came = service.came().len();
+    assert_eq!(came, 1, "it was asked");
+    let tape = std::fs::read_to_string(project.join("tests/greets.calls.json")).unwrap();
+    assert!(
+        !tape.contains("s3cr3t") && tape.contains("SECRET(api-key)") && tape.contains("RUN/call"),
+        "{tape}"
+    );
+    let replayed = succeeds(&project, &["test"]);
+    assert!(replayed.contains("✓ greets") && service.came().len() == came, "nobody is asked: {replayed}");
+    // Not even the secret is needed.
+    std::fs::remove_file(project.join("key.txt")).unwrap();
+    succeeds(&project, &["test"]);
+    with("greet_js_tool.js", &source.replace("/echo", "/other"));
+    let (is_done, said) = typed(&project, &["test"]);
+    assert!(!is_done && said.contains("asked what is not recorded") && said.contains("--record"), "{said}");
+    with("greet_js_tool.js", "export const call = () => ({ status: 200, said: true, calls: 1 });\n");
+    let (is_done, said) = typed(&project, &["test"]);
+    assert!(!is_done && said.contains("did not ask what is recorded"), "{said}");
+    with("tests/greets.calls.json", "[{]");
+    let (is_done, said) = typed(&project, &["test"]);
+    assert!(!is_done && said.contains("greets.calls.json"), "{said}");
 }
 
 /// What an author mistypes, and what is told.

@@ -17,7 +17,7 @@ use futures_util::future::BoxFuture;
 use heddle_core::id::Digest;
 use heddle_core::limits::Limits;
 use heddle_core::run::event::{Defaults, Node};
-use heddle_executor::{Executor, Held, LeftInside, Parts, Settings, SystemClock};
+use heddle_executor::{Executor, Held, Invoker, LeftInside, Parts, Settings, SystemClock};
 use heddle_host::{Compiler, ComponentFault, ComponentSource, Host, HostConfig, Inspection};
 use heddle_store::{MemoryStore, RunStore, Shelf, SqliteOptions, SqliteStore, StoreClock, StoreFault};
 use invoker::{Forms, Sandbox};
@@ -65,6 +65,18 @@ impl App {
     /// # Errors
     /// In words for the person who started it.
     pub async fn open(config: &Config, keeping: Keeping) -> anyhow::Result<App> {
+        App::open_with(config, keeping, |invoker| invoker).await
+    }
+
+    /// The same with something around whoever calls plugins.
+    ///
+    /// # Errors
+    /// As [`App::open`].
+    pub async fn open_with(
+        config: &Config,
+        keeping: Keeping,
+        around: impl FnOnce(Arc<dyn Invoker>) -> Arc<dyn Invoker>,
+    ) -> anyhow::Result<App> {
         let metrics = crate::telemetry::metrics();
         let limits = Arc::new(config.limits.clone());
         let scratch = match keeping {
@@ -80,10 +92,10 @@ impl App {
         let parts = Parts {
             store: store.clone(),
             shelf,
-            invoker: Arc::new(Forms {
+            invoker: around(Arc::new(Forms {
                 sandbox: Sandbox(host.clone()),
                 endpoints: Endpoints::new(host.clone(), store.clone(), limits.clone()),
-            }),
+            })),
             clock: Arc::new(SystemClock),
             limits: limits.clone(),
             settings: Settings {

@@ -3,6 +3,7 @@
 mod bench;
 mod cases;
 mod check;
+mod tape;
 
 use super::exit::{Exit, Fault};
 use super::node_args::NodeArgs;
@@ -71,6 +72,10 @@ pub(super) struct TestArgs {
     /// A component that is there, instead of building one.
     #[arg(long, value_name = "FILE")]
     component: Option<PathBuf>,
+    /// Make the calls that the plugin makes, and write what came back beside each case: from then on they are answered
+    /// from there.
+    #[arg(long)]
+    record: bool,
     /// Only cases whose name has this in it.
     #[arg(long, value_name = "TEXT")]
     only: Option<String>,

@@ -6,6 +6,7 @@ use super::super::follow::Show;
 use super::super::node_args::NodeArgs;
 use super::super::paint::harmless;
 use super::super::plugin::{Pushed, push};
+use super::tape::Tape;
 use crate::app::{App, Keeping};
 use crate::config::Origin;
 use crate::http::{Api, router};
@@ -23,23 +24,29 @@ pub(super) struct Bench {
     app: Arc<App>,
     client: Client,
     end: watch::Sender<bool>,
+    /// What stands between the plugin and the outside.
+    pub(super) tape: Tape,
     /// The plugin, as `GET /v1/plugins` shows it.
     pub(super) plugin: Value,
 }
 
 impl Bench {
-    /// Loads the plugin, under the configuration that a node would have here.
-    pub(super) async fn open(file: &Path, node: &NodeArgs) -> Result<Bench, Fault> {
+    /// Loads the plugin, under the configuration that a node would have here. Who asks nobody needs no secrets.
+    pub(super) async fn open(file: &Path, node: &NodeArgs, asks: bool) -> Result<Bench, Fault> {
         let mut config = node.load()?;
+        if !asks {
+            config.secrets.clear();
+        }
         if config.shown.iter().any(|s| s.key == "telemetry.level" && s.origin == Origin::Default) {
             "error".clone_into(&mut config.telemetry.level);
         }
         crate::telemetry::log_to(&config.telemetry)?;
-        let app = App::open(&config, Keeping::Nothing).await;
+        let tape = Tape::default();
+        let app = App::open_with(&config, Keeping::Nothing, |invoker| tape.around(invoker)).await;
         let app = Arc::new(app.map_err(|error| Fault::failed(format!("{error:#}")))?);
         let (end, ending) = watch::channel(false);
         let client = Client::Here(router(Api::new(app.clone(), ending)));
-        let mut bench = Bench { app, client, end, plugin: Value::Null };
+        let mut bench = Bench { app, client, end, tape, plugin: Value::Null };
         match bench.load(file).await {
             Ok(plugin) => {
                 bench.plugin = plugin;

@@ -5,6 +5,7 @@ use super::super::paint::{Colour, Paint, harmless};
 use super::super::{Context, out};
 use super::TestArgs;
 use super::bench::Bench;
+use super::tape::{self, Mode};
 use heddle_core::document::Doc;
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
@@ -37,6 +38,7 @@ pub(super) fn read(folder: &Path, only: Option<&str>) -> Result<Vec<Case>, Fault
     })?;
     let mut files: Vec<PathBuf> = entries.flatten().map(|entry| entry.path()).collect();
     files.retain(|file| file.extension().is_some_and(|end| end == "yaml" || end == "yml" || end == "json"));
+    files.retain(|file| !file.to_string_lossy().ends_with(".calls.json"));
     files.sort();
     let cases = files.iter().map(|file| case(file)).collect::<Result<Vec<_>, _>>()?;
     let cases: Vec<Case> =
@@ -69,19 +71,20 @@ pub(super) async fn run(
     args: &TestArgs,
     context: &Context,
 ) -> Result<Exit, Fault> {
-    let bench = Bench::open(file, &args.node).await?;
+    let folder = args.project.join("tests");
+    let asks = args.record || cases.iter().any(|case| !tape::file_of(&folder, &case.name).is_file());
+    let bench = Bench::open(file, &args.node, asks).await?;
     let (mut told, mut failed) = (Vec::new(), 0);
     let paint = Paint::for_stderr();
     let mut ended = Ok(());
     for case in cases {
-        let run = match bench.call(&case.input).await {
-            Ok(run) => run,
+        let why = match played(&bench, case, args).await {
+            Ok(why) => why,
             Err(fault) => {
                 ended = Err(fault);
                 break;
             }
         };
-        let why = case.judged(&run);
         failed += usize::from(why.is_some());
         if !context.json {
             match &why {
@@ -105,6 +108,20 @@ pub(super) async fn run(
         0 => Ok(Exit::Ok),
         _ => Err(Fault::failed(format!("{failed} of {} cases failed", cases.len()))),
     }
+}
+
+/// Calls the plugin for one case, and gives why it did not go as it says.
+async fn played(bench: &Bench, case: &Case, args: &TestArgs) -> Result<Option<String>, Fault> {
+    let file = tape::file_of(&args.project.join("tests"), &case.name);
+    let mode = match (args.record, file.is_file()) {
+        (true, _) => Mode::Record,
+        (false, true) => Mode::Replay,
+        (false, false) => Mode::Live,
+    };
+    bench.tape.begin(mode, &file)?;
+    let run = bench.call(&case.input).await?;
+    let off = bench.tape.end(&file)?;
+    Ok(off.or_else(|| case.judged(&run)))
 }
 
 impl Case {

@@ -11,7 +11,7 @@ use std::path::Path;
 pub(super) async fn check(file: &Path, args: &CheckArgs, context: &Context) -> Result<Exit, Fault> {
     let given = args.input.as_deref().map(|said| input::input(Some(said), &[])).transpose()?;
     let given: Option<Value> = given.map(|json| serde_json::from_str(json.text()).unwrap_or_default());
-    let bench = Bench::open(file, &args.node).await?;
+    let bench = Bench::open(file, &args.node, true).await?;
     let plugin = bench.plugin.clone();
     let twice = match &given {
         None => Ok(None),
@@ -80,7 +80,7 @@ fn grants(plugin: &Value) -> Vec<String> {
         lines.push(match need {
             "http" => "http = [\"GET https://api.example.com\"]".to_owned(),
             "secret" => "secrets = [\"api-key https://api.example.com\"]".to_owned(),
-            "config" => "config = { name = \"value\" }".to_owned(),
+            "config" => "config = '{\"name\": \"value\"}'".to_owned(),
             other => format!("{other} = true"),
         });
     }
