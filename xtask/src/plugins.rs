@@ -34,27 +34,8 @@ pub(crate) fn run(workspace: &Workspace, arguments: Arguments) -> Result<()> {
 /// # Errors
 /// Where one does not compile.
 pub(crate) fn build(workspace: &Workspace) -> Result<Vec<Component>> {
-    built(workspace, &[])
-}
-
-/// Builds those that are named.
-///
-/// # Errors
-/// Where one does not compile.
-pub(crate) fn build_some(workspace: &Workspace, names: &[&str]) -> Result<Vec<Component>> {
-    let mut components = built(workspace, names)?;
-    components.retain(|component| names.contains(&&*component.name));
-    Ok(components)
-}
-
-fn built(workspace: &Workspace, names: &[&str]) -> Result<Vec<Component>> {
     toolchain::wasm_target(workspace)?;
-    let mut cargo = workspace.cargo("plugins");
-    cargo.args(["build", "--release", "--target", WASM]);
-    for name in names {
-        cargo.args(["--package", name]);
-    }
-    run_command(&mut cargo)?;
+    run_command(workspace.cargo("plugins").args(["build", "--release", "--target", WASM]))?;
     let metadata = workspace.metadata("plugins")?;
     let target = metadata["target_directory"].as_str().context("cargo names no target folder")?;
     let folder = PathBuf::from(target).join(WASM).join("release");

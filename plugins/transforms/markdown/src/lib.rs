@@ -167,7 +167,7 @@ mod tests {
         assert_eq!(output.headings, [Heading { level: 1, text: "A title".into() }]);
         assert_eq!(
             (output.links.as_slice(), output.words),
-            (["https://a.example/x?y:z".to_owned()].as_slice(), 9)
+            (["https://a.example/x?y:z".to_owned()].as_slice(), 10)
         );
         assert_eq!(output.text, "A title Some code, a link. a b 1 2");
     }
