@@ -106,6 +106,11 @@ static char *unescaped(const char *at, const char *end) {
           at += 6;
         }
       }
+      if (code == 0) {
+        // A text of C ends there, and would be another one.
+        free(out);
+        return NULL;
+      }
       len += utf8(code, out + len);
       break;
     }
@@ -125,7 +130,7 @@ char *heddle_member(heddle_text object, const char *name) {
     const char *key_end = behind(at, end);
     if (key_end >= end || key_end - at < 2) return NULL;
     char *key = unescaped(at + 1, key_end - 1);
-    int is_it = strcmp(key, name) == 0;
+    int is_it = key && strcmp(key, name) == 0;
     free(key);
     const char *value = key_end + 1;
     const char *value_end = behind(value, end);

@@ -43,8 +43,8 @@ uint64_t heddle_now_ms(void);
 // Randomness of the kind.
 uint64_t heddle_random(void);
 
-// The text of the member `name` of a JSON object, unescaped, in memory that the caller frees; NULL where it is no text or
-// not there. It looks at the members of the outermost object only.
+// The text of the member `name` of a JSON object, unescaped, in memory that the caller frees; NULL where it is no text,
+// has a zero in it, or is not there. It looks at the members of the outermost object only.
 char *heddle_member(heddle_text object, const char *name);
 // A text as JSON, with its quotes, in memory that the caller frees.
 char *heddle_quoted(const char *text);

@@ -104,6 +104,10 @@ fn every_kind(telling: &Telling) {
         let tested = succeeds(&project, &["test"]);
         assert!(tested.contains("✓ greets") && tested.contains("✓ nobody"), "{tested}");
         server.push(built(&project));
+        let here = ["run", "workflow.yaml", "--plugins", "build", "--arg", "name=Bo", "--ephemeral"];
+        if telling.language != "python" {
+            assert!(succeeds(&project, &here).contains("Hello, Bo!"), "as its own page says");
+        }
         let definition = std::fs::read_to_string(project.join("workflow.yaml")).unwrap();
         let run = server.run(&definition, json!({ "name": "Ada" }));
         assert_eq!(run["output"], "Hello, Ada!", "{run}");
@@ -118,11 +122,10 @@ fn tells_the_time(server: &Server, telling: &Telling, kind: &str, project: &Path
         "tool" => "call",
         _ => "run",
     };
-    let file = telling.file.replace("NAME", &name.replace('-', "_"));
     let is_agent = kind == "agent" && telling.language == "c";
     let source = telling.source.replace("FUNCTION", function).replace("KIND", kind).replace("SAME", name);
     let source = source.replace("STATE", if is_agent { ", heddle_text state" } else { "" });
-    std::fs::write(project.join(file), source).unwrap();
+    std::fs::write(project.join(telling.file), source).unwrap();
     let manifest = project.join(if telling.language == "rust" { "Cargo.toml" } else { "plugin.toml" });
     let text = std::fs::read_to_string(&manifest).unwrap().replacen("0.1.0", "0.2.0", 1);
     let text = match text.split_once("[output]") {
@@ -152,25 +155,25 @@ fn tells_the_time(server: &Server, telling: &Telling, kind: &str, project: &Path
 #[test]
 fn javascript() {
     let source = "export function FUNCTION() {\n  return { now: Date.now(), random: Math.random() };\n}\n";
-    every_kind(&Telling { language: "js", file: "NAME.js", source });
+    every_kind(&Telling { language: "js", file: "plugin.js", source });
 }
 
 #[test]
 fn typescript() {
     let source = "interface Told { now: number; random: number }\nexport function FUNCTION(): Told {\n  return { now: Date.now(), random: Math.random() };\n}\n";
-    every_kind(&Telling { language: "ts", file: "NAME.ts", source });
+    every_kind(&Telling { language: "ts", file: "plugin.ts", source });
 }
 
 #[test]
 fn python() {
     let source = "import random, time\n\ndef FUNCTION(*given):\n    return {\"now\": int(time.time() * 1000), \"random\": random.random()}\n";
-    every_kind(&Telling { language: "python", file: "NAME.py", source });
+    every_kind(&Telling { language: "python", file: "plugin.py", source });
 }
 
 #[test]
 fn c() {
     let source = "#include \"heddle.h\"\n#include <stdio.h>\n#include <time.h>\n#include <unistd.h>\n\nstatic char output[256];\n\nheddle_result FUNCTION(heddle_text input STATE) {\n  unsigned random = 0;\n  getentropy(&random, sizeof random);\n  snprintf(output, sizeof output, \"{\\\"now\\\":%lld,\\\"random\\\":%u}\", (long long)time(NULL) * 1000, random);\n  return heddle_done(output);\n}\n";
-    every_kind(&Telling { language: "c", file: "NAME.c", source });
+    every_kind(&Telling { language: "c", file: "plugin.c", source });
 }
 
 #[test]
@@ -230,7 +233,7 @@ export function call({ name }) {
   return { ...said, missing, removed: kv.remove("a"), key: idempotencyKey.length > 36, item: item === undefined };
 }
 "#;
-    keeps("js", "greet_js_tool.js", source);
+    keeps("js", "plugin.js", source);
 }
 
 #[test]
@@ -257,7 +260,7 @@ def call(input):
     return {**said, "missing": missing, "removed": kv.delete("a"), "key": len(current.idempotency_key) > 36,
             "item": current.item is None}
 "#;
-    keeps("python", "greet_python_tool.py", source);
+    keeps("python", "plugin.py", source);
 }
 
 /// Calls of the outside are recorded beside the case, without a secret, and answered from there when the service is gone.
@@ -279,7 +282,7 @@ export function call({ name }) {
   return { status: answer.status, said: answer.text().includes("Ada"), calls: kv.increment("calls") };
 }
 "#;
-    with("greet_js_tool.js", source);
+    with("plugin.js", source);
     with("key.txt", "s3cr3t-value-of-42");
     let settings = format!(
         "[egress]\nallow_private = [\"127.0.0.0/8\"]\n[secrets]\napi-key = \"file:key.txt\"\n[grants.\"tool:greet-js-tool\"]\nhttp = [\"POST {at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nconfig = '{{\"at\": \"{at}\"}}'\n"
@@ -300,10 +303,10 @@ export function call({ name }) {
     // Not even the secret is needed.
     std::fs::remove_file(project.join("key.txt")).unwrap();
     succeeds(&project, &["test"]);
-    with("greet_js_tool.js", &source.replace("/echo", "/other"));
+    with("plugin.js", &source.replace("/echo", "/other"));
     let (is_done, said) = typed(&project, &["test"]);
     assert!(!is_done && said.contains("asked what is not recorded") && said.contains("--record"), "{said}");
-    with("greet_js_tool.js", "export const call = () => ({ status: 200, said: true, calls: 1 });\n");
+    with("plugin.js", "export const call = () => ({ status: 200, said: true, calls: 1 });\n");
     let (is_done, said) = typed(&project, &["test"]);
     assert!(!is_done && said.contains("did not ask what is recorded"), "{said}");
     with("tests/greets.calls.json", "[{]");
@@ -334,23 +337,41 @@ fn what_is_wrong_is_told_with_what_to_do() {
     };
     with("uses = []", "uses = [\"htp\"]");
     fails(&greet, &["build"], &["a tool may use `http`", "`htp`"]);
+    with("name = \"greet\"", "name = \"../greet\"");
+    fails(&greet, &["build"], &["no name of a plugin"]);
     with("kind = \"tool\"", "knd = \"tool\"");
     fails(&greet, &["build"], &["plugin.toml", "knd"]);
     // What is not named is not there; when it is, an operator has to grant it.
     with("uses = []", "uses = []");
     let source =
         "import { http } from \"heddle\";\nexport const call = (input) => http.get(input.name).status;\n";
-    std::fs::write(greet.join("greet.js"), source).unwrap();
+    std::fs::write(greet.join("plugin.js"), source).unwrap();
     fails(&greet, &["build"], &["esbuild", "No matching export", "http"]);
     with("uses = []", "uses = [\"http\"]");
     let checked = succeeds(&greet, &["check"]);
     assert!(checked.contains("[grants.\"tool:greet\"]") && checked.contains("http = ["), "{checked}");
     fails(&greet, &["test"], &["uses `http`, which nobody has granted"]);
-    std::fs::write(greet.join("greet.js"), "export const call = async () => 1;\n").unwrap();
+    std::fs::write(greet.join("plugin.js"), "export const call = async () => 1;\n").unwrap();
     with("uses = []", "uses = []");
     std::fs::write(greet.join("tests/greets.yaml"), "input: {name: a}\nfailure: {code: promise}\n").unwrap();
     std::fs::write(greet.join("tests/nobody.yaml"), "input: {name: a}\noutput: 2\n").unwrap();
     fails(&greet, &["test"], &["✓ greets", "✗ nobody", "1 of 2 cases failed"]);
+    // What goes in is a value, whatever it looks like, and `null` is one that may come out.
+    let source = "export const call = (input) => (input.name === \"null\" ? null : { said: input.name });\n";
+    std::fs::write(greet.join("plugin.js"), source).unwrap();
+    let (before, _) = manifest.split_once("[output]").unwrap();
+    std::fs::write(greet.join("plugin.toml"), format!("{before}[output]\n")).unwrap();
+    let case = |name: &str, text: &str| std::fs::write(greet.join("tests").join(name), text).unwrap();
+    case("greets.yaml", "input: {name: \"${ 1 + 1 } $${x\"}\noutput: {said: \"${ 1 + 1 } $${x\"}\n");
+    case("nobody.yaml", "input: {name: \"null\"}\noutput: null\n");
+    succeeds(&greet, &["test"]);
+    case("nobody.yaml", "input: {name: a}\nfailure: no_name\n");
+    fails(&greet, &["test"], &["nobody.yaml", "is no case"]);
+    case("nobody.yaml", "input: {name: a}\nfailure: {code: no_output}\n");
+    std::fs::write(greet.join("plugin.js"), "export const call = () => () => 1;\n").unwrap();
+    fails(&greet, &["test"], &["✓ nobody"]);
+    succeeds(&greet, &["build", "-o", "plugins"]);
+    assert!(greet.join("plugins/greet.wasm").is_file());
     // A transform that is none.
     succeeds(folder.path(), &["new", "pure", "--language", "js", "--kind", "transform"]);
     let pure = folder.path().join("pure");

@@ -1,6 +1,7 @@
 //! `plugin.toml`: what a plugin says of itself, where its language has no attribute for it.
 
 use crate::language::{Kind, Language};
+use crate::template::is_name;
 use crate::toolchain::AuthorFault;
 use serde::Deserialize;
 use serde_json::Value;
@@ -70,6 +71,17 @@ impl Manifest {
         let mut manifest: Manifest = toml::from_str(&text)
             .map_err(|fault| AuthorFault::Manifest(shown.clone(), fault.to_string().trim_end().to_owned()))?;
         let fault = |what: String| AuthorFault::Manifest(shown.clone(), what);
+        if !is_name(&manifest.name) {
+            return Err(AuthorFault::Name(manifest.name.chars().take(80).collect()));
+        }
+        let (stem, _) = manifest.source.rsplit_once('.').unwrap_or((&manifest.source, ""));
+        let is_module = !stem.is_empty() && stem.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if manifest.language == Language::Python && !is_module {
+            return Err(fault(format!(
+                "`source`: `{}` is no module of Python, such as `plugin.py`",
+                manifest.source
+            )));
+        }
         for what in &manifest.uses {
             if !manifest.kind.may_use().contains(&what.as_str()) {
                 let may = manifest.kind.may_use();

@@ -56,7 +56,7 @@ pub fn make(name: &str, kind: Kind, language: Language, within: &Path) -> Result
 }
 
 /// Names that plugins may have; the contract's rule.
-fn is_name(name: &str) -> bool {
+pub(crate) fn is_name(name: &str) -> bool {
     let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
     name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(rest)
 }
@@ -119,7 +119,7 @@ impl Plugin<'_> {
     /// A project on its own: the SDK goes along, so that it builds with this very host's contract.
     fn rust(&self) -> Vec<(String, Vec<u8>)> {
         let manifest = text(&RUST, "Cargo.toml.txt").replace("NAME", self.name);
-        let library = text(&RUST, &format!("{}.rs", self.kind)).replace("NAME", &self.name.replace('-', "_"));
+        let library = text(&RUST, &format!("{}.rs", self.kind)).replace("NAME", self.name);
         let mut files = vec![
             ("Cargo.toml".to_owned(), manifest.into_bytes()),
             ("src/lib.rs".to_owned(), library.into_bytes()),
@@ -149,8 +149,8 @@ impl Plugin<'_> {
 
     fn with_manifest(&self, templates: &Dir<'_>) -> Vec<(String, Vec<u8>)> {
         let extension = self.language.extension();
-        // A module of Python has no `-` in its name.
-        let source = format!("{}.{extension}", self.name.replace('-', "_"));
+        // Not the plugin's name, which may be that of a module of the language.
+        let source = format!("plugin.{extension}");
         let content = text(templates, &format!("{}.{extension}", self.kind));
         let uses = match self.kind {
             Kind::Transform => "",

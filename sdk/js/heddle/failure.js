@@ -50,23 +50,20 @@ export function failed(thrown) {
 }
 
 // Runs what the author wrote, and gives its answer as the host wants it.
-export function ended(run, name, args) {
+export function ended(run, name, args, write) {
   if (typeof run !== "function") {
     throw wire(Failure.permanent("no_function", `the plugin exports no function \`${name}\``));
   }
   running();
-  let value;
   try {
-    value = run(...args);
+    const value = run(...args);
+    if (value instanceof Promise) {
+      throw Failure.permanent("promise", `\`${name}\` gave a promise; calls of the host block, so write it without async`);
+    }
+    return write(value);
   } catch (thrown) {
     throw wire(thrown);
   }
-  if (value instanceof Promise) {
-    throw wire(
-      Failure.permanent("promise", `\`${name}\` gave a promise; calls of the host block, so write it without async`),
-    );
-  }
-  return value;
 }
 
 /** An agent's way to go on later: it is started afresh with this state, and what came before is never repeated. */
@@ -86,7 +83,9 @@ export function outcome(value) {
 
 // A value as JSON text.
 export function text(value) {
-  return JSON.stringify(value ?? null);
+  const said = JSON.stringify(value ?? null);
+  if (said === undefined) throw Failure.permanent("no_output", `a ${typeof value} is no value of JSON`);
+  return said;
 }
 
 function wire(thrown) {

@@ -40,11 +40,21 @@ def text(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False, allow_nan=False)
 
 
+def outcome(value: Any) -> tuple:
+    """Whether an agent is done, with its output or its state as JSON."""
+    if isinstance(value, Checkpoint):
+        return False, text(value.state)
+    return True, text(value)
+
+
 def wire(types: Any, failure: Exception) -> Any:
     """A failure as the host wants it."""
     if not isinstance(failure, Failure):
         failure = Failure("unexpected", f"{type(failure).__name__}: {failure}")
-    data = None if failure.data is None else text(failure.data)
+    try:
+        data = None if failure.data is None else text(failure.data)
+    except (TypeError, ValueError) as wrong:
+        data = text(f"no JSON: {wrong}")
     detail = types.Detail(failure.code, failure.message, data)
     if failure.retry_after_ms is not None:
         return types.Failure_RateLimited(types.Later(failure.retry_after_ms, detail))

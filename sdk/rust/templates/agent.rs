@@ -19,8 +19,8 @@ struct Output {
 /// Greet.
 ///
 /// Greets a person by name.
-#[heddle_sdk::agent]
-fn NAME(input: Input, agent: &Agent) -> Result<Output, Failure> {
+#[heddle_sdk::agent(name = "NAME")]
+fn greet(input: Input, agent: &Agent) -> Result<Output, Failure> {
     if input.name.trim().is_empty() {
         return Err(Failure::permanent("no_name", "the name is empty; say who is to be greeted"));
     }

@@ -19,8 +19,8 @@ struct Output {
 /// Greet.
 ///
 /// Greets a person by name.
-#[heddle_sdk::transform]
-fn NAME(input: Input) -> Result<Output, Failure> {
+#[heddle_sdk::transform(name = "NAME")]
+fn greet(input: Input) -> Result<Output, Failure> {
     if input.name.trim().is_empty() {
         return Err(Failure::permanent("no_name", "the name is empty; say who is to be greeted"));
     }

@@ -39,7 +39,7 @@ enum Input {
         /// Whether the names of the columns come first.
         #[serde(default = "yes")]
         header: bool,
-        /// Whether cells that a spreadsheet would run (`=..`, `+..`, `-..`, `@..`) get a `'` in front.
+        /// Whether cells that a spreadsheet would run (`=..`, `+..`, `-..`, `@..`) get a `'` in front, and all cells quotes.
         #[serde(default)]
         guard: bool,
     },
@@ -69,7 +69,7 @@ struct Output {
 
 /// CSV.
 ///
-/// Reads comma-separated values into rows (`op: read`), and writes rows as such (`op: write`). By RFC 4180, with other delimiters as well.
+/// Reads comma-separated values into rows (`op: read`), and writes rows as such (`op: write`). As in RFC 4180, with other delimiters as well; lines that are written end in a line feed.
 #[heddle_sdk::transform(provides = ["csv.read", "csv.write"])]
 fn csv(input: Input) -> Result<Output, Failure> {
     match input {
@@ -163,7 +163,10 @@ fn write(
             return Err(Failure::permanent("unknown_column", message));
         }
     }
-    let mut lines = reader::WriterBuilder::new().delimiter(delimiter).from_writer(Vec::new());
+    // In quotes, so that no other delimiter makes two cells of one.
+    let quotes = if guard { reader::QuoteStyle::Always } else { reader::QuoteStyle::Necessary };
+    let mut lines =
+        reader::WriterBuilder::new().delimiter(delimiter).quote_style(quotes).from_writer(Vec::new());
     if header && !columns.is_empty() {
         lines.write_record(columns.iter().map(|name| guarded(name.clone(), guard)))?;
     }
@@ -185,7 +188,10 @@ fn text(value: Option<&Value>) -> String {
 
 /// Numbers stay what they are: `-1` is no formula.
 fn guarded(cell: String, guard: bool) -> String {
-    let is_formula = cell.starts_with(['=', '+', '-', '@', '\t', '\r']) && cell.parse::<f64>().is_err();
+    // What spreadsheets pass over in front.
+    let seen = cell.trim_start_matches(|c: char| c.is_whitespace() || c == '\u{feff}');
+    let begins = ['=', '+', '-', '@', '＝', '＋', '－', '＠'];
+    let is_formula = seen.starts_with(begins) && cell.parse::<f64>().is_err();
     if guard && is_formula { format!("'{cell}") } else { cell }
 }
 
@@ -238,6 +244,6 @@ mod tests {
         let rows = json!([{ "a": "=SUM(A1)", "b": -1, "c": "-x" }]);
         let output =
             run(json!({ "op": "write", "rows": rows, "guard": true, "header": false })).expect("text");
-        assert_eq!(output.text.as_deref(), Some("'=SUM(A1),-1,'-x\n"));
+        assert_eq!(output.text.as_deref(), Some("\"'=SUM(A1)\",\"-1\",\"'-x\"\n"));
     }
 }

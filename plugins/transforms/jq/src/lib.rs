@@ -3,7 +3,7 @@
 
 use heddle_sdk::prelude::*;
 use jaq_core::load::{self, Arena, File, Loader};
-use jaq_core::{Compiler, Ctx, Vars, compile, data, unwrap_valr};
+use jaq_core::{Compiler, Ctx, Vars, compile, data};
 use jaq_json::{Val, read};
 
 /// Values that one call gives at most.
@@ -51,8 +51,21 @@ fn jq(input: Input) -> Result<Output, Failure> {
     let filter = filter.map_err(|faults| Failure::permanent("bad_program", undefined(&faults)))?;
     let ctx = Ctx::<data::JustLut<Val>>::new(&filter.lut, Vars::new([vars]));
     let mut values = Vec::new();
-    for value in filter.id.run((ctx, value)).map(unwrap_valr) {
-        let value = value.map_err(|fault| Failure::permanent("jq_error", fault.to_string()))?;
+    for value in filter.id.run((ctx, value)) {
+        let value = match value {
+            Ok(value) => value,
+            Err(thrown) => match thrown.get_err() {
+                Ok(fault) => return Err(Failure::permanent("jq_error", fault.to_string())),
+                // `halt` ends the program; with a word of failure, the step.
+                Err(thrown) => match thrown.get_halt() {
+                    Ok(0) => break,
+                    code => {
+                        let code = code.unwrap_or(1);
+                        return Err(Failure::permanent("jq_halt", format!("the program halted with {code}")));
+                    }
+                },
+            },
+        };
         if values.len() == MOST_VALUES {
             let message = format!(
                 "more than {MOST_VALUES} values; put them into a list, or take fewer: `limit(n; ..)`"
@@ -138,6 +151,9 @@ mod tests {
             failed(".a | (")
         );
         assert!(failed(".a + error(\"x\")").starts_with("jq_error: "), "{}", failed(".a + error(\"x\")"));
+        assert!(failed("1, (2 | halt_error)").starts_with("jq_halt: "), "{}", failed("1, (2 | halt_error)"));
+        let halted = run(json!({ "program": "1, halt", "value": {} })).expect("what came before");
+        assert_eq!(halted["values"], json!([1]));
         assert!(failed("range(20000)").starts_with("too_many_values: "));
     }
 }

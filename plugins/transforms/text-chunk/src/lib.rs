@@ -60,14 +60,23 @@ fn text_chunk(input: Input) -> Result<Output, Failure> {
         ));
     }
     let text: Vec<char> = input.text.chars().collect();
-    let mut chunks = Vec::new();
+    let (mut chunks, mut behind) = (Vec::new(), 0);
     let mut at = skip(&text, 0);
     while at < text.len() {
         if chunks.len() == MOST_CHUNKS {
             let message = format!("more than {MOST_CHUNKS} pieces; give a larger size");
             return Err(Failure::permanent("too_many_chunks", message));
         }
-        let cut = cut(&text, at, input.size);
+        let mut cut = cut(&text, at, input.size);
+        if cut <= behind {
+            // With so much said again there is no pause behind the piece before: it begins there.
+            at = skip(&text, behind);
+            if at >= text.len() {
+                break;
+            }
+            cut = self::cut(&text, at, input.size);
+        }
+        behind = cut;
         let end = trimmed(&text, at, cut);
         chunks.push(Chunk { index: chunks.len(), text: text[at..end].iter().collect(), start: at, end });
         if cut >= text.len() {
@@ -82,7 +91,7 @@ fn text_chunk(input: Input) -> Result<Output, Failure> {
 
 /// Where a piece that begins here is cut.
 fn cut(text: &[char], from: usize, size: usize) -> usize {
-    let most = from + size;
+    let most = from.saturating_add(size);
     if most >= text.len() {
         return text.len();
     }
@@ -135,6 +144,8 @@ mod tests {
         assert_eq!(run("abcdefghij", 4, 0), ["abcd", "efgh", "ij"]);
         assert_eq!(run("  \n ", 4, 0), Vec::<String>::new());
         assert_eq!(run("äöü ßéè", 4, 0), ["äöü", "ßéè"]);
+        assert_eq!(run("aaaa bb cccccccccccccc", 10, 8), ["aaaa bb", "cccccccccc", "cccc"]);
+        assert_eq!(run(" a", usize::MAX, 0), ["a"]);
         assert_eq!(run("one two three four", 9, 4), ["one two", "two three", "four"]);
     }
 

@@ -27,7 +27,8 @@ pub(super) fn build(work: &Work, file: &Path) -> Result<(), AuthorFault> {
     write(&work.folder.join("heddle.h"), HEADER)?;
     write(&work.folder.join("heddle.c"), SOURCE)?;
     write(&work.folder.join("entry.c"), glue(work))?;
-    let module = work.folder.join("module.wasm");
+    // Not `.wasm`: it is no component, and the folder is one of plugins.
+    let module = work.folder.join("module.core");
     compiling.args(["-target", "wasm32-wasi", "-mexec-model=reactor", "-Os", "-Wall", "-Wl,--strip-all"]);
     compiling.arg("-I").arg(&work.folder).args(sources(work)?);
     for part in ["entry.c", "heddle.c", "plugin.c", "plugin_component_type.o"] {

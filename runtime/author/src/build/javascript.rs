@@ -59,8 +59,8 @@ fn glue(work: &Work) -> String {
     );
     let source = serde_json::Value::from(work.source.display().to_string());
     let ran = match kind {
-        Kind::Agent => "run: (goal, state) => outcome(ended(plugin.run, \"run\", [JSON.parse(goal), state == null ? undefined : JSON.parse(state)]))".to_owned(),
-        _ => format!("{function}: (input) => text(ended(plugin.{function}, \"{function}\", [JSON.parse(input)]))"),
+        Kind::Agent => "run: (goal, state) => ended(plugin.run, \"run\", [JSON.parse(goal), state == null ? undefined : JSON.parse(state)], outcome)".to_owned(),
+        _ => format!("{function}: (input) => ended(plugin.{function}, \"{function}\", [JSON.parse(input)], text)"),
     };
     format!(
         "import {{ ended, outcome, text }} from \"./heddle/failure.js\";\nimport * as plugin from {source};\n\nexport \

@@ -50,24 +50,24 @@ fn packages(project: &Path) -> Option<PathBuf> {
 /// What the component exports, around what the author wrote.
 fn glue(work: &Work) -> String {
     let kind = work.manifest.kind;
-    let module = work.source.file_stem().unwrap_or_default().to_string_lossy();
+    let module = serde_json::Value::from(work.source.file_stem().unwrap_or_default().to_string_lossy());
     let Asked { fuel, memory_bytes, wall_ms } = work.manifest.limits;
     let limit = |limit: Option<u64>| limit.map_or("None".to_owned(), |limit| limit.to_string());
     let (function, interface) = (kind.function(), kind.interface());
     let class = format!("{}{}", interface[..1].to_uppercase(), &interface[1..]);
     let body = match kind {
         Kind::Agent => {
-            "    def run(self, goal, state):\n        done = _tried(lambda: _plugin.run(_json.loads(goal), None if state is None else _json.loads(state)))\n        if isinstance(done, _failure.Checkpoint):\n            return _kind.Outcome_Continue(_failure.text(done.state))\n        return _kind.Outcome_Done(_failure.text(done))\n".to_owned()
+            "    def run(self, goal, state):\n        is_done, text = _tried(lambda: _failure.outcome(_plugin.run(_json.loads(goal), None if state is None else _json.loads(state))))\n        return _kind.Outcome_Done(text) if is_done else _kind.Outcome_Continue(text)\n".to_owned()
         }
         _ => format!(
-            "    def {function}(self, input):\n        return _failure.text(_tried(lambda: _plugin.{function}(_json.loads(input))))\n"
+            "    def {function}(self, input):\n        return _tried(lambda: _failure.text(_plugin.{function}(_json.loads(input))))\n"
         ),
     };
     format!(
-        "import json as _json\n\nimport {module} as _plugin\nfrom componentize_py_types import Err as _Err\nfrom heddle import \
+        "import importlib as _importlib\nimport json as _json\n\nfrom componentize_py_types import Err as _Err\nfrom heddle import \
          failure as _failure\nfrom wit_world import exports\nfrom wit_world.exports import metadata as _metadata, \
-         {interface} as _kind\nfrom wit_world.imports import types as _types\n\n_said = _json.loads({said})\n\n\ndef \
-         _tried(call):\n    _failure.seeded()\n    try:\n        return call()\n    except Exception as failure:\n        raise \
+         {interface} as _kind\nfrom wit_world.imports import types as _types\n\n_plugin = _importlib.import_module({module})\n_said = _json.loads({said})\n\n\ndef \
+         _tried(call):\n    _failure.seeded()\n    try:\n        return call()\n    except (Exception, SystemExit) as failure:\n        raise \
          _Err(_failure.wire(_types, failure)) from None\n\n\nclass Metadata(exports.Metadata):\n    def \
          describe(self):\n        return _metadata.Metadata(\n            name=_said[\"name\"], \
          version=_said[\"version\"], kind=_metadata.Kind.{kind},\n            title=_said[\"title\"], \

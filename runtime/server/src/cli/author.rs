@@ -47,7 +47,7 @@ pub(super) struct BuildArgs {
     /// The folder of the project.
     #[arg(default_value = ".")]
     project: PathBuf,
-    /// Put the component here as well: a file, or a folder such as that of `heddle dev`.
+    /// Put the component here as well: a file that ends in `.wasm`, or a folder such as that of `heddle dev`.
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
 }
@@ -139,10 +139,14 @@ pub(super) fn build(args: &BuildArgs, context: &Context) -> Result<Exit, Fault> 
     let Built { mut file, language } = heddle_author::build(&args.project)?;
     let bytes = inspected(&file)?;
     if let Some(output) = &args.output {
-        let target = match output.is_dir() {
-            true => output.join(file.file_name().unwrap_or_default()),
-            false => output.clone(),
+        let target = match output.extension().is_some_and(|end| end == "wasm") {
+            true => output.clone(),
+            false => output.join(file.file_name().unwrap_or_default()),
         };
+        let folder = target.parent().filter(|folder| !folder.as_os_str().is_empty());
+        folder
+            .map_or(Ok(()), std::fs::create_dir_all)
+            .map_err(|error| Fault::failed(format!("`{}` cannot be made: {error}", output.display())))?;
         // In one step, so that whoever watches the folder never sees half of it.
         let beside = target.with_extension("wasm.part");
         let put = std::fs::write(&beside, &bytes).and_then(|()| std::fs::rename(&beside, &target));

@@ -19,6 +19,9 @@ use tokio::sync::watch;
 /// How often a run is looked at.
 const LOOK: Duration = Duration::from_millis(5);
 
+/// The input is handed over as a value: within the definition, `${ }` in it would be read as an expression.
+const GIVEN: &str = "${ input.given }";
+
 /// The node.
 pub(super) struct Bench {
     app: Arc<App>,
@@ -79,15 +82,15 @@ impl Bench {
         let text = |key: &str| self.plugin[key].as_str().unwrap_or_default().to_owned();
         let (kind, name) = (text("kind"), text("name"));
         let step = match kind.as_str() {
-            "agent" => json!({ "agent": { "use": name, "goal": input }, "cache": "off" }),
-            _ => json!({ "call": format!("{kind}:{name}"), "with": input, "cache": "off" }),
+            "agent" => json!({ "agent": { "use": name, "goal": GIVEN }, "cache": "off" }),
+            _ => json!({ "call": format!("{kind}:{name}"), "with": GIVEN, "cache": "off" }),
         };
         let definition = json!({
             "document": { "dsl": "1.0", "namespace": "test", "name": "call", "version": "1.0.0" },
             "steps": { "call": step },
             "output": { "as": "${ steps.call.output }" },
         });
-        let body = json!({ "definition": definition.to_string() }).to_string();
+        let body = json!({ "definition": definition.to_string(), "input": { "given": input } }).to_string();
         let submitted = self.client.json(Ask::post("/v1/runs", "application/json", body)).await?;
         let path = format!("/v1/runs/{}", submitted["id"].as_str().unwrap_or_default());
         loop {

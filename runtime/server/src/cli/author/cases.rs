@@ -23,11 +23,16 @@ pub(super) struct Case {
     /// What goes in.
     input: Value,
     /// What comes out.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "some")]
     output: Option<Value>,
     /// How it fails: the members that are named must be so.
     #[serde(default)]
-    failure: Option<Value>,
+    failure: Option<serde_json::Map<String, Value>>,
+}
+
+/// What is there, `null` included.
+fn some<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(from).map(Some)
 }
 
 /// The cases of a folder, by name.
@@ -135,7 +140,7 @@ impl Case {
                 (false, _) => Some(format!("failed: {}", run["error"])),
             };
         }
-        let wanted = self.failure.as_ref().and_then(Value::as_object);
+        let wanted = self.failure.as_ref();
         if succeeded {
             return Some(format!("gave {}, and was to fail", run["output"]));
         }

@@ -87,6 +87,11 @@ impl Tape {
     /// Ends a case: writes what was recorded, and says what went otherwise.
     pub(super) fn end(&self, file: &Path) -> Result<Option<String>, Fault> {
         let state = std::mem::take(&mut *self.state());
+        if state.mode == Mode::Record && state.calls.is_empty() && file.is_file() {
+            // It asks nothing any more.
+            std::fs::remove_file(file)
+                .map_err(|error| Fault::failed(format!("`{}` cannot be removed: {error}", file.display())))?;
+        }
         if state.mode == Mode::Record && !state.calls.is_empty() {
             let text = serde_json::to_string_pretty(&state.calls).unwrap_or_default() + "\n";
             std::fs::write(file, text)
@@ -150,15 +155,6 @@ struct TapedReach {
 }
 
 impl TapedReach {
-    /// A call without what differs from run to run.
-    fn plain(&self, value: &Value) -> Value {
-        let secrets = self.tape.state().secrets.clone();
-        let mut text = value.to_string().replace(&self.run, RUN);
-        for (name, stands) in secrets {
-            text = text.replace(&stands, &shown(&name));
-        }
-        serde_json::from_str(&text).unwrap_or_default()
-    }
     /// Answers from the tape, or asks and records. `write` and `read` are the two forms of what comes back.
     fn through<T: Send + 'static>(
         &self,
@@ -167,19 +163,29 @@ impl TapedReach {
         write: impl FnOnce(&T) -> Value + Send + 'static,
         read: impl FnOnce(Option<Value>) -> T,
     ) -> BoxFuture<'static, T> {
-        let asked = self.plain(asked);
+        let asked = plain(&self.tape, &self.run, asked);
         if self.tape.mode() == Mode::Replay {
             let played = read(self.tape.played(&asked));
             return async move { played }.boxed();
         }
-        let (answer, tape) = (ask(), self.tape.clone());
+        let (answer, tape, run) = (ask(), self.tape.clone(), self.run.clone());
         async move {
             let answer = answer.await;
-            tape.recorded(asked, write(&answer));
+            tape.recorded(asked, plain(&tape, &run, &write(&answer)));
             answer
         }
         .boxed()
     }
+}
+
+/// A call, or its answer, without what differs from run to run.
+fn plain(tape: &Tape, run: &str, value: &Value) -> Value {
+    let secrets = tape.state().secrets.clone();
+    let mut text = value.to_string().replace(run, RUN);
+    for (name, stands) in secrets {
+        text = text.replace(&stands, &shown(&name));
+    }
+    serde_json::from_str(&text).unwrap_or_default()
 }
 
 /// What stands for a secret on a tape.
