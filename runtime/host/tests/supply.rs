@@ -80,8 +80,16 @@ fn bombs() -> Vec<(&'static str, String)> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compile_bomb_is_stopped_and_nobody_else_is_late() {
-    let bench = Bench::with(|limits| limits.set("compile_ms", 1_000).unwrap());
-    let quick = bench.load(&Guest::transform("quick")).await;
+    // Less than the longest of them takes on a quick machine, and more than a small component needs: where the machine
+    // is so busy that it does not suffice, that one is tried again.
+    let bench = Bench::with(|limits| limits.set("compile_ms", 400).unwrap());
+    let mut quick = bench.try_load(&Guest::transform("quick")).await;
+    for _ in 0..50 {
+        if quick.is_err() {
+            quick = bench.try_load(&Guest::transform("quick")).await;
+        }
+    }
+    let quick = quick.unwrap();
     let mut stopped = Vec::new();
     for (name, items) in bombs() {
         let began = Instant::now();
