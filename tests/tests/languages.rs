@@ -372,6 +372,7 @@ fn what_is_wrong_is_told_with_what_to_do() {
     fails(&greet, &["test"], &["✓ nobody"]);
     succeeds(&greet, &["build", "-o", "plugins"]);
     assert!(greet.join("plugins/greet.wasm").is_file());
+    fails(&greet, &["test", "--plugins", "plugins"], &["`--plugins` has no use here"]);
     // A transform that is none.
     succeeds(folder.path(), &["new", "pure", "--language", "js", "--kind", "transform"]);
     let pure = folder.path().join("pure");

@@ -1,8 +1,8 @@
 //! `plugin.toml`: what a plugin says of itself, where its language has no attribute for it.
 
 use crate::language::{Kind, Language};
-use crate::template::is_name;
 use crate::toolchain::AuthorFault;
+use heddle_core::id::is_name;
 use serde::Deserialize;
 use serde_json::Value;
 use std::path::Path;

@@ -4,6 +4,7 @@ use crate::language::{Kind, Language};
 use crate::manifest::MANIFEST;
 use crate::toolchain::{AuthorFault, write};
 use crate::world;
+use heddle_core::id::is_name;
 use include_dir::{Dir, include_dir};
 use std::path::{Path, PathBuf};
 
@@ -53,12 +54,6 @@ pub fn make(name: &str, kind: Kind, language: Language, within: &Path) -> Result
         Language::C => Some("python3 -m venv .venv && .venv/bin/pip install -r requirements.txt"),
     };
     Ok(Made { folder, install })
-}
-
-/// Names that plugins may have; the contract's rule.
-pub(crate) fn is_name(name: &str) -> bool {
-    let rest = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-' || b == b'_';
-    name.len() <= 64 && name.starts_with(|c: char| c.is_ascii_lowercase()) && name.bytes().all(rest)
 }
 
 struct Plugin<'a> {

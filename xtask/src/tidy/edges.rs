@@ -57,8 +57,18 @@ const EDGES: &[Edges] = &[
     Edges {
         package: "heddle-author",
         manifest: "runtime/author/Cargo.toml",
-        may: &[],
-        never: &["heddle-core", "wasmtime", "tokio", "axum", "hyper", "rusqlite"],
+        may: &["heddle-core"],
+        never: &[
+            "heddle-store",
+            "heddle-host",
+            "heddle-executor",
+            "heddle-server",
+            "wasmtime",
+            "tokio",
+            "axum",
+            "hyper",
+            "rusqlite",
+        ],
     },
     Edges {
         package: "heddle-server",

@@ -11,6 +11,7 @@ use super::paint::harmless;
 use super::{Context, out};
 use clap::{Args, ValueEnum};
 use heddle_author::{AuthorFault, Built, Kind, Language};
+use heddle_host::Inspection;
 use serde_json::json;
 use std::path::{Path, PathBuf};
 
@@ -137,7 +138,7 @@ pub(super) fn new(args: &NewArgs, context: &Context) -> Result<Exit, Fault> {
 
 pub(super) fn build(args: &BuildArgs, context: &Context) -> Result<Exit, Fault> {
     let Built { mut file, language } = heddle_author::build(&args.project)?;
-    let bytes = inspected(&file)?;
+    let (bytes, inspection) = inspected(&file)?;
     if let Some(output) = &args.output {
         let target = match output.extension().is_some_and(|end| end == "wasm") {
             true => output.clone(),
@@ -153,8 +154,6 @@ pub(super) fn build(args: &BuildArgs, context: &Context) -> Result<Exit, Fault> 
         put.map_err(|error| Fault::failed(format!("`{}` cannot be written: {error}", target.display())))?;
         file = target;
     }
-    let inspection =
-        crate::app::inspect_component(&bytes).map_err(|fault| Fault::failed(fault.to_string()))?;
     if context.json {
         out::json(&json!({ "file": file, "language": language, "inspection": inspection }));
         return Ok(Exit::Ok);
@@ -164,11 +163,11 @@ pub(super) fn build(args: &BuildArgs, context: &Context) -> Result<Exit, Fault> 
     Ok(Exit::Ok)
 }
 
-/// The bytes of a component that a node would accept.
-fn inspected(file: &Path) -> Result<Vec<u8>, Fault> {
+/// The bytes of a component that a node would accept, and what they show.
+fn inspected(file: &Path) -> Result<(Vec<u8>, Inspection), Fault> {
     let bytes = std::fs::read(file)
         .map_err(|error| Fault::usage(format!("`{}` cannot be read: {error}", file.display())))?;
-    crate::app::inspect_component(&bytes).map_err(|fault| {
+    let inspection = crate::app::inspect_component(&bytes).map_err(|fault| {
         let reasons: Vec<String> =
             fault.faults.iter().map(|reason| format!("  {}", harmless(reason))).collect();
         Fault::failed(format!(
@@ -178,7 +177,7 @@ fn inspected(file: &Path) -> Result<Vec<u8>, Fault> {
         ))
         .with_code(fault.kind.word())
     })?;
-    Ok(bytes)
+    Ok((bytes, inspection))
 }
 
 /// The component of a project, built, or the one that is named.

@@ -36,6 +36,12 @@ pub(super) struct Bench {
 impl Bench {
     /// Loads the plugin, under the configuration that a node would have here. Who asks nobody needs no secrets.
     pub(super) async fn open(file: &Path, node: &NodeArgs, asks: bool) -> Result<Bench, Fault> {
+        if node.plugins.is_some() {
+            return Err(Fault::usage("`--plugins` has no use here: the plugin is called by itself")
+                .with_hint(
+                    "leave it out, or call it in a workflow: `heddle run workflow.yaml --plugins FOLDER`",
+                ));
+        }
         let mut config = node.load()?;
         if !asks {
             config.secrets.clear();
