@@ -8,6 +8,7 @@
 )]
 
 pub mod receiver;
+pub mod registry;
 pub mod tools;
 
 use rustix::process::{Pid, Signal, kill_process};

@@ -7,6 +7,7 @@ use std::process::Command;
 
 const SCHEMATHESIS: &str = "4.32.5";
 const WEBSOCKETS: &str = "17.4";
+const ORAS: &str = "0.2.43";
 
 fn tools() -> PathBuf {
     root().join("target/tools")
@@ -109,4 +110,17 @@ fn debian(name: &str, packages: &[&str]) -> PathBuf {
 fn run(command: &mut Command, help: &str) {
     let output = command.output().unwrap_or_else(|e| panic!("{command:?}: {e}; {help}"));
     assert!(output.status.success(), "{command:?}: {}; {help}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// `docker-registry`, an OCI registry: the one on the path, or the one of the Debian package.
+pub fn docker_registry() -> PathBuf {
+    match is_on_the_path("docker-registry", "--version") {
+        true => "docker-registry".into(),
+        false => debian("docker-registry", &["docker-registry"]).join("usr/bin/docker-registry"),
+    }
+}
+
+/// A Python that has `oras`, a client of OCI registries.
+pub fn python_with_oras() -> PathBuf {
+    python(&format!("oras-{ORAS}"), &[&format!("oras=={ORAS}")])
 }

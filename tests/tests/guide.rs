@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
+use heddle_tests::registry::{Door, Registry};
 use heddle_tests::{Server, bash, binary, guide, plugin, root};
 use std::collections::BTreeSet;
 use std::net::TcpListener;
@@ -52,7 +53,10 @@ const NOT_TYPED: &[(&str, &str)] = &[
 ];
 
 /// Pages whose node has the settings that they show, and the secret that those name.
-const CONFIGURED: &[&str] = &["triggers", "outside"];
+const CONFIGURED: &[&str] = &["triggers", "outside", "registry", "first-plugin"];
+/// Pages that use an OCI registry, by the address that they give it.
+const WITH_REGISTRY: &[&str] = &["registry", "first-plugin"];
+const REGISTRY: &str = "127.0.0.1:5000";
 const SECRET: (&str, &str) = ("SHOP_KEY", "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw");
 
 /// What must be said somewhere while a page is typed.
@@ -75,6 +79,8 @@ const SAID: &[(&str, &[&str])] = &[
             "\"starts\":true",
         ],
     ),
+    ("first-plugin", &["tool:greet@0.1.0 sha256:"]),
+    ("registry", &["echo-1.0.0.wasm is signed by", "/acme/echo@sha256:", "\"manifest\":\"sha256:"]),
     ("shelf", &["<strong>milk</strong>", "at `/0/price`", "refused: the price is no number"]),
     ("outside", &["http GET|HEAD http://127.0.0.1:", "\"times\": 1"]),
     ("rates-and-circuits", &["vendor-x  open", "50 in 1s"]),
@@ -92,7 +98,10 @@ fn page(name: &str) {
     let blocks = guide(name);
     let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
     let url = format!("http://127.0.0.1:{port}");
-    let here = |text: &str| text.replace("http://127.0.0.1:7878", &url);
+    let kept = tempfile::tempdir().unwrap();
+    let registry = WITH_REGISTRY.contains(&name).then(|| Registry::start(kept.path(), &Door::Open));
+    let host = registry.as_ref().map_or(REGISTRY, |registry| &registry.host);
+    let here = |text: &str| text.replace("http://127.0.0.1:7878", &url).replace(REGISTRY, host);
     if CONFIGURED.contains(&name) {
         let settings = blocks.iter().find(|(language, _)| language == "toml").unwrap();
         std::fs::write(folder.path().join("heddle.toml"), here(&settings.1)).unwrap();
@@ -156,6 +165,7 @@ macro_rules! pages {
 }
 pages! {
     first_plugin: "first-plugin";
+    registry: "registry";
     shelf: "shelf";
     live: "live";
     workflow_language: "workflow-language";

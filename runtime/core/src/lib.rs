@@ -16,6 +16,7 @@ pub mod id;
 pub mod journal;
 pub mod json;
 pub mod limits;
+pub mod oci;
 pub mod outcome;
 pub mod outside;
 pub mod plan;

@@ -122,6 +122,7 @@ limits! {
     schedule_history: Count = 50, max 1_000, "Ticks of one schedule that are remembered with what became of them.";
 
     // What plugins do outside.
+    registry_ms: Millis = 2 * MINUTE, max 15 * MINUTE, "Pulling one component from an OCI registry, or pushing one there.";
     http_calls: Count = 32, max 1_000, "Requests that one attempt may send.";
     http_at_once: Count = 6, max 64, "Of these, at the same time; further ones wait.";
     http_ms: Millis = MINUTE, max 15 * MINUTE, "One request, from looking up the name to the last byte of the answer.";

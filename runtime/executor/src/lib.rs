@@ -44,7 +44,7 @@ pub use parts::{
 };
 pub use plugins::health::{Doing, Metered};
 pub use plugins::labels::LabelsFault;
-pub use plugins::registry::{NewPlugin, PluginEntry, PluginFault};
+pub use plugins::registry::{NewPlugin, PluginEntry, PluginFault, PulledFrom};
 pub use plugins::releases::{ReleaseRefused, ReleaseWish};
 pub use read::{DecideFault, EventId, Followed, ReadFault, RunDetail, StreamItem};
 pub use rerun::{Rerun, RerunFault};

@@ -32,7 +32,15 @@ impl Executor {
     ) -> Result<(), PluginFault> {
         self.add(
             tenant,
-            NewPlugin { metadata, digest, size, needs: Vec::new(), signer: None, brings_back: true },
+            NewPlugin {
+                metadata,
+                digest,
+                size,
+                needs: Vec::new(),
+                signer: None,
+                source: None,
+                brings_back: true,
+            },
         )
         .await
     }
@@ -59,7 +67,7 @@ impl Executor {
             let mut needs: Vec<Arc<str>> = vec!["http".into()];
             needs.extend(tool.endpoint.auth.as_ref().map(|_| "secret".into()));
             let (metadata, signer) = (tool.metadata.clone(), signer.clone());
-            let plugin = NewPlugin { metadata, digest, size, needs, signer, brings_back: true };
+            let plugin = NewPlugin { metadata, digest, size, needs, signer, source: None, brings_back: true };
             let entry = PluginEntry::new(plugin, self.shared.now());
             let entry = PluginEntry { form: Form::Endpoint, ..entry };
             self.shared.registry.fits(&*self.shared.shelf, tenant, (&entry, true)).await?;

@@ -6,7 +6,8 @@ mod endpoints;
 pub mod folder;
 mod invoker;
 pub mod loader;
-mod outbound;
+pub(crate) mod outbound;
+pub mod puller;
 mod secrets;
 
 use crate::config::Config;
@@ -46,6 +47,8 @@ pub struct App {
     pub executor: Executor,
     /// Components.
     pub loader: Loader,
+    /// Pulls components from OCI registries.
+    pub puller: puller::Puller,
     /// The limits in force.
     pub limits: Arc<Limits>,
     /// Origins whose pages may open a WebSocket, besides the node's own.
@@ -111,9 +114,10 @@ impl App {
             outside: secrets::outside_parts(config, &limits)?,
         };
         let executor = Executor::start(parts).await.context("the node cannot start")?;
+        let puller = puller::Puller::new(config, &limits)?;
         let loader = Loader::new(host.clone(), executor.clone(), store, config.trust.clone());
         let origins = config.origins.clone().into();
-        Ok(App { executor, loader, limits, origins, metrics, host, _scratch: scratch })
+        Ok(App { executor, loader, puller, limits, origins, metrics, host, _scratch: scratch })
     }
 
     /// Begins nothing new, lets what runs end, and gives everything back.

@@ -7,6 +7,7 @@
 pub mod example;
 mod grants;
 pub mod quantity;
+pub mod registries;
 pub mod said;
 mod signatures;
 pub mod table;
@@ -65,6 +66,8 @@ pub struct Config {
     pub secrets: BTreeMap<Arc<str>, SecretSource>,
     /// What plugins may do outside their sandboxes, by `kind:name`.
     pub grants: BTreeMap<String, Arc<Grants>>,
+    /// What the node pulls from OCI registries, by their hosts.
+    pub registries: BTreeMap<String, registries::Source>,
     /// The limits.
     pub limits: Limits,
     /// Every setting with its value and its origin, in the order of the table, limits last.
@@ -226,6 +229,7 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
     let webhooks = reader.webhooks(&webhook_secrets);
     let secrets = reader.plugin_secrets();
     let grants = reader.grants(&secrets);
+    let registries = reader.registries();
     let limits = reader.limits();
     let shown = reader.shown;
     check_together((run_parallel, workers, defaults), &limits, sayings, faults);
@@ -247,6 +251,7 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
         webhooks,
         secrets,
         grants,
+        registries,
         limits,
         shown,
     }

@@ -2,13 +2,14 @@
 //! behind the executor.
 //!
 //! `config` says what the operator chose, `app` puts the parts together, `http` lets programs in and `cli` people.
-//! `egress` is the way out, `signature` says who made what comes in, and `telemetry` what operators see.
+//! `egress` is the way out, `registry` fetches components by it, `signature` says who made what comes in, and `telemetry` what operators see.
 
 pub mod app;
 pub mod cli;
 pub mod config;
 mod egress;
 pub mod http;
+pub mod registry;
 mod shell;
 pub mod signature;
 pub mod telemetry;

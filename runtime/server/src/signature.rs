@@ -133,6 +133,15 @@ impl Trust {
         }
     }
 
+    /// The same, where there may be several signatures: one that is good is enough.
+    ///
+    /// # Errors
+    /// Where none is, and the policy asks for one.
+    pub fn judge_any(&self, bytes: &[u8], signatures: &[String]) -> Result<Option<Arc<str>>, SignatureFault> {
+        let good = signatures.iter().find(|signature| self.signer(bytes, Some(signature)).is_ok());
+        self.judge(bytes, good.or(signatures.first()).map(String::as_str))
+    }
+
     fn signer(&self, bytes: &[u8], signature: Option<&str>) -> Result<Arc<str>, SignatureFault> {
         let text = signature.ok_or(SignatureFault::Required)?;
         let signature = read(text).map_err(SignatureFault::Invalid)?;

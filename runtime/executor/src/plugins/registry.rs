@@ -18,6 +18,15 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
+/// Where a component was pulled from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PulledFrom {
+    /// As it was asked for: `registry.example/acme/echo:1.2.0`.
+    pub reference: String,
+    /// The manifest that this named then.
+    pub manifest: Digest,
+}
+
 /// A plugin version.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -39,6 +48,9 @@ pub struct PluginEntry {
     /// The id of the key that signed it, where somebody looked.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub signer: Option<Arc<str>>,
+    /// The OCI registry that it was pulled from, as it was when it first came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub source: Option<Arc<PulledFrom>>,
     /// When it was deleted. The record stays, so that its version never means other bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Timestamp>,
@@ -73,6 +85,7 @@ impl PluginEntry {
             loaded_at,
             needs: plugin.needs,
             signer: plugin.signer,
+            source: plugin.source.map(Arc::new),
             removed: None,
             labels: Arc::default(),
             rank: 0,
@@ -104,6 +117,8 @@ pub struct NewPlugin {
     pub needs: Vec<Arc<str>>,
     /// The id of the key that signed it, where somebody looked.
     pub signer: Option<Arc<str>>,
+    /// The OCI registry that it was pulled from.
+    pub source: Option<PulledFrom>,
     /// Whether it comes back where it was deleted.
     pub brings_back: bool,
 }
@@ -337,10 +352,12 @@ impl Registry {
         match shelf.put(&collection, &key, 0, body(&entry)).await {
             Ok(_) => {}
             Err(StoreFault::Conflict(_)) => match self.fits(shelf, tenant, (&entry, brings_back)).await? {
-                // What is kept is what is held; who signed it may be told later.
+                // What is kept is what is held; who signed it, and where it is to be had, may be told later.
                 Fits::IsThere(version, kept) => {
-                    let is_told = kept.signer.is_none() && entry.signer.is_some();
-                    let kept = PluginEntry { signer: kept.signer.or(entry.signer), ..*kept };
+                    let is_told = (kept.signer.is_none() && entry.signer.is_some())
+                        || (kept.source.is_none() && entry.source.is_some());
+                    let (signer, source) = (kept.signer.or(entry.signer), kept.source.or(entry.source));
+                    let kept = PluginEntry { signer, source, ..*kept };
                     if is_told {
                         shelf.put(&collection, &key, version, body(&kept)).await?;
                     }

@@ -119,7 +119,13 @@ impl Folder {
     /// Loads a file, and says whether it is to be tried again as it is.
     async fn load(&self, file: &Path, bytes: Bytes) -> (Result<String, Vec<String>>, bool) {
         let (signature, replacing) = (signature_beside(file), self.replacing);
-        let upload = Upload { bytes, signature, replacing, brings_back: false };
+        let upload = Upload {
+            bytes,
+            signatures: signature.into_iter().collect(),
+            source: None,
+            replacing,
+            brings_back: false,
+        };
         match self.loader.load(Tenant::default(), upload).await {
             Err(fault) => {
                 let is_open = matches!(fault, AcceptFault::Busy { .. } | AcceptFault::Store(_));

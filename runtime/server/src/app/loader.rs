@@ -7,7 +7,7 @@ use heddle_core::grant::CAPABILITIES;
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::plugin::Metadata;
 use heddle_executor::telemetry::{COMPILE_SECONDS, COMPILES};
-use heddle_executor::{Clock as _, Executor, NewPlugin, PluginEntry, PluginFault, SystemClock};
+use heddle_executor::{Clock as _, Executor, NewPlugin, PluginEntry, PluginFault, PulledFrom, SystemClock};
 use heddle_host::{ComponentFault, Host, Inspection, Loaded};
 use heddle_store::{RunStore, StoreFault};
 use metrics::{counter, histogram};
@@ -64,12 +64,23 @@ pub enum Replacing {
 pub struct Upload {
     /// Its bytes.
     pub bytes: Bytes,
-    /// Its signature, the text of a `.minisig` file.
-    pub signature: Option<String>,
+    /// Its signatures, texts of `.minisig` files: one that is good is enough.
+    pub signatures: Vec<String>,
+    /// The registry that it was pulled from.
+    pub source: Option<PulledFrom>,
     /// What becomes of it where its version is taken.
     pub replacing: Replacing,
     /// Whether it comes back where its version was deleted.
     pub brings_back: bool,
+}
+
+/// What is known of a component besides its bytes.
+struct Known {
+    /// The id of the key that signed it, where somebody looked.
+    signer: Option<Arc<str>>,
+    source: Option<PulledFrom>,
+    replacing: Replacing,
+    brings_back: bool,
 }
 
 /// Why an upload was refused.
@@ -176,13 +187,17 @@ impl Loader {
 
     async fn begin(&self, tenant: Tenant, upload: Upload) -> Result<watch::Receiver<Standing>, AcceptFault> {
         // Before anything of it is read: who is not trusted has nothing read.
-        let signer = self.trust.judge(&upload.bytes, upload.signature.as_deref())?;
-        let Upload { bytes, replacing, brings_back, .. } = upload;
+        let signer = self.trust.judge_any(&upload.bytes, &upload.signatures)?;
+        let Upload { bytes, source, replacing, brings_back, .. } = upload;
         let inspection = self.inspect(bytes.clone()).await?;
         let digest = inspection.digest;
         let mut uploads = self.uploads();
         if let Some(upload) = uploads.get(&digest)
-            && self.is_good((&tenant, digest), (replacing, signer.is_some()), &upload.borrow().progress)
+            && self.is_good(
+                (&tenant, digest),
+                (replacing, signer.is_some(), source.is_some()),
+                &upload.borrow().progress,
+            )
         {
             return Ok(upload.subscribe());
         }
@@ -199,18 +214,19 @@ impl Loader {
         drop(uploads);
         let loader = self.clone();
         tokio::spawn(async move {
-            let progress = loader.finish(&tenant, digest, (bytes, signer), (replacing, brings_back)).await;
+            let known = Known { signer, source, replacing, brings_back };
+            let progress = loader.finish(&tenant, digest, bytes, known).await;
             upload.send_modify(|standing| standing.progress = progress);
         });
         Ok(standing)
     }
 
     /// Whether an upload needs not be done again: one that failed does, one that was deleted since, one that is signed
-    /// now and was not, and under development one that others have come after.
+    /// now and was not, one of which it is told now where it is from, and under development one that others have come after.
     fn is_good(
         &self,
         (tenant, digest): (&Tenant, Digest),
-        (replacing, is_signed): (Replacing, bool),
+        (replacing, is_signed, is_pulled): (Replacing, bool, bool),
         progress: &Progress,
     ) -> bool {
         match progress {
@@ -218,24 +234,20 @@ impl Loader {
             Progress::Failed { .. } => false,
             Progress::Ready { .. } => {
                 let known = self.component(tenant, digest).filter(|_| replacing == Replacing::Never);
-                known.is_some_and(|entry| entry.signer.is_some() || !is_signed)
+                known.is_some_and(|entry| {
+                    (entry.signer.is_some() || !is_signed) && (entry.source.is_some() || !is_pulled)
+                })
             }
         }
     }
 
-    async fn finish(
-        &self,
-        tenant: &Tenant,
-        digest: Digest,
-        (bytes, signer): (Bytes, Option<Arc<str>>),
-        how: (Replacing, bool),
-    ) -> Progress {
+    async fn finish(&self, tenant: &Tenant, digest: Digest, bytes: Bytes, known: Known) -> Progress {
         let began = Instant::now();
         let loaded = self.host.load(bytes.clone()).await;
         histogram!(COMPILE_SECONDS).record(began.elapsed().as_secs_f64());
         counter!(COMPILES, "result" => if loaded.is_ok() { "ready" } else { "failed" }).increment(1);
         let progress = match loaded {
-            Ok(loaded) => self.register(tenant, (&bytes, signer), loaded, how).await,
+            Ok(loaded) => self.register(tenant, &bytes, loaded, known).await,
             Err(fault) => Progress::Failed { code: fault.kind.word(), reasons: fault.faults },
         };
         match &progress {
@@ -253,9 +265,9 @@ impl Loader {
     async fn register(
         &self,
         tenant: &Tenant,
-        (bytes, signer): (&Bytes, Option<Arc<str>>),
+        bytes: &Bytes,
         loaded: Loaded,
-        (replacing, brings_back): (Replacing, bool),
+        Known { signer, source, replacing, brings_back }: Known,
     ) -> Progress {
         let mut metadata = loaded.metadata;
         let store_failed = |fault: StoreFault| Progress::Failed {
@@ -268,8 +280,9 @@ impl Loader {
         };
         let (needs, size) = (needs(&loaded.inspection.imports), bytes.len() as u64);
         let add = |metadata: Metadata| {
-            let (needs, signer) = (needs.clone(), signer.clone());
-            self.executor.add(tenant, NewPlugin { metadata, digest, size, needs, signer, brings_back })
+            let (needs, signer, source) = (needs.clone(), signer.clone(), source.clone());
+            self.executor
+                .add(tenant, NewPlugin { metadata, digest, size, needs, signer, source, brings_back })
         };
         if replacing == Replacing::AsBuild
             && let Some(latest) = self.latest_build(tenant, &metadata)

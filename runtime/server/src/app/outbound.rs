@@ -24,9 +24,9 @@ use url::Position;
 
 /// Sends requests over the web.
 #[derive(Debug)]
-pub(super) struct Requests {
-    pub(super) dialer: Dialer,
-    pub(super) limits: Arc<Limits>,
+pub(crate) struct Requests {
+    pub(crate) dialer: Dialer,
+    pub(crate) limits: Arc<Limits>,
 }
 
 impl Outbound for Requests {

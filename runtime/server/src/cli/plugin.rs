@@ -1,9 +1,11 @@
 //! `heddle plugin`: loading plugins into a node, looking at them, and deciding which version runs get.
 
+mod registry;
 mod release;
 mod sign;
 
 use super::client::{Ask, Client, Refused};
+use super::exact::Exact;
 use super::exit::{Exit, Fault};
 use super::faults::FileFault;
 use super::follow::Show;
@@ -15,6 +17,7 @@ use crate::signature;
 use bytes::Bytes;
 use clap::Subcommand;
 use futures_util::{StreamExt as _, stream};
+use heddle_core::oci::Reference;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -45,11 +48,19 @@ pub(super) enum PluginCommand {
         #[arg(required = true)]
         labels: Vec<String>,
     },
-    /// Load components into a node; the next run may use them.
+    /// Load components into a node, so that the next run may use them; or send one to an OCI registry.
     Push {
         /// `*.wasm` files, or folders of them.
-        #[arg(required = true)]
+        #[arg(required_unless_present = "from")]
         files: Vec<PathBuf>,
+        /// The node pulls the component from an OCI registry: `registry.example/acme/echo:1.2.0`.
+        #[arg(long, value_name = "REFERENCE", conflicts_with_all = ["files", "to", "username", "plain_http"])]
+        from: Option<String>,
+        /// Send the component, with the signature beside it, to an OCI registry and not to a node.
+        #[arg(long, value_name = "REFERENCE")]
+        to: Option<String>,
+        #[command(flatten)]
+        login: registry::Login,
     },
     /// Let runs have a version: all of them, or a share, with or without a gate.
     Promote(release::Promote),
@@ -109,13 +120,16 @@ pub(super) enum PluginCommand {
         #[arg(long, default_value = "heddle.pub")]
         key: String,
     },
-    /// Write the component of a plugin into a file.
+    /// Write the component of a plugin into a file: of a node, or out of an OCI registry.
     Pull {
-        /// `name`, `kind:name`, or with `@version`; the current version where none is said.
+        /// `name`, `kind:name`, or with `@version`; the current version where none is said. Or
+        /// `registry.example/acme/echo:1.2.0`.
         plugin: String,
         /// Where; `name-version.wasm` in this folder where nothing is said.
         #[arg(long, short)]
         output: Option<PathBuf>,
+        #[command(flatten)]
+        login: registry::Login,
     },
     /// Show a plugin of a node, or read a component without loading it.
     Inspect {
@@ -147,7 +161,12 @@ pub(super) async fn plugin(command: &PluginCommand, context: &Context) -> Result
             ls(&context.client()?, &path, context).await
         }
         PluginCommand::Label { plugin, labels } => label(plugin, labels, context).await,
-        PluginCommand::Push { files } => {
+        PluginCommand::Push { from: Some(from), .. } => registry::load(from, context).await,
+        PluginCommand::Push { files, to: Some(to), login, .. } => match files.as_slice() {
+            [file] => registry::send(file, to, login, context).await,
+            _ => Err(Fault::usage("one component is pushed under one reference; name one file")),
+        },
+        PluginCommand::Push { files, .. } => {
             let mut all = Vec::new();
             for file in files {
                 match file.is_dir() {
@@ -170,7 +189,10 @@ pub(super) async fn plugin(command: &PluginCommand, context: &Context) -> Result
         PluginCommand::Keygen { file } => sign::keygen(file, context),
         PluginCommand::Sign { files, key } => sign::sign(files, key, context),
         PluginCommand::Verify { file, key } => sign::verify(file, key, context),
-        PluginCommand::Pull { plugin, output } => release::pull(plugin, output.clone(), context).await,
+        PluginCommand::Pull { plugin, output, login } => match plugin.parse::<Reference>() {
+            Ok(reference) => registry::fetch(&reference, output.clone(), login, context).await,
+            Err(_) => release::pull(plugin, output.clone(), context).await,
+        },
     }
 }
 
@@ -240,7 +262,7 @@ async fn push_one(client: &Client, file: &Path) -> Result<Pushed, Fault> {
     let bytes = std::fs::read(file)
         .map_err(|error| Fault::usage(format!("`{}` cannot be read: {error}", file.display())))?;
     let bytes = Bytes::from(bytes);
-    let mut component = loop {
+    let component = loop {
         match client.json(signed(Ask::post("/v1/plugins", "application/wasm", bytes.clone()), file)).await {
             Ok(component) => break component,
             Err(Refused::By(refusal)) if refusal.status == 429 => {
@@ -254,6 +276,11 @@ async fn push_one(client: &Client, file: &Path) -> Result<Pushed, Fault> {
             Err(refused) => return Err(refused.into()),
         }
     };
+    ended(client, component).await
+}
+
+/// What became of a component that is being compiled.
+pub(super) async fn ended(client: &Client, mut component: Exact) -> Result<Pushed, Fault> {
     let path = format!("/v1/components/{}", component["digest"].as_str().unwrap_or_default());
     while component["status"] == "compiling" {
         tokio::time::sleep(LOOK).await;

@@ -60,7 +60,11 @@ fn families(out: &mut String) {
 
 /// A section with a name in it that one may have chosen.
 fn chosen(section: &str) -> String {
-    let name = if section.starts_with("grants.") { "\"tool:http-fetch\"" } else { "ops" };
+    let name = match section.split('.').next() {
+        Some("grants") => "\"tool:http-fetch\"",
+        Some("registries") => "\"ghcr.io\"",
+        _ => "ops",
+    };
     section.replace('*', name)
 }
 

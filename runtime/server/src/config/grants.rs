@@ -15,7 +15,7 @@ use std::sync::Arc;
 impl Reader<'_> {
     /// Where the secrets are that plugins may use.
     pub(super) fn plugin_secrets(&mut self) -> BTreeMap<Arc<str>, SecretSource> {
-        self.sources("secrets")
+        self.sources("secrets.*")
     }
 
     /// What each plugin may do, by `kind:name`.
@@ -70,7 +70,7 @@ impl Reader<'_> {
     }
 
     /// What was said of a family, noted as shown.
-    fn noted(&mut self, family: &'static str) -> Vec<(String, Said)> {
+    pub(super) fn noted(&mut self, family: &'static str) -> Vec<(String, Said)> {
         let said = self.said(family);
         for (name, one) in &said {
             self.show(&family.replace('*', name), one);

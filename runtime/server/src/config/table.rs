@@ -41,12 +41,25 @@ pub enum Kind {
     Json,
     /// Public keys: a list, or text with commas; empty for none.
     Keys,
+    /// `acme/echo`, or `acme/*` for all below: a list, or text with commas.
+    Repositories,
+    /// Any text.
+    Text,
 }
 
 impl Kind {
     /// Whether it may be written as a list.
     pub fn is_list(self) -> bool {
-        matches!(self, Kind::Networks | Kind::Events | Kind::Origins | Kind::Rules | Kind::Uses | Kind::Keys)
+        matches!(
+            self,
+            Kind::Networks
+                | Kind::Events
+                | Kind::Origins
+                | Kind::Rules
+                | Kind::Uses
+                | Kind::Keys
+                | Kind::Repositories
+        )
     }
 }
 
@@ -238,6 +251,30 @@ pub const FAMILIES: &[Setting] = &[
         default: "{\"region\": \"eu\"}",
         why: "What it is told: a JSON object.",
     },
+    Setting {
+        key: "registries.*.repositories",
+        kind: Kind::Repositories,
+        default: "acme/*, tools/echo",
+        why: "What the node pulls from an OCI registry, `[registries.\"ghcr.io\"]`: repositories, or `acme/*` for all below. From others it pulls nothing.",
+    },
+    Setting {
+        key: "registries.*.username",
+        kind: Kind::Text,
+        default: "heddle-bot",
+        why: "Who pulls; nobody in particular where nothing is said.",
+    },
+    Setting {
+        key: "registries.*.password",
+        kind: Kind::Source,
+        default: "env:REGISTRY_TOKEN",
+        why: "Where the password or token is: `env:VARIABLE` or `file:PATH`.",
+    },
+    Setting {
+        key: "registries.*.plain_http",
+        kind: Kind::Flag,
+        default: "false",
+        why: "Whether the registry has no TLS.",
+    },
 ];
 
 /// The setting with this name.
@@ -250,13 +287,14 @@ pub fn find(key: &str) -> Option<&'static Setting> {
 pub fn chosen<'a>(family: &str, key: &'a str) -> Option<&'a str> {
     let (before, after) = family.split_once('*')?;
     let name = key.strip_prefix(before)?.strip_suffix(after)?;
-    let fits = match family.starts_with("grants.") {
-        true => name.split_once(':').is_some_and(|(kind, name)| {
+    let fits = match family.split('.').next() {
+        Some("registries") => heddle_core::oci::is_registry(name),
+        Some("grants") => name.split_once(':').is_some_and(|(kind, name)| {
             PluginKind::from_word(kind).is_some_and(|kind| !kind.is_pure())
                 && name != "*"
                 && heddle_core::plugin::is_pattern(&format!("{kind}:{name}"))
         }),
-        false => heddle_core::id::is_name(name),
+        _ => heddle_core::id::is_name(name),
     };
     fits.then_some(name)
 }
@@ -268,11 +306,14 @@ pub fn is_section(key: &str) -> bool {
         let section = family.key.rsplit_once('.').map_or("", |(section, _)| section);
         under(family.key) || chosen(section, key).is_some()
     };
-    key == "limits" || SETTINGS.iter().any(|setting| under(setting.key)) || FAMILIES.iter().any(chosen_too)
+    key == "limits"
+        || SETTINGS.iter().any(|setting| under(setting.key))
+        // The name of a registry has dots, so what follows it could be taken for more of it.
+        || (find(key).is_none() && FAMILIES.iter().any(chosen_too))
 }
 
 /// Names of `HEDDLE_*` variables that are no settings: what a client of the API goes by, and what the test suites set.
-pub const OTHER_VARIABLES: &[&str] = &["HEDDLE_SERVER", "HEDDLE_CONFIG"];
+pub const OTHER_VARIABLES: &[&str] = &["HEDDLE_SERVER", "HEDDLE_CONFIG", "HEDDLE_REGISTRY_PASSWORD"];
 
 /// Prefix of variables that belong to the test suites.
 pub const TEST_VARIABLES: &str = "HEDDLE_TEST_";

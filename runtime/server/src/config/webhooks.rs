@@ -80,13 +80,13 @@ impl Reader<'_> {
 
     /// Where the secrets are that sign.
     pub(super) fn secrets(&mut self) -> BTreeMap<Arc<str>, SecretSource> {
-        self.sources("webhook_secrets")
+        self.sources("webhook_secrets.*")
     }
-    /// Where the secrets of a section are.
-    pub(super) fn sources(&mut self, section: &str) -> BTreeMap<Arc<str>, SecretSource> {
+    /// Where the secrets of a family are.
+    pub(super) fn sources(&mut self, family: &str) -> BTreeMap<Arc<str>, SecretSource> {
         let mut secrets = BTreeMap::new();
-        for (name, said) in self.said(&format!("{section}.*")) {
-            let key = format!("{section}.{name}");
+        for (name, said) in self.said(family) {
+            let key = family.replace('*', &name);
             let source = match said.text.split_once(':') {
                 Some(("env", variable)) if !variable.is_empty() => SecretSource::Env(variable.to_owned()),
                 Some(("file", path)) if !path.is_empty() => {

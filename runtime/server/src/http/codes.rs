@@ -45,6 +45,8 @@ codes! {
     MessageUnverified = "message_unverified" UNAUTHORIZED "The message is not signed as it must be.";
     SignatureRequired = "signature_required" FORBIDDEN "Nobody whom this node trusts has signed it.";
     SignatureInvalid = "signature_invalid" FORBIDDEN "The signature is not good.";
+    RegistryDenied = "registry_denied" FORBIDDEN "This node pulls nothing from there.";
+    EgressDenied = "egress_denied" FORBIDDEN "Nothing is sent to this address.";
     OriginDenied = "origin_denied" FORBIDDEN "A page of this origin may not open a WebSocket here.";
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The path has no such method.";
     RequestTimeout = "request_timeout" REQUEST_TIMEOUT "The body did not come in time.";
@@ -81,6 +83,7 @@ codes! {
     QuotaExceeded = "quota_exceeded" TOO_MANY_REQUESTS "You have as many of these as you may have.";
     HeadersTooLarge = "headers_too_large" REQUEST_HEADER_FIELDS_TOO_LARGE "The headers are larger than allowed.";
     Internal = "internal" INTERNAL_SERVER_ERROR "A fault of ours.";
+    RegistryFailed = "registry_failed" BAD_GATEWAY "The registry did not do what was asked.";
     QueueFull = "queue_full" SERVICE_UNAVAILABLE "As many runs wait as may wait.";
     Draining = "draining" SERVICE_UNAVAILABLE "The node is shutting down.";
     SecretMissing = "secret_missing" SERVICE_UNAVAILABLE "The node lacks a secret that an operator has to give it.";
@@ -98,7 +101,7 @@ macro_rules! pages {
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
     "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "trigger_not_found", "message_unverified", "secret_missing", "circuit_not_found", "webhook_not_found", "delivery_not_found", "plugin_not_found",
-    "component_not_found", "method_not_allowed", "upgrade_required", "origin_denied", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "workflow_state", "workflow_in_use", "plugin_in_use", "release_refused", "migration_refused", "version_conflict", "body_too_large",
+    "component_not_found", "method_not_allowed", "upgrade_required", "origin_denied", "registry_denied", "registry_failed", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "workflow_state", "workflow_in_use", "plugin_in_use", "release_refused", "migration_refused", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "parameters_invalid", "input_too_large",
     "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "webhook_invalid", "webhook_conflict", "plugin_missing", "idempotency_mismatch", "component_invalid", "connector_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",
     "headers_too_large", "internal", "queue_full", "draining", "store_unavailable",

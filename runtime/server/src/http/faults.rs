@@ -4,6 +4,7 @@
 use super::codes::Code;
 use super::problem::{Place, Problem};
 use crate::app::loader::AcceptFault;
+use crate::registry::RegistryFault;
 use crate::signature::SignatureFault;
 use heddle_core::document::{Fault, FaultClass, pointer};
 use heddle_core::outcome::FailureKind;
@@ -128,6 +129,20 @@ impl From<SignatureFault> for Problem {
             SignatureFault::Invalid(_) => Code::SignatureInvalid,
         };
         Problem::new(code, fault.to_string())
+    }
+}
+
+impl From<RegistryFault> for Problem {
+    fn from(fault: RegistryFault) -> Problem {
+        let detail = fault.to_string();
+        match fault {
+            RegistryFault::NotAllowed(_) => Problem::new(Code::RegistryDenied, detail),
+            RegistryFault::Denied(_) => Problem::new(Code::EgressDenied, detail),
+            RegistryFault::NotThere(_) => Problem::new(Code::ComponentNotFound, detail),
+            RegistryFault::Artifact(_) => Problem::new(Code::ComponentInvalid, detail),
+            RegistryFault::Failed(_) => Problem::new(Code::RegistryFailed, detail),
+            RegistryFault::Busy { .. } => Problem::new(Code::QuotaExceeded, detail).after(BUSY_MS),
+        }
     }
 }
 

@@ -2,12 +2,14 @@
 //! it and asking it what it is goes on behind the answer.
 
 use super::Api;
-use super::body::{Bound, Query, read, refuse, small, want_type};
+use super::body::{Bound, Query, media_type, read, refuse, small, want_type};
 use super::codes::Code;
 use super::openapi::Problems;
 use super::problem::{Place, Problem};
 use super::submit::locate;
-use super::wire::catalog::{ComponentDoc, ComponentFailure, LabelsDoc, PluginDoc, PluginPage, plugin};
+use super::wire::catalog::{
+    ComponentDoc, ComponentFailure, LabelsDoc, PluginDoc, PluginPage, PullDoc, SourceDoc, plugin,
+};
 use crate::app::loader::{Progress, Replacing, Standing, Upload};
 use crate::signature;
 use axum::Json as Answer;
@@ -17,10 +19,11 @@ use heddle_core::document::pointer;
 use heddle_core::health::State as Health;
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::json::Json;
+use heddle_core::oci::{OciFault, Reference};
 use heddle_core::outcome::PluginKind;
 use heddle_core::route::CapabilityRef;
 use heddle_core::value::Value;
-use heddle_executor::PluginEntry;
+use heddle_executor::{PluginEntry, PulledFrom};
 use hyper::header::CONTENT_TYPE;
 use hyper::{HeaderMap, StatusCode};
 use std::collections::{BTreeMap, BTreeSet};
@@ -40,10 +43,13 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 ///
 /// Its bytes are checked at once (422 with the reasons); then it is compiled and asked what it is. `Location` tells
 /// where to see whether it has become `ready` or has `failed`. The same bytes again change nothing.
+///
+/// Instead of its bytes a component may be named as it is in an OCI registry: the node pulls it, with its signatures, while
+/// the sender waits.
 #[utoipa::path(
     post, path = "/v1/plugins", tag = "plugins", operation_id = "pushPlugin",
     params(("Heddle-Signature" = Option<String>, Header, description = "Its detached signature: a `.minisig` file in base64.")),
-    request_body(description = "The component.", content((Vec<u8> = "application/wasm"), (Vec<u8> = "application/octet-stream"))),
+    request_body(description = "The component.", content((Vec<u8> = "application/wasm"), (Vec<u8> = "application/octet-stream"), (PullDoc = "application/json"))),
     responses(
         (status = 202, description = "The component is being compiled, or was loaded before.", body = ComponentDoc,
             headers(("Location" = String, description = "Path of the component."))),
@@ -53,7 +59,10 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
 async fn push(State(api): State<Api>, request: Request) -> Result<Response, Problem> {
     let (parts, content) = request.into_parts();
     Query::of(parts.uri.query()).finish()?;
-    want_type(&parts.headers, &["application/wasm", "application/octet-stream"])?;
+    want_type(&parts.headers, &["application/wasm", "application/octet-stream", "application/json"])?;
+    if media_type(&parts.headers).as_deref() == Some("application/json") {
+        return pull(&api, &small(&parts.headers, content, &api.app.limits).await?).await;
+    }
     let limits = &api.app.limits;
     // A component is larger than other bodies, so it may take longer by as much.
     let read_ms =
@@ -64,12 +73,59 @@ async fn push(State(api): State<Api>, request: Request) -> Result<Response, Prob
         Bound { bytes: limits.component_bytes, limit: "component_bytes", read_ms },
     )
     .await?;
-    let signature = signature_of(&parts.headers)?;
-    let upload = Upload { bytes, signature, replacing: Replacing::Never, brings_back: true };
+    let signatures = signature_of(&parts.headers)?.into_iter().collect();
+    let upload = Upload { bytes, signatures, source: None, replacing: Replacing::Never, brings_back: true };
+    accept(&api, upload).await
+}
+
+async fn accept(api: &Api, upload: Upload) -> Result<Response, Problem> {
+    let source = upload.source.as_ref().map(|source| seen(api, source));
     let standing = api.app.loader.accept(Tenant::default(), upload).await?;
-    let mut response = (StatusCode::ACCEPTED, Answer(described(&standing))).into_response();
+    let answer = ComponentDoc { source, ..described(&standing) };
+    let mut response = (StatusCode::ACCEPTED, Answer(answer)).into_response();
     locate(&mut response, &format!("/v1/components/{}", standing.inspection.digest));
     Ok(response)
+}
+
+/// Fetches what is named, then goes on as if it had been sent.
+async fn pull(api: &Api, body: &Json) -> Result<Response, Problem> {
+    let fault = |pointer: &str, message: String| {
+        let place = Place { pointer: pointer.to_owned(), message: message.clone(), ..Place::default() };
+        Problem::new(Code::BodyInvalid, message).at([place])
+    };
+    let wanted = || "wants an object such as `{\"from\": \"registry.example/acme/echo:1.2.0\"}`".to_owned();
+    let Value::Map(members) = body.value() else { return Err(fault("", wanted())) };
+    if let Some((name, _)) = members.iter().find(|(name, _)| &***name != "from") {
+        return Err(fault(&pointer("", name), format!("there is no member `{name}` here; {}", wanted())));
+    }
+    let from = members.iter().find_map(|(_, value)| value.as_str());
+    let from = from.ok_or_else(|| fault("/from", wanted()))?;
+    let reference: Reference = from.parse().map_err(|bad: OciFault| fault("/from", bad.to_string()))?;
+    let pulled = api.app.puller.pull(&reference).await?;
+    let source = PulledFrom { reference: reference.to_string(), manifest: pulled.manifest };
+    let upload = Upload {
+        bytes: pulled.component.into(),
+        signatures: pulled.signatures,
+        source: Some(source),
+        replacing: Replacing::Never,
+        brings_back: true,
+    };
+    accept(api, upload).await
+}
+
+/// Where it is from, and whether that name meant something else when it was pulled last.
+fn seen(api: &Api, source: &PulledFrom) -> SourceDoc {
+    let all = api.app.executor.plugins(&Tenant::default());
+    let same = all
+        .iter()
+        .filter(|entry| entry.source.as_ref().is_some_and(|other| other.reference == source.reference));
+    let last = same.max_by_key(|entry| entry.loaded_at).and_then(|entry| entry.source.clone());
+    let was = last.filter(|last| last.manifest != source.manifest).map(|last| last.manifest.to_string());
+    if let Some(was) = &was {
+        let (reference, manifest) = (&source.reference, source.manifest);
+        tracing::warn!(reference, %manifest, was, "what is named in the registry has changed; runs keep what they have");
+    }
+    SourceDoc { was, ..source.into() }
 }
 
 /// The signature that came with a request.
@@ -94,6 +150,7 @@ fn described(standing: &Standing) -> ComponentDoc {
         imports: standing.inspection.imports.clone(),
         plugin,
         failure,
+        source: None,
     }
 }
 

@@ -4,7 +4,7 @@ use heddle_core::grant::Grants;
 use heddle_core::health::Turn;
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
-use heddle_executor::{Doing, PluginEntry};
+use heddle_executor::{Doing, PluginEntry, PulledFrom};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use utoipa::ToSchema;
@@ -153,6 +153,9 @@ pub(crate) struct PluginDoc {
     /// The id of the key that signed it, where the node looked.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signed_by: Option<String>,
+    /// The registry that it was pulled from, when it first came.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceDoc>,
     /// How it stands among the versions of its plugin: `current` (runs get it that name none), `trial`, `withdrawn` or
     /// `other`.
     pub standing: &'static str,
@@ -235,6 +238,36 @@ impl From<AskedLimits> for AskedLimitsDoc {
     }
 }
 
+/// A component that the node is to pull.
+#[derive(Debug, ToSchema)]
+#[schema(as = Pull)]
+#[expect(dead_code, reason = "it is read member by member, so that every fault has its place")]
+pub(crate) struct PullDoc {
+    /// `registry.example/acme/echo:1.2.0`, or with `@sha256:...` instead of the tag. The registry is one of the node's
+    /// configuration.
+    pub from: String,
+}
+
+/// Where a component was pulled from.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+#[schema(as = PulledFrom)]
+pub(crate) struct SourceDoc {
+    /// As it was asked for: `registry.example/acme/echo:1.2.0`.
+    pub reference: String,
+    /// The manifest that this named.
+    pub manifest: String,
+    /// What it named when it was pulled before, where that was another one: the tag has moved.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub was: Option<String>,
+}
+
+impl From<&PulledFrom> for SourceDoc {
+    fn from(source: &PulledFrom) -> SourceDoc {
+        let (reference, manifest) = (source.reference.clone(), source.manifest.to_string());
+        SourceDoc { reference, manifest, was: None }
+    }
+}
+
 /// The document of a plugin version.
 pub(crate) fn plugin(entry: &PluginEntry, grants: &Grants, doing: Doing) -> PluginDoc {
     let metadata = &entry.metadata;
@@ -252,6 +285,7 @@ pub(crate) fn plugin(entry: &PluginEntry, grants: &Grants, doing: Doing) -> Plug
         needs: entry.needs.iter().map(ToString::to_string).collect(),
         grants: grants.lines(),
         signed_by: entry.signer.as_ref().map(ToString::to_string),
+        source: entry.source.as_deref().map(Into::into),
         standing: doing.standing.word(),
         health: doing.into(),
         reason: None,
@@ -299,6 +333,9 @@ pub(crate) struct ComponentDoc {
     /// Why it failed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub failure: Option<ComponentFailure>,
+    /// Where it was pulled from, in the answer to that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<SourceDoc>,
 }
 
 /// Why a component is not ready.
