@@ -9,6 +9,7 @@
 
 pub mod receiver;
 pub mod registry;
+pub mod service;
 pub mod tools;
 
 use rustix::process::{Pid, Signal, kill_process};

@@ -4,14 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-#[path = "outside/service.rs"]
-#[allow(dead_code, reason = "the tests of requests need more of it")]
-mod service;
-
 use heddle_tests::receiver::Receiver;
+use heddle_tests::service::Service;
 use heddle_tests::{Server, plugin};
 use serde_json::{Value, json};
-use service::Service;
 use std::path::Path;
 
 const HOOK: &str = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw";

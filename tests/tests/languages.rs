@@ -4,12 +4,9 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 #[allow(dead_code, reason = "shared with the tests of what plugins do outside")]
-#[path = "outside/service.rs"]
-mod service;
-
+use heddle_tests::service::Service;
 use heddle_tests::{Server, binary, root, tools, workflow};
 use serde_json::{Value, json};
-use service::Service;
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::Command;

@@ -3,12 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-#[path = "outside/service.rs"]
-mod service;
-
+use heddle_tests::service::Service;
 use heddle_tests::{Server, binary, plugin, workflow};
 use serde_json::{Value, json};
-use service::Service;
 use std::path::Path;
 use std::process::Command;
 

@@ -194,15 +194,20 @@ pub fn header(name: &str, value: String) -> Result<(String, String), String> {
     if name.is_empty() || !name.bytes().all(token) {
         return Err("the name of a header has a character that no such name has".into());
     }
-    // Servers behind CGI and WSGI take one for the other.
-    let as_read = name.replace('_', "-");
-    if OURS.contains(&as_read.as_str()) || OURS_BEGIN.iter().any(|start| as_read.starts_with(start)) {
+    if is_ours(&name) {
         return Err(format!("the header `{name}` is the host's to send; leave it out"));
     }
     if value.bytes().any(|b| (b < 0x20 && b != b'\t') || b == 0x7f) {
         return Err(format!("the value of the header `{name}` has a control character in it"));
     }
     Ok((name, value))
+}
+
+/// Whether a header, in lower case, is the host's to send.
+pub fn is_ours(name: &str) -> bool {
+    // Servers behind CGI and WSGI take one for the other.
+    let as_read = name.replace('_', "-");
+    OURS.contains(&as_read.as_str()) || OURS_BEGIN.iter().any(|start| as_read.starts_with(start))
 }
 
 /// What a plugin asks of the values that it keeps.

@@ -67,6 +67,7 @@ fn linker(engine: &Engine, kind: PluginKind) -> wasmtime::Result<Linker<Guest>> 
         context::link(&mut linker)?;
         progress::link(&mut linker)?;
         http::link(&mut linker)?;
+        wasi::http::link(&mut linker)?;
         secret::link(&mut linker)?;
         config::link(&mut linker)?;
         kv::link(&mut linker)?;

@@ -2,7 +2,8 @@
 //!
 //! A component's imports are read from its type before any of its code runs. Heddle's own interfaces must match a row
 //! exactly. Those of WASI 0.2 come with ordinary toolchains; every kind may have them, because here they give nothing:
-//! no environment, no files, no network, and the clock and randomness of the kind.
+//! no environment, no files, no network, and the clock and randomness of the kind. Requests by `wasi:http` are those of
+//! `heddle:host/http`, under the same grants.
 
 use heddle_core::outcome::PluginKind;
 use heddle_core::outcome::PluginKind::{Agent, Tool, Transform};
@@ -45,9 +46,7 @@ pub(crate) fn refusal(kind: PluginKind, import: &str) -> Option<String> {
             Some(format!("imports `{import}`, which is for plugins to export; export it instead"))
         }
         _ => match package.strip_prefix("wasi:") {
-            Some("http") => Some(format!(
-                "imports `{import}`, and this host has `heddle:host/http` instead; send requests through that"
-            )),
+            Some("http") => http(kind, import, interface).or_else(|| wasi(import, version)),
             Some(package) if WASI_PACKAGES.contains(&package) => wasi(import, version),
             _ => Some(format!(
                 "imports `{import}`, which this host does not have; it has `heddle:host/*@{CONTRACT_VERSION}` and an \
@@ -77,6 +76,17 @@ fn own(kind: PluginKind, import: &str, interface: &str, version: &str) -> Option
         kind.word(),
         allowed.join(" and ")
     ))
+}
+
+/// Requests to the outside under WASI's name: for who may send them under ours.
+fn http(kind: PluginKind, import: &str, interface: &str) -> Option<String> {
+    match interface {
+        "types" | "outgoing-handler" if kind != Transform => None,
+        "types" | "outgoing-handler" => {
+            Some(format!("imports `{import}`, which a transform may not have; only tool and agent may"))
+        }
+        _ => Some(format!("imports `{import}`; of `wasi:http` this host has `outgoing-handler` and `types`")),
+    }
 }
 
 fn wasi(import: &str, version: &str) -> Option<String> {
@@ -118,7 +128,11 @@ mod tests {
             (Transform, "wasi:clocks/monotonic-clock@0.2.6", true),
             (Tool, "wasi:filesystem/types@0.2.12", true),
             (Tool, "wasi:cli/environment@0.3.0", false),
-            (Tool, "wasi:http/outgoing-handler@0.2.3", false),
+            (Tool, "wasi:http/outgoing-handler@0.2.3", true),
+            (Agent, "wasi:http/types@0.2.12", true),
+            (Transform, "wasi:http/types@0.2.12", false),
+            (Tool, "wasi:http/incoming-handler@0.2.3", false),
+            (Tool, "wasi:http/outgoing-handler@0.3.0", false),
             (Tool, "wasi:keyvalue/store@0.2.0", false),
             (Tool, "wasi_snapshot_preview1", false),
             (Tool, "env", false),

@@ -37,7 +37,7 @@ async fn a_transform_with_effects_is_refused_at_load_by_name() {
     assert!(said.contains("only agent may"), "{said}");
     let said = refused(
         &bench,
-        &importing(Guest::tool("sly"), "wasi:http/outgoing-handler@0.2.6", "handle", "(result i32)"),
+        &importing(Guest::transform("sly"), "wasi:http/outgoing-handler@0.2.6", "handle", "(result i32)"),
     );
     assert!(said.contains("wasi:http"), "{said}");
 }

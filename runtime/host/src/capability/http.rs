@@ -13,7 +13,7 @@ const INTERFACE: &str = "heddle:host/http@0.1.0";
 
 type Answer = Result<HttpResponse, HttpFault>;
 /// An answer that has come, and what it costs the node until it is taken.
-type Arrived = (Answer, Option<Hold>);
+pub(super) type Arrived = (Answer, Option<Hold>);
 type PendingResponse = Pending<Arrived>;
 
 /// Bytes that a request carries.
@@ -23,13 +23,21 @@ fn weight(request: &Request) -> usize {
 }
 
 fn start(cx: &mut Cx<'_>, request: Request) -> PendingResponse {
-    let guest = cx.data_mut();
     let request = HttpRequest {
         method: request.method,
         url: request.url,
         headers: request.headers.into_iter().map(|header| (header.name, header.value)).collect(),
         body: request.body,
         timeout_ms: request.timeout_ms,
+    };
+    begin(cx.data_mut(), Ok(request))
+}
+
+/// Begins a request, or what is said in its place where it is none.
+pub(super) fn begin(guest: &mut Guest, request: Result<HttpRequest, HttpFault>) -> PendingResponse {
+    let request = match request {
+        Ok(request) => request,
+        Err(fault) => return guest.http.start(tracing::Span::none(), std::future::ready((Err(fault), None))),
     };
     let Some(index) = guest.http.next() else {
         let message = format!("more than {} requests in one attempt (`limits.http_calls`)", guest.http.max());

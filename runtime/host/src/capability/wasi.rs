@@ -9,6 +9,7 @@
 
 mod absent;
 mod cli;
+pub(super) mod http;
 mod io;
 mod time;
 

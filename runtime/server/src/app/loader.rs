@@ -12,7 +12,7 @@ use heddle_host::{ComponentFault, Host, Inspection, Loaded};
 use heddle_store::{RunStore, StoreFault};
 use metrics::{counter, histogram};
 use semver::BuildMetadata;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 use tokio::sync::watch;
@@ -331,9 +331,15 @@ fn build() -> BuildMetadata {
 
 /// What of these imports an operator must grant.
 pub fn needs(imports: &[String]) -> Vec<Arc<str>> {
-    let own = imports.iter().filter_map(|import| {
-        let name = import.strip_prefix("heddle:host/")?.split('@').next()?;
-        CAPABILITIES.iter().find(|capability| **capability == name)
-    });
-    own.map(|capability| Arc::from(*capability)).collect()
+    let named = |import: &String| {
+        let name = match import.split('@').next()? {
+            // What ordinary libraries import sends the same requests.
+            "wasi:http/outgoing-handler" => "http",
+            own => own.strip_prefix("heddle:host/")?,
+        };
+        CAPABILITIES.iter().copied().find(|capability| *capability == name)
+    };
+    let mut told = BTreeSet::new();
+    let new = imports.iter().filter_map(named).filter(|capability| told.insert(*capability));
+    new.map(Arc::from).collect()
 }

@@ -8,16 +8,16 @@ use crate::guest::{Cx, Guest, enter};
 use crate::refusal::Refusal;
 use heddle_core::outcome::FailureKind;
 use wasmtime::component::types::{ComponentFunc, Type};
-use wasmtime::component::{Linker, ResourceType, Val};
+use wasmtime::component::{Linker, LinkerInstance, ResourceType, Val};
 
 /// A file, a folder, a socket: anything that does not exist here.
 enum Absent {}
 
 /// An interface, the resources that it names, and its functions; a resource's methods carry its name.
-struct Interface {
-    name: &'static str,
-    resources: &'static [(&'static str, &'static [&'static str])],
-    functions: &'static [&'static str],
+pub(super) struct Interface {
+    pub(super) name: &'static str,
+    pub(super) resources: &'static [(&'static str, &'static [&'static str])],
+    pub(super) functions: &'static [&'static str],
 }
 
 const INTERFACES: &[Interface] = &[
@@ -137,16 +137,24 @@ const INTERFACES: &[Interface] = &[
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     for interface in INTERFACES {
-        let mut instance = linker.instance(&name(interface.name))?;
-        for (resource, methods) in interface.resources {
-            instance.resource(resource, ResourceType::host::<Absent>(), |_, _| Ok(()))?;
-            for method in *methods {
-                instance.func_new(&format!("[method]{resource}.{method}"), absent)?;
-            }
+        link_absent(&mut linker.instance(&name(interface.name))?, interface)?;
+    }
+    Ok(())
+}
+
+/// The resources and functions of an interface, where they are for nothing.
+pub(super) fn link_absent(
+    instance: &mut LinkerInstance<'_, Guest>,
+    interface: &Interface,
+) -> wasmtime::Result<()> {
+    for (resource, methods) in interface.resources {
+        instance.resource(resource, ResourceType::host::<Absent>(), |_, _| Ok(()))?;
+        for method in *methods {
+            instance.func_new(&format!("[method]{resource}.{method}"), absent)?;
         }
-        for function in interface.functions {
-            instance.func_new(function, absent)?;
-        }
+    }
+    for function in interface.functions {
+        instance.func_new(function, absent)?;
     }
     Ok(())
 }

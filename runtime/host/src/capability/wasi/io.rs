@@ -1,27 +1,65 @@
 //! `wasi:io`: streams that end in the log, and pollables.
 //!
-//! stdin is at its end. stdout and stderr take everything and keep what the limits let them. A pollable is ready at
-//! once, or at an instant; a guest that polls holds no thread while it waits.
+//! stdin is at its end. stdout and stderr take everything and keep what the limits let them; the bodies of requests and
+//! answers are streams too ([`http`](super::http)). A pollable is ready at once, at an instant, or when there is an answer;
+//! a guest that polls holds no thread while it waits.
 
+use super::http::Exchange;
 use super::name;
+use crate::capability::held::Hold;
 use crate::capability::log::Stdio;
-use crate::guest::{Cx, Guest, enter};
+use crate::guest::{Cx, Guest, carried, enter};
 use crate::refusal::Refusal;
 use heddle_core::outcome::FailureKind;
 use std::time::Instant;
+use tokio::sync::Notify;
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType};
 
 /// `wasi:io/error.error`: never made, because nothing here fails.
 pub(super) enum StreamFault {}
-/// `input-stream`: there is only [`STDIN`].
+/// `input-stream`: [`STDIN`], or a [`Source`] of the table.
 pub(super) enum InputStream {}
-/// `output-stream`: [`STDOUT`] or [`STDERR`].
+/// `output-stream`: [`STDOUT`], [`STDERR`], or a [`Sink`] of the table.
 pub(super) enum OutputStream {}
+
+/// Bytes that have come, as far as they were not read.
+struct Source {
+    bytes: Vec<u8>,
+    at: usize,
+    /// What they take.
+    _hold: Option<Hold>,
+}
+
+/// The body of a request.
+struct Sink(Exchange);
+
+/// A stream of bytes that have come.
+pub(super) fn source(
+    guest: &mut Guest,
+    bytes: Vec<u8>,
+    hold: Option<Hold>,
+) -> wasmtime::Result<Resource<InputStream>> {
+    let source = guest.push(Source { bytes, at: 0, _hold: hold })?;
+    Ok(Resource::new_own(source.rep() + TABLE))
+}
+
+/// A stream into the body of a request.
+pub(super) fn sink(guest: &mut Guest, exchange: Exchange) -> wasmtime::Result<Resource<OutputStream>> {
+    let sink = guest.push(Sink(exchange))?;
+    Ok(Resource::new_own(sink.rep() + TABLE))
+}
+
+/// What a stream is in the table; nothing for one that is known by number.
+fn in_table<T: 'static>(rep: u32) -> Option<Resource<T>> {
+    rep.checked_sub(TABLE).map(Resource::new_own)
+}
 
 /// The three streams are known by number; no table has to hold them.
 pub(super) const STDIN: u32 = 0;
 pub(super) const STDOUT: u32 = 1;
 pub(super) const STDERR: u32 = 2;
+/// Streams of the table are known by their number there and this.
+const TABLE: u32 = 16;
 
 /// What `check-write` grants at a time.
 const WRITE_BYTES: u64 = 64 << 10;
@@ -29,18 +67,42 @@ const WRITE_BYTES: u64 = 64 << 10;
 const ZEROES: [u8; 4096] = [0; 4096];
 
 /// `wasi:io/poll.pollable`.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Pollable {
     Ready,
     At(Instant),
+    Answer(Exchange),
 }
 
 impl Pollable {
-    /// When it is ready; nothing when it is already.
-    fn waits_for(self) -> Option<Instant> {
+    fn is_ready(&self) -> bool {
         match self {
-            Pollable::At(instant) if instant > Instant::now() => Some(instant),
-            Pollable::At(_) | Pollable::Ready => None,
+            Pollable::Ready => true,
+            Pollable::At(instant) => *instant <= Instant::now(),
+            Pollable::Answer(exchange) => exchange.is_answered(),
+        }
+    }
+    /// When it is ready, where that is known.
+    fn at(&self) -> Option<Instant> {
+        match self {
+            Pollable::At(instant) => Some(*instant),
+            Pollable::Ready | Pollable::Answer(_) => None,
+        }
+    }
+}
+
+/// Waits until one of these is ready, and gives the indexes of those that are. `news` are told whenever an answer comes.
+async fn first_ready(news: &Notify, pollables: &[Pollable]) -> Vec<u32> {
+    loop {
+        let ready = pollables.iter().enumerate().filter(|(_, pollable)| pollable.is_ready());
+        let ready: Vec<u32> = ready.map(|(index, _)| index as u32).collect();
+        if !ready.is_empty() {
+            return ready;
+        }
+        match pollables.iter().filter_map(Pollable::at).min() {
+            // That it is over is what was waited for.
+            Some(first) => drop(tokio::time::timeout_at(first.into(), news.notified()).await),
+            None => news.notified().await,
         }
     }
 }
@@ -75,34 +137,27 @@ fn poll(poll: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     })?;
     poll.func_wrap("[method]pollable.ready", |mut cx: Cx<'_>, (pollable,): (Resource<Pollable>,)| {
         enter(&mut cx, 0)?;
-        Ok((cx.data().table.get(&pollable)?.waits_for().is_none(),))
+        Ok((cx.data().table.get(&pollable)?.is_ready(),))
     })?;
     poll.func_wrap_async("[method]pollable.block", |mut cx: Cx<'_>, (pollable,): (Resource<Pollable>,)| {
         Box::new(async move {
             enter(&mut cx, 0)?;
-            if let Some(instant) = cx.data().table.get(&pollable)?.waits_for() {
-                tokio::time::sleep_until(instant.into()).await;
-            }
+            let guest = cx.data_mut();
+            let pollable = guest.table.get(&pollable)?.clone();
+            let news = guest.http.news();
+            first_ready(&news, &[pollable]).await;
             Ok(())
         })
     })?;
     poll.func_wrap_async("poll", |mut cx: Cx<'_>, (pollables,): (Vec<Resource<Pollable>>,)| {
         Box::new(async move {
             enter(&mut cx, pollables.len() * 4)?;
-            let guest = cx.data();
+            let guest = cx.data_mut();
             refuse_lengths(guest, pollables.len())?;
-            let waits: Vec<Option<Instant>> = pollables
-                .iter()
-                .map(|pollable| guest.table.get(pollable).map(|pollable| pollable.waits_for()))
-                .collect::<Result<_, _>>()?;
-            let first = waits.iter().copied().min().flatten();
-            if let Some(first) = first {
-                tokio::time::sleep_until(first.into()).await;
-            }
-            let ready = |wait: &Option<Instant>| wait.is_none_or(|instant| Some(instant) <= first);
-            let indexes =
-                waits.iter().enumerate().filter(|(_, wait)| ready(wait)).map(|(index, _)| index as u32);
-            Ok((indexes.collect::<Vec<u32>>(),))
+            let found = pollables.iter().map(|pollable| guest.table.get(pollable).cloned());
+            let found: Vec<Pollable> = found.collect::<Result<_, _>>()?;
+            let news = guest.http.news();
+            Ok((first_ready(&news, &found).await,))
         })
     })
 }
@@ -127,17 +182,23 @@ fn ready(cx: &mut Cx<'_>) -> wasmtime::Result<(Resource<Pollable>,)> {
 
 fn input(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     type End<T> = Result<T, StreamError>;
-    streams.resource("input-stream", ResourceType::host::<InputStream>(), |_, _| Ok(()))?;
+    streams.resource("input-stream", ResourceType::host::<InputStream>(), |mut cx, rep| {
+        if let Some(source) = in_table::<Source>(rep) {
+            cx.data_mut().table.delete(source)?;
+        }
+        Ok(())
+    })?;
     for function in ["[method]input-stream.read", "[method]input-stream.blocking-read"] {
-        streams.func_wrap(function, |mut cx: Cx<'_>, (_, _): (Resource<InputStream>, u64)| {
+        streams.func_wrap(function, |mut cx: Cx<'_>, (stream, len): (Resource<InputStream>, u64)| {
             enter(&mut cx, 0)?;
-            Ok((End::<Vec<u8>>::Err(StreamError::Closed),))
+            Ok((End::<Vec<u8>>::from(read(&mut cx, &stream, len)?.ok_or(StreamError::Closed)),))
         })?;
     }
     for function in ["[method]input-stream.skip", "[method]input-stream.blocking-skip"] {
-        streams.func_wrap(function, |mut cx: Cx<'_>, (_, _): (Resource<InputStream>, u64)| {
+        streams.func_wrap(function, |mut cx: Cx<'_>, (stream, len): (Resource<InputStream>, u64)| {
             enter(&mut cx, 0)?;
-            Ok((End::<u64>::Err(StreamError::Closed),))
+            let skipped = read(&mut cx, &stream, len)?.map(|bytes| bytes.len() as u64);
+            Ok((End::<u64>::from(skipped.ok_or(StreamError::Closed)),))
         })?;
     }
     streams.func_wrap("[method]input-stream.subscribe", |mut cx: Cx<'_>, (_,): (Resource<InputStream>,)| {
@@ -145,9 +206,40 @@ fn input(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     })
 }
 
+/// The next bytes of a stream; none at its end.
+fn read(cx: &mut Cx<'_>, stream: &Resource<InputStream>, len: u64) -> wasmtime::Result<Option<Vec<u8>>> {
+    let Some(source) = in_table::<Source>(stream.rep()) else { return Ok(None) };
+    let source = cx.data_mut().table.get_mut(&source)?;
+    let left = source.bytes.len() - source.at;
+    if left == 0 {
+        return Ok(None);
+    }
+    let end = source.at + left.min(len.min(WRITE_BYTES) as usize);
+    let bytes = source.bytes[source.at..end].to_vec();
+    source.at = end;
+    carried(cx, bytes.len())?;
+    Ok(Some(bytes))
+}
+
+/// Writes into a stream. `false` where it takes no more.
+fn write(cx: &mut Cx<'_>, stream: &Resource<OutputStream>, bytes: &[u8]) -> wasmtime::Result<bool> {
+    let Some(sink) = in_table::<Sink>(stream.rep()) else {
+        cx.data_mut().write_stdio(stdio(stream), bytes);
+        return Ok(true);
+    };
+    let exchange = cx.data().table.get(&sink)?.0.clone();
+    Ok(exchange.write(cx.data(), bytes))
+}
+
 fn output(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     type Done<T> = Result<T, StreamError>;
-    streams.resource("output-stream", ResourceType::host::<OutputStream>(), |_, _| Ok(()))?;
+    let written = |is_open: bool| if is_open { Done::Ok(()) } else { Done::Err(StreamError::Closed) };
+    streams.resource("output-stream", ResourceType::host::<OutputStream>(), |mut cx, rep| {
+        if let Some(sink) = in_table::<Sink>(rep) {
+            cx.data_mut().table.delete(sink)?;
+        }
+        Ok(())
+    })?;
     streams.func_wrap(
         "[method]output-stream.check-write",
         |mut cx: Cx<'_>, (_,): (Resource<OutputStream>,)| {
@@ -158,10 +250,9 @@ fn output(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     for function in ["[method]output-stream.write", "[method]output-stream.blocking-write-and-flush"] {
         streams.func_wrap(
             function,
-            |mut cx: Cx<'_>, (stream, bytes): (Resource<OutputStream>, Vec<u8>)| {
+            move |mut cx: Cx<'_>, (stream, bytes): (Resource<OutputStream>, Vec<u8>)| {
                 enter(&mut cx, bytes.len())?;
-                cx.data_mut().write_stdio(stdio(&stream), &bytes);
-                Ok((Done::Ok(()),))
+                Ok((written(write(&mut cx, &stream, &bytes)?),))
             },
         )?;
     }
@@ -178,20 +269,28 @@ fn output(streams: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     for function in
         ["[method]output-stream.write-zeroes", "[method]output-stream.blocking-write-zeroes-and-flush"]
     {
-        streams.func_wrap(function, |mut cx: Cx<'_>, (stream, len): (Resource<OutputStream>, u64)| {
-            let len = len.min(WRITE_BYTES) as usize;
-            enter(&mut cx, len)?;
-            for begin in (0..len).step_by(ZEROES.len()) {
-                cx.data_mut().write_stdio(stdio(&stream), &ZEROES[..ZEROES.len().min(len - begin)]);
-            }
-            Ok((Done::Ok(()),))
-        })?;
+        streams.func_wrap(
+            function,
+            move |mut cx: Cx<'_>, (stream, len): (Resource<OutputStream>, u64)| {
+                let len = len.min(WRITE_BYTES) as usize;
+                enter(&mut cx, len)?;
+                let mut is_open = true;
+                for begin in (0..len).step_by(ZEROES.len()) {
+                    is_open = write(&mut cx, &stream, &ZEROES[..ZEROES.len().min(len - begin)])?;
+                }
+                Ok((written(is_open),))
+            },
+        )?;
     }
     for function in ["[method]output-stream.splice", "[method]output-stream.blocking-splice"] {
         type Params = (Resource<OutputStream>, Resource<InputStream>, u64);
-        streams.func_wrap(function, |mut cx: Cx<'_>, (_, _, _): Params| {
+        streams.func_wrap(function, |mut cx: Cx<'_>, (to, from, len): Params| {
             enter(&mut cx, 0)?;
-            Ok((Done::<u64>::Err(StreamError::Closed),))
+            let Some(bytes) = read(&mut cx, &from, len)? else {
+                return Ok((Done::<u64>::Err(StreamError::Closed),));
+            };
+            let is_open = write(&mut cx, &to, &bytes)?;
+            Ok((if is_open { Done::Ok(bytes.len() as u64) } else { Done::Err(StreamError::Closed) },))
         })?;
     }
     Ok(())

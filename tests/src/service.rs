@@ -7,8 +7,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 /// The service.
-#[derive(Clone)]
-pub(crate) struct Service {
+#[derive(Clone, Debug)]
+pub struct Service {
     port: u16,
     came: Arc<Mutex<Vec<Vec<u8>>>>,
     now: Arc<AtomicUsize>,
@@ -16,7 +16,8 @@ pub(crate) struct Service {
 }
 
 impl Service {
-    pub(crate) fn start() -> Service {
+    /// Starts it on a free port.
+    pub fn start() -> Service {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
         let service = Service { port, came: Arc::default(), now: Arc::default(), most: Arc::default() };
@@ -30,18 +31,20 @@ impl Service {
         });
         service
     }
-    pub(crate) fn port(&self) -> u16 {
+    /// Its port.
+    pub fn port(&self) -> u16 {
         self.port
     }
-    pub(crate) fn url(&self, path: &str) -> String {
+    /// The address of a path.
+    pub fn url(&self, path: &str) -> String {
         format!("http://127.0.0.1:{}{path}", self.port)
     }
     /// The requests that came, byte for byte.
-    pub(crate) fn came(&self) -> Vec<Vec<u8>> {
+    pub fn came(&self) -> Vec<Vec<u8>> {
         self.came.lock().unwrap().clone()
     }
     /// How many were here at the same time.
-    pub(crate) fn most_at_once(&self) -> usize {
+    pub fn most_at_once(&self) -> usize {
         self.most.load(Ordering::SeqCst)
     }
 
