@@ -185,18 +185,21 @@ fn keeps(language: &str, file: &str, source: &str) {
     let project = project(folder.path(), language, "tool");
     let manifest = std::fs::read_to_string(project.join("plugin.toml")).unwrap();
     let (before, _) = manifest.split_once("[output]").unwrap();
-    let manifest = before.replace("uses = []", "uses = [\"kv\"]");
+    let manifest = before.replace("uses = []", "uses = [\"kv\", \"artifacts\"]");
     let more = "[output]\ntype = \"object\"\n\n[limits]\nwall-ms = 5000\n";
     std::fs::write(project.join("plugin.toml"), format!("{manifest}{more}")).unwrap();
     std::fs::write(project.join(file), source).unwrap();
-    let grant = format!("[grants.\"tool:{}\"]\nkv = true\n", project.file_name().unwrap().to_str().unwrap());
+    let grant = format!(
+        "[grants.\"tool:{}\"]\nkv = true\nartifacts = true\n",
+        project.file_name().unwrap().to_str().unwrap()
+    );
     std::fs::write(project.join("heddle.toml"), grant).unwrap();
     std::fs::remove_dir_all(project.join("tests")).unwrap();
     std::fs::create_dir(project.join("tests")).unwrap();
     let case = |name: &str, text: &str| std::fs::write(project.join("tests").join(name), text).unwrap();
     case(
         "1-keeps.yaml",
-        "input: {name: x}\noutput: {value: \"2é\", code: kv_conflict, sum: 5, keys: [a, n], missing: true, removed: true, key: true, item: true}\n",
+        "input: {name: x}\noutput: {value: \"2é\", code: kv_conflict, sum: 5, keys: [a, n], missing: true, removed: true, key: true, item: true, file: [n.md, \"é\", artifacts_invalid]}\n",
     );
     case("2-again.yaml", "input: {name: again}\noutput: {sum: 10}\n");
     case(
@@ -211,7 +214,7 @@ fn keeps(language: &str, file: &str, source: &str) {
 
 #[test]
 fn javascript_keeps_values() {
-    let source = r#"import { Failure, context, kv } from "heddle";
+    let source = r#"import { Failure, artifacts, context, kv } from "heddle";
 export function call({ name }) {
   if (name === "later") throw Failure.rateLimited(1500, "busy", "come back", { a: 1 });
   if (name === "again") return { sum: kv.increment("n", 5) };
@@ -227,7 +230,14 @@ export function call({ name }) {
   }
   const said = { value: kv.get("a").text(), code, sum: kv.increment("n", 5), keys: kv.keys() };
   const missing = kv.get("nothing") === undefined;
-  return { ...said, missing, removed: kv.remove("a"), key: idempotencyKey.length > 36, item: item === undefined };
+  const kept = artifacts.put("n.md", "text/markdown", "é");
+  const file = [kept.name, artifacts.get(kept.digest).text()];
+  try {
+    artifacts.get("nonsense");
+  } catch (failure) {
+    file.push(failure.code);
+  }
+  return { ...said, file, missing, removed: kv.remove("a"), key: idempotencyKey.length > 36, item: item === undefined };
 }
 "#;
     keeps("js", "plugin.js", source);
@@ -235,7 +245,7 @@ export function call({ name }) {
 
 #[test]
 fn python_keeps_values() {
-    let source = r#"from heddle import Failure, context, kv
+    let source = r#"from heddle import Failure, artifacts, context, kv
 
 
 def call(input):
@@ -254,7 +264,13 @@ def call(input):
         code = failure.code
     said = {"value": kv.get("a").value.decode(), "code": code, "sum": kv.increment("n", 5), "keys": kv.keys("")}
     missing = kv.get("nothing") is None
-    return {**said, "missing": missing, "removed": kv.delete("a"), "key": len(current.idempotency_key) > 36,
+    kept = artifacts.put("n.md", "text/markdown", "é".encode())
+    file = [kept.name, artifacts.get(kept.digest).decode()]
+    try:
+        artifacts.get("nonsense")
+    except Failure as failure:
+        file.append(failure.code)
+    return {**said, "file": file, "missing": missing, "removed": kv.delete("a"), "key": len(current.idempotency_key) > 36,
             "item": current.item is None}
 "#;
     keeps("python", "plugin.py", source);

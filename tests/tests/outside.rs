@@ -58,19 +58,23 @@ fn nothing_is_granted_that_is_not_said() {
     let server = Server::start(folder.path(), &[]);
     server.push(plugin("probe"));
     let inspected = server.get("/v1/plugins/probe").body;
-    assert_eq!(inspected["items"][0]["needs"], json!(["http", "secret", "config", "kv"]), "{inspected}");
+    assert_eq!(
+        inspected["items"][0]["needs"],
+        json!(["http", "secret", "config", "kv", "artifacts"]),
+        "{inspected}"
+    );
     assert_eq!(inspected["items"][0]["grants"], json!([]));
     let body = "steps: {ask: {call: \"tool:probe\", with: {ask: []}}}";
     let refused = server.post_bytes("/v1/workflows", "application/yaml", workflow("probe", body));
     let error = &refused.body["errors"][0];
     assert_eq!((refused.status, &error["pointer"]), (422, &json!("/steps/ask/call")), "{refused:?}");
     let message = error["message"].as_str().unwrap();
-    for part in ["`http`, `secret`, `config`, `kv`", "[grants.\"tool:probe\"]", "http = ["] {
+    for part in ["`http`, `secret`, `config`, `kv`, `artifacts`", "[grants.\"tool:probe\"]", "http = ["] {
         assert!(message.contains(part), "{message}");
     }
     // Whatever was published while it was granted finds that it is no more.
     drop(server);
-    let granted = "http = [\"http://127.0.0.1:9\"]\nsecrets = [\"api-key http://127.0.0.1:9\"]\nkv = true\nconfig = '{}'";
+    let granted = "http = [\"http://127.0.0.1:9\"]\nsecrets = [\"api-key http://127.0.0.1:9\"]\nkv = true\nartifacts = true\nconfig = '{}'";
     configured(folder.path(), granted);
     drop(probing(folder.path(), &[]));
     std::fs::write(folder.path().join("heddle.toml"), "").unwrap();
@@ -92,7 +96,7 @@ fn what_is_granted_is_sent_and_nothing_else() {
     configured(
         folder.path(),
         &format!(
-            "http = [\"GET|POST {at}\", \"GET http://*.example.invalid\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nconfig = '{{\"region\": \"eu\", \"n\": 1}}'"
+            "http = [\"GET|POST {at}\", \"GET http://*.example.invalid\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nartifacts = true\nconfig = '{{\"region\": \"eu\", \"n\": 1}}'"
         ),
     );
     let server = probing(folder.path(), &[]);
@@ -163,7 +167,7 @@ fn a_private_address_needs_an_open_range_besides_the_grant() {
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
     configured(
         folder.path(),
-        "http = [\"http://127.0.0.1:1\"]\nsecrets = [\"api-key http://127.0.0.1:1\"]\nkv = true\nconfig = '{}'",
+        "http = [\"http://127.0.0.1:1\"]\nsecrets = [\"api-key http://127.0.0.1:1\"]\nkv = true\nartifacts = true\nconfig = '{}'",
     );
     let text = std::fs::read_to_string(folder.path().join("heddle.toml")).unwrap();
     let any = format!("http = [\"http://*:{}\"]", service.port());
@@ -192,7 +196,7 @@ fn no_guest_ever_has_a_secret() {
     configured(
         folder.path(),
         &format!(
-            "http = [\"{at}\", \"{elsewhere}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nconfig = '{{}}'"
+            "http = [\"{at}\", \"{elsewhere}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nartifacts = true\nconfig = '{{}}'"
         ),
     );
     let server = probing(folder.path(), &[("HEDDLE_TELEMETRY_LEVEL", "trace")]);
@@ -257,7 +261,9 @@ fn a_service_that_misbehaves_costs_its_own_step() {
     let at = service.url("");
     configured(
         folder.path(),
-        &format!("http = [\"{at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nconfig = '{{}}'"),
+        &format!(
+            "http = [\"{at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nartifacts = true\nconfig = '{{}}'"
+        ),
     );
     let env = [
         ("HEDDLE_LIMITS_HTTP_FIRST_BYTE_MS", "300ms"),
@@ -321,7 +327,9 @@ fn a_request_that_is_broken_off_is_written_down() {
     let at = service.url("");
     configured(
         folder.path(),
-        &format!("http = [\"{at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nconfig = '{{}}'"),
+        &format!(
+            "http = [\"{at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nartifacts = true\nconfig = '{{}}'"
+        ),
     );
     let server = probing(folder.path(), &[]);
     let asked = json!({ "workflow": "test/probe", "input": { "ask": [http(&service.url("/hang"))] } });
@@ -340,7 +348,7 @@ fn what_a_plugin_keeps_is_its_own_and_outlives_the_node() {
     let env = [("HEDDLE_LIMITS_KV_ENTRIES", "3"), ("HEDDLE_LIMITS_KV_VALUE_BYTES", "1000")];
     configured(
         folder.path(),
-        "http = [\"http://127.0.0.1:9\"]\nsecrets = [\"api-key http://127.0.0.1:9\"]\nkv = true\nconfig = '{}'\n[grants.\"tool:kv\"]\nkv = true",
+        "http = [\"http://127.0.0.1:9\"]\nsecrets = [\"api-key http://127.0.0.1:9\"]\nkv = true\nartifacts = true\nconfig = '{}'\n[grants.\"tool:kv\"]\nkv = true",
     );
     let mut server = probing(folder.path(), &env);
     server.push(plugin("kv"));

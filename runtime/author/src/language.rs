@@ -55,7 +55,7 @@ impl Kind {
     pub(crate) fn may_use(self) -> &'static [&'static str] {
         match self {
             Kind::Transform => &[],
-            Kind::Tool | Kind::Agent => &["http", "secret", "config", "kv"],
+            Kind::Tool | Kind::Agent => &["http", "secret", "config", "kv", "artifacts"],
         }
     }
 }

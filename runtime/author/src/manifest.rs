@@ -29,7 +29,7 @@ pub struct Manifest {
     pub title: String,
     /// For people, and for the model that chooses a tool.
     pub description: String,
-    /// What of the host it needs that an operator grants: `http`, `secret`, `config`, `kv`.
+    /// What of the host it needs that an operator grants: `http`, `secret`, `config`, `kv`, `artifacts`.
     #[serde(default)]
     pub uses: Vec<String>,
     /// Capability names, for routing.

@@ -149,7 +149,9 @@ impl Plugin<'_> {
         let content = text(templates, &format!("{}.{extension}", self.kind));
         let uses = match self.kind {
             Kind::Transform => "",
-            _ => "# What it needs that an operator grants: any of http, secret, config, kv.\nuses = []\n",
+            _ => {
+                "# What it needs that an operator grants: any of http, secret, config, kv, artifacts.\nuses = []\n"
+            }
         };
         let manifest = format!(
             "# What the plugin says of itself; `heddle build` makes a component of it and of `{source}`.\nname = \

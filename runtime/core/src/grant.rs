@@ -8,7 +8,7 @@ use std::sync::Arc;
 use url::Url;
 
 /// The capabilities that must be granted, by the names of their interfaces in `heddle:host`.
-pub const CAPABILITIES: &[&str] = &["http", "kv", "secret", "config"];
+pub const CAPABILITIES: &[&str] = &["http", "kv", "artifacts", "secret", "config"];
 
 /// What one plugin may do.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -19,6 +19,8 @@ pub struct Grants {
     pub secrets: BTreeMap<Arc<str>, Vec<Place>>,
     /// Whether it may keep values of its own.
     pub kv: bool,
+    /// Whether it may leave files with its run.
+    pub artifacts: bool,
     /// What it is told: a JSON object.
     pub config: Option<Json>,
 }
@@ -168,6 +170,7 @@ impl Grants {
         match capability {
             "http" => !self.http.is_empty(),
             "kv" => self.kv,
+            "artifacts" => self.artifacts,
             "secret" => !self.secrets.is_empty(),
             "config" => self.config.is_some(),
             // Whatever needs no grant.
@@ -185,6 +188,7 @@ impl Grants {
             lines.extend(places.iter().map(|place| format!("secret {name} at {place}")));
         }
         lines.extend(self.kv.then(|| "kv".to_owned()));
+        lines.extend(self.artifacts.then(|| "artifacts".to_owned()));
         lines.extend(self.config.as_ref().map(|config| format!("config {}", config.text())));
         lines.sort();
         lines
@@ -266,9 +270,11 @@ mod tests {
             http: vec![HttpRule::parse("GET https://a.example").unwrap()],
             secrets: [("key".into(), vec![Place::parse("https://a.example").unwrap()])].into(),
             kv: true,
+            artifacts: true,
             config: Some(Json::trusted(r#"{"a":1}"#)),
         };
         let lines = [
+            "artifacts",
             r#"config {"a":1}"#,
             "http GET https://a.example:443",
             "kv",

@@ -3,6 +3,8 @@
 
 use crate::limits::Limits;
 use crate::outcome::FailureKind;
+use crate::run::artifact::Artifact;
+use std::sync::Arc;
 use std::time::Duration;
 pub use url::Url;
 
@@ -201,6 +203,49 @@ pub fn header(name: &str, value: String) -> Result<(String, String), String> {
         return Err(format!("the value of the header `{name}` has a control character in it"));
     }
     Ok((name, value))
+}
+
+/// What a plugin asks of the files of its run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArtifactCall {
+    /// Keeps one.
+    Put {
+        /// Its name.
+        name: String,
+        /// What it is.
+        media_type: String,
+        /// Its bytes.
+        bytes: Vec<u8>,
+    },
+    /// Reads one.
+    Get {
+        /// Its digest, as text.
+        digest: String,
+    },
+}
+
+/// What came of it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArtifactAnswer {
+    /// It is kept.
+    Kept(Artifact),
+    /// Its bytes.
+    Bytes(Arc<[u8]>),
+}
+
+/// Why it did not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ArtifactFault {
+    /// Nobody has granted it.
+    Denied(String),
+    /// The name, the media type or the digest is none.
+    Invalid(String),
+    /// The file, or the number of them.
+    TooLarge(String),
+    /// The run has none with this digest.
+    NotThere(String),
+    /// The store.
+    Failed(String),
 }
 
 /// Whether a header, in lower case, is the host's to send.

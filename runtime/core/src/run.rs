@@ -12,7 +12,7 @@
 //!
 //! One concern, one file: [`event`] the facts, [`state`] what is remembered, `apply` and `decide` the machine,
 //! `advance` what becomes ready, `retry` what becomes of a failure, `wait` times and signals,
-//! [`approval`] people, [`child`] runs of other workflows, [`emit`] events, [`queue`] what comes before the first step, `pause` standing still, `fallback` what is tried instead, `lists` the items of a `forEach`, `finish` the end of the steps,
+//! [`approval`] people, [`child`] runs of other workflows, [`emit`] events, [`artifact`] files, [`queue`] what comes before the first step, `pause` standing still, `fallback` what is tried instead, `lists` the items of a `forEach`, `finish` the end of the steps,
 //! `aftermath` what follows it, [`scope`] what an expression
 //! sees, [`status`] where it stands, [`view`] what people are shown.
 
@@ -20,6 +20,7 @@ mod advance;
 mod aftermath;
 mod apply;
 pub mod approval;
+pub mod artifact;
 pub mod child;
 mod decide;
 pub mod emit;
@@ -52,6 +53,7 @@ use crate::plan::{Part, Plan};
 use crate::time::Timestamp;
 use aftermath::Ending;
 use approval::Decision;
+use artifact::{Artifact, Kept};
 use child::Orphan;
 pub use emit::Emitted;
 use event::{Accepted, CacheVerdict, Event, Node, Order, Pause, Payload, RunError};
@@ -78,6 +80,8 @@ pub enum Input {
         cache: CacheVerdict,
         /// What it used.
         usage: Usage,
+        /// Files that it kept.
+        artifacts: Vec<Artifact>,
     },
     /// This timer's time has come.
     TimerFired(Timer),
@@ -320,6 +324,8 @@ pub struct Run {
     made_bytes: u64,
     /// Bytes of the values that are kept by digest.
     stored: u64,
+    /// Files that attempts have kept, in the order of the facts.
+    artifacts: Vec<Kept>,
     /// Bytes of computed values that were kept in the journal itself.
     made_inline: u64,
     changes: Vec<Change>,
@@ -385,6 +391,7 @@ impl Run {
             made: Vec::new(),
             made_bytes: 0,
             stored: 0,
+            artifacts: Vec::new(),
             made_inline: 0,
             leaves: false,
             changes: Vec::new(),

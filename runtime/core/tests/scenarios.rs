@@ -148,7 +148,14 @@ impl Teller<'_> {
                     ActEnd::Output(json) => Ended::Done(Payload::Inline(json)),
                     ActEnd::Echo | ActEnd::Crash => Ended::Done(Payload::Inline(echo)),
                 };
-                Input::AttemptEnded { node, attempt, end, cache: CacheVerdict::Off, usage: Usage::default() }
+                Input::AttemptEnded {
+                    node,
+                    attempt,
+                    end,
+                    cache: CacheVerdict::Off,
+                    usage: Usage::default(),
+                    artifacts: vec![],
+                }
             }
         };
         self.settle(input);

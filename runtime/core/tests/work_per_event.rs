@@ -95,6 +95,7 @@ fn allocations_per_event(items: u64) -> f64 {
             end: Ended::Done(Payload::Inline(Json::null())),
             cache: CacheVerdict::Off,
             usage: Usage::default(),
+            artifacts: Vec::new(),
         };
     }
     assert_eq!(run.finish(), Some(Finish::Succeeded));

@@ -2,6 +2,7 @@
 
 use crate::cache::{Found, Lookup};
 use crate::gates::{Ahead, Who, no_sandbox};
+use crate::outside::Files;
 use crate::parts::{Begin, Held, Invocation};
 use crate::plugins::health;
 use crate::reach::AttemptReach;
@@ -15,10 +16,12 @@ use heddle_core::limits::AskedLimits;
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind, Usage};
 use heddle_core::plan::{CacheMode, CachePolicy, CacheScope, OnCrash, Step};
 use heddle_core::plugin::Pinned;
+use heddle_core::run::artifact::Artifact;
 use heddle_core::run::event::{CacheVerdict, Node};
 use heddle_core::run::rerun::{Imported, Imports};
 use heddle_core::share::Share;
 use heddle_core::time::{Span, Timestamp};
+use heddle_store::Blob;
 use sha2::{Digest as _, Sha256};
 use std::sync::Arc;
 use std::time::Duration;
@@ -47,6 +50,8 @@ pub(crate) struct AttemptCall {
     pub(crate) suspect: bool,
     /// What is held until the attempt's end is on disk.
     pub(crate) held: Held,
+    /// Files that it keeps.
+    pub(crate) files: Files,
     /// What stands before its sandbox.
     pub(crate) ahead: Option<Box<Ahead>>,
 }
@@ -61,6 +66,8 @@ pub(crate) struct AttemptResult {
     pub(crate) cache: CacheVerdict,
     /// Where the output is to be kept for others: its key and when it ends.
     pub(crate) keep: Option<(Digest, Option<Timestamp>)>,
+    /// Files that it kept, with their bytes.
+    pub(crate) files: (Vec<Artifact>, Vec<Blob>),
 }
 
 impl AttemptCall {
@@ -107,7 +114,8 @@ impl AttemptCall {
         self.hit(key, Found { output, stored_at: at, source_run: from, hits: 1 })
     }
     fn ended(&self, outcome: Result<Json, Failure>, usage: Usage, cache: CacheVerdict) -> AttemptResult {
-        AttemptResult { node: self.node, attempt: self.attempt, outcome, usage, cache, keep: None }
+        let (node, attempt, files) = (self.node, self.attempt, self.files.take());
+        AttemptResult { node, attempt, outcome, usage, cache, keep: None, files }
     }
     fn hit(&self, key: Digest, found: Found) -> AttemptResult {
         let verdict = CacheVerdict::Hit {
@@ -202,7 +210,9 @@ pub(crate) async fn run(shared: Arc<Shared>, call: Arc<AttemptCall>) -> AttemptR
     let end = sandbox(&shared, &call, pin, Depth::Attempt).await;
     let now = shared.now();
     let expires = policy.ttl.map(|ttl| now.plus_ms(ttl.0));
-    if let (Outcome::Done(output), true) = (&end.outcome, policy.mode != CacheMode::Read) {
+    // Files are the run's own: who gets an output from the cache would not get them.
+    let is_kept = policy.mode != CacheMode::Read && call.files.is_empty();
+    if let (Outcome::Done(output), true) = (&end.outcome, is_kept) {
         shared.cache.keep(&call.tenant, key, output, now, expires, call.run);
     }
     drop(lead);
@@ -223,7 +233,7 @@ fn finish(
         }
     };
     let keep = cached
-        .filter(|(_, _, mode)| *mode != CacheMode::Read && outcome.is_ok())
+        .filter(|(_, _, mode)| *mode != CacheMode::Read && outcome.is_ok() && call.files.is_empty())
         .map(|(key, expires, _)| (key, expires));
     AttemptResult { keep, ..call.ended(outcome, end.usage, verdict) }
 }

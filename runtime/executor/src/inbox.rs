@@ -133,7 +133,7 @@ pub(crate) fn input_of(body: &Json) -> Option<Input> {
             let end = failure
                 .map_or_else(|| Ended::Done(output.unwrap_or(Payload::Inline(Json::null()))), Ended::Failed);
             let (cache, usage) = (CacheVerdict::Off, Usage::default());
-            Input::AttemptEnded { node, attempt, end, cache, usage }
+            Input::AttemptEnded { node, attempt, end, cache, usage, artifacts: Vec::new() }
         }
         Message::Order { step, groups, order } => Input::Order { step, groups, order },
         Message::Decide { step, groups, decision } => Input::Decide { step, groups, decision },

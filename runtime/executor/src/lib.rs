@@ -4,6 +4,7 @@
 //! that this node drives is a loop of its own (`driver`), attempts go through the cache to a slot to the sandbox
 //! (`attempt`), and a few loops keep the node going (`upkeep`). Nothing here knows what a component or a database is.
 
+mod artifacts;
 mod attempt;
 mod bus;
 mod cache;

@@ -5,9 +5,11 @@
 //!  guest ─► Reach ─► Desk (one attempt) ─┬─ http ─► prepare ─► grant? ─► secrets put in ─► Outbound ─► secrets taken out
 //!                                        ├─ secret ─► what stands for it, in this attempt
 //!                                        ├─ kv ─► records of the shelf, by plugin
+//!                                        ├─ artifacts ─► handed over with the attempt's end
 //!                                        └─ config
 //! ```
 
+mod files;
 mod kv;
 mod secrets;
 
@@ -19,7 +21,8 @@ use heddle_core::grant::Grants;
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::outside::{
-    HttpFault, HttpFaultKind, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault, Prepared, Url, prepare,
+    ArtifactAnswer, ArtifactCall, ArtifactFault, HttpFault, HttpFaultKind, HttpRequest, HttpResponse,
+    KvAnswer, KvCall, KvFault, Prepared, Url, prepare,
 };
 use heddle_core::time::Timestamp;
 use metrics::counter;
@@ -29,6 +32,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
+pub(crate) use files::Files;
 pub(crate) use kv::Kept as KeptValues;
 
 /// Sends requests. The server plugs in the web; tests plug in a script.
@@ -95,6 +99,7 @@ fn lacking(plugin: &str, missing: &[&str]) -> String {
     let example = match missing.first() {
         Some(&"http") => "http = [\"GET https://api.example.com\"]",
         Some(&"secret") => "secrets = [\"api-key https://api.example.com\"]",
+        Some(&"artifacts") => "artifacts = true",
         Some(&"config") => "config = '{\"region\": \"eu\"}'",
         _ => "kv = true",
     };
@@ -126,12 +131,13 @@ pub(crate) struct Desk {
     who: Arc<For>,
     grants: Arc<Grants>,
     placeholders: Arc<Placeholders>,
+    files: Files,
 }
 
 impl Desk {
-    pub(crate) fn new(shared: Arc<Shared>, who: For) -> Desk {
+    pub(crate) fn new(shared: Arc<Shared>, who: For, files: Files) -> Desk {
         let grants = shared.outside.of(&who.plugin);
-        Desk { shared, who: Arc::new(who), grants, placeholders: Arc::default() }
+        Desk { shared, who: Arc::new(who), grants, placeholders: Arc::default(), files }
     }
 
     /// Sends a request, if it may be sent.
@@ -182,6 +188,25 @@ impl Desk {
             let answer = kv::done(&shared, &who, call).await;
             let outcome = if answer.is_ok() { "ok" } else { "failed" };
             counter!(t::OUTSIDE_CALLS, "capability" => "kv", "outcome" => outcome).increment(1);
+            answer
+        }
+        .boxed()
+    }
+    /// Keeps or reads a file of the run.
+    pub(crate) fn artifact(
+        &self,
+        call: ArtifactCall,
+    ) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>> {
+        if !self.grants.artifacts {
+            self.audit("artifacts", "denied", "");
+            let why = lacking(&self.who.plugin, &["artifacts"]);
+            return async move { Err(ArtifactFault::Denied(why)) }.boxed();
+        }
+        let (shared, who, files) = (self.shared.clone(), self.who.clone(), self.files.clone());
+        async move {
+            let answer = files::done(&shared, &who, &files, call).await;
+            let outcome = if answer.is_ok() { "ok" } else { "failed" };
+            counter!(t::OUTSIDE_CALLS, "capability" => "artifacts", "outcome" => outcome).increment(1);
             answer
         }
         .boxed()

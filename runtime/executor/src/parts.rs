@@ -7,7 +7,10 @@ use heddle_core::id::RunId;
 use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure};
-use heddle_core::outside::{HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
+use heddle_core::outside::{
+    ArtifactAnswer, ArtifactCall, ArtifactFault, HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall,
+    KvFault,
+};
 use heddle_core::plugin::{Metadata, Pinned};
 use heddle_core::run::event::{Defaults, Node};
 use heddle_core::share::Share;
@@ -222,6 +225,8 @@ pub trait Reach: Send + Sync + 'static {
     fn config(&self) -> Option<Json>;
     /// Reads or writes a value that the plugin keeps.
     fn kv(&self, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>>;
+    /// Keeps or reads a file of the run.
+    fn artifact(&self, call: ArtifactCall) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>>;
     /// The plugins that the step grants, by name.
     fn tools(&self) -> Vec<Arc<Metadata>>;
     /// Calls one of them. `index` counts the calls of this attempt from 0.

@@ -14,7 +14,10 @@ use futures_util::future::BoxFuture;
 use heddle_core::id::call_within;
 use heddle_core::json::Json;
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome};
-use heddle_core::outside::{HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
+use heddle_core::outside::{
+    ArtifactAnswer, ArtifactCall, ArtifactFault, HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall,
+    KvFault,
+};
 use heddle_core::plugin::{Metadata, Pinned};
 use heddle_core::run::public::PublicEvent;
 use heddle_core::time::Timestamp;
@@ -51,7 +54,7 @@ impl AttemptReach {
             traceparent: call.traceparent.clone(),
             deadline,
         };
-        let desk = Desk::new(shared.clone(), who);
+        let desk = Desk::new(shared.clone(), who, call.files.clone());
         AttemptReach { shared, call, calls: AtomicU64::new(0), at_once, desk }
     }
 
@@ -119,6 +122,10 @@ impl Reach for AttemptReach {
 
     fn kv(&self, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
         self.desk.kv(call)
+    }
+
+    fn artifact(&self, call: ArtifactCall) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>> {
+        self.desk.artifact(call)
     }
 
     fn tools(&self) -> Vec<Arc<Metadata>> {

@@ -11,6 +11,7 @@
 //! An effect has a blocking form and a `start` / `wait` form (`pending.rs`). What has a deadline of its own does not
 //! count as the guest's time ([`WallClock::wait`](crate::wall::WallClock::wait)); a request to the outside does.
 
+mod artifacts;
 pub(crate) mod clock;
 mod config;
 mod context;
@@ -71,6 +72,7 @@ fn linker(engine: &Engine, kind: PluginKind) -> wasmtime::Result<Linker<Guest>> 
         secret::link(&mut linker)?;
         config::link(&mut linker)?;
         kv::link(&mut linker)?;
+        artifacts::link(&mut linker)?;
     }
     if kind == PluginKind::Agent {
         tools::link(&mut linker)?;

@@ -4,7 +4,7 @@
 use crate::begin::{Begin, QUICK_TICKS, SLICE_FUEL};
 use crate::call::CallScope;
 use crate::capability::clock::Clock;
-use crate::capability::held::Held;
+use crate::capability::held::{Held, Hold};
 use crate::capability::log::LogSink;
 use crate::capability::pending::Calls;
 use crate::capability::random::Randomness;
@@ -44,6 +44,9 @@ pub(crate) struct Guest {
     pub(crate) tools: Calls,
     pub(crate) http: Calls,
     pub(crate) http_held: Held,
+    pub(crate) artifacts_held: Held,
+    /// What the files take that the attempt has kept.
+    pub(crate) artifacts: Vec<Hold>,
     pub(crate) egress: Arc<Egress>,
     pub(crate) table: ResourceTable,
 }
@@ -76,7 +79,8 @@ impl Guest {
         let Admission { acts_as, scope, limits, attempt, host_calls, node_memory } = admission;
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.host_resources as usize);
-        let http_held = Held::new(node_memory.clone(), limits.http_held_bytes);
+        let http_held = Held::answers(node_memory.clone(), limits.http_held_bytes);
+        let artifacts_held = Held::artifacts(node_memory.clone(), limits.artifacts_bytes);
         Guest {
             acts_as,
             memory: MemoryMeter::new(node_memory, &limits, &attempt),
@@ -89,6 +93,8 @@ impl Guest {
             tools: Calls::new(limits.tool_calls, limits.tool_calls_at_once),
             http: Calls::new(limits.http_calls, limits.http_at_once),
             http_held,
+            artifacts_held,
+            artifacts: Vec::new(),
             egress: Arc::default(),
             table,
             scope: Arc::new(scope),

@@ -8,7 +8,10 @@ use crate::inside::Mark;
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::{Failure, FailureKind};
-use heddle_core::outside::{HttpFault, HttpFaultKind, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
+use heddle_core::outside::{
+    ArtifactAnswer, ArtifactCall, ArtifactFault, HttpFault, HttpFaultKind, HttpRequest, HttpResponse,
+    KvAnswer, KvCall, KvFault,
+};
 
 /// How much an operator cares about a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -96,6 +99,14 @@ pub trait HostCalls: Send + Sync + 'static {
     /// Reads or writes a value that the plugin keeps.
     fn kv(&self, _scope: &CallScope, _call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
         Box::pin(async { Err(KvFault::Denied(nobody_grants("kv"))) })
+    }
+    /// Keeps or reads a file of the run.
+    fn artifact(
+        &self,
+        _scope: &CallScope,
+        _call: ArtifactCall,
+    ) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>> {
+        Box::pin(async { Err(ArtifactFault::Denied(nobody_grants("artifacts"))) })
     }
     /// Calls another plugin. `index` counts the calls of this attempt from 0, in the order in which they were started.
     /// Dropping the future cancels the call.

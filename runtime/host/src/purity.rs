@@ -23,6 +23,7 @@ const CAPABILITIES: &[(&str, &[PluginKind])] = &[
     ("secret", &[Tool, Agent]),
     ("config", &[Tool, Agent]),
     ("kv", &[Tool, Agent]),
+    ("artifacts", &[Tool, Agent]),
     ("tools", &[Agent]),
 ];
 

@@ -3,6 +3,7 @@
 //! A command that works on a node speaks to it through [`client`]: over a socket, or, for `heddle run` without a
 //! server, to the same routes in this process. So there is one way to do each thing.
 
+mod artifacts;
 mod asks;
 mod author;
 mod circuits;

@@ -7,6 +7,7 @@
 //! refusal is a [`problem::Problem`], made in [`faults`] from the fault that it stands for.
 
 mod approvals;
+mod artifacts;
 pub mod body;
 mod caller;
 mod circuits;
@@ -89,6 +90,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(control::routes())
         .merge(orders::routes())
         .merge(approvals::routes())
+        .merge(artifacts::routes())
         .merge(events::routes())
         .merge(ws::routes())
         .merge(workflows::routes())

@@ -202,7 +202,7 @@ macro_rules! conformance_tests {
             released_runs_are_claimed_when_due a_message_wakes_a_run a_message_is_never_slept_through
             messages_are_unique_and_consumed messages_to_nobody mail_goes_with_its_append listeners_are_told_of_events);
         $crate::conformance_tests!(@ $open, reading:
-            the_index_row_follows_the_run runs_are_listed_newest_first runs_are_filtered pages_join_without_a_seam);
+            the_index_row_follows_the_run runs_are_listed_newest_first runs_are_filtered runs_are_found_by_what_they_hold pages_join_without_a_seam);
         $crate::conformance_tests!(@ $open, feed:
             all_runs_are_told_in_the_order_of_their_commits a_page_says_how_far_it_looked
             no_position_is_given_twice a_damaged_row_takes_nothing_from_the_others);

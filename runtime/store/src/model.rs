@@ -370,6 +370,8 @@ pub struct RunQuery {
     pub label: Option<(String, String)>,
     /// Only those that have a slot of this key. Nothing else is asked for then.
     pub slot: Option<Arc<str>>,
+    /// Only those that hold this value. Nothing else is asked for then.
+    pub holding: Option<Digest>,
     /// Only before this run, in the order of the list.
     pub before: Option<RunId>,
     /// How many at most.

@@ -92,6 +92,17 @@ declare module "heddle" {
     function remove(key: string): boolean;
     function keys(prefix?: string, after?: string, limit?: number): string[];
   }
+  /** Files that the run keeps, for people or for later steps. */
+  export namespace artifacts {
+    interface Artifact {
+      name: string;
+      mediaType: string;
+      digest: string;
+      size: number;
+    }
+    function put(name: string, mediaType: string, value: Uint8Array | string): Artifact;
+    function get(digest: string): { value: Uint8Array; text(): string };
+  }
   /** Other plugins, for agents: what the step grants. */
   export namespace tools {
     interface Tool {

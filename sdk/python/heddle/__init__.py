@@ -1,4 +1,4 @@
-"""What a plugin has of its host. `http`, `secret`, `config` and `kv` are modules that are there where `uses` of
+"""What a plugin has of its host. `http`, `secret`, `config`, `kv` and `artifacts` are modules that are there where `uses` of
 `plugin.toml` names them: `from heddle import http`."""
 
 from heddle import log

@@ -3,6 +3,7 @@
 // The generated bindings name this crate from the outside, and are also used inside it.
 extern crate self as heddle_sdk;
 
+pub mod artifacts;
 pub mod clock;
 pub mod config;
 mod context;
@@ -50,6 +51,8 @@ pub mod prelude {
     pub use serde::{Deserialize, Serialize};
     pub use serde_json::{Value, json};
 
-    pub use crate::{Agent, Context, Failure, Json, Outcome, clock, config, http, kv, random, secret};
+    pub use crate::{
+        Agent, Context, Failure, Json, Outcome, artifacts, clock, config, http, kv, random, secret,
+    };
     pub use crate::{debug, error, info, trace, warn};
 }

@@ -53,6 +53,17 @@ enum Question {
     },
     /// Reads a value: how long it is.
     Kept(String),
+    /// Leaves a file of so many bytes with the run.
+    File {
+        /// What it is called.
+        name: String,
+        /// What it is.
+        media_type: String,
+        /// How long it is.
+        bytes: usize,
+    },
+    /// Reads a file: how long it is.
+    Filed(String),
 }
 
 /// What came of one.
@@ -155,6 +166,10 @@ fn answer(question: &Question) -> Answer {
         }
         Question::Keep { key, bytes } => kv::set(key, &vec![7; *bytes], kv::Keep::Always)
             .map_or_else(kept, |version| Answer::Ok(json!(version))),
+        Question::File { name, media_type, bytes } => artifacts::put(name, media_type, vec![b'f'; *bytes])
+            .map_or_else(|fault| failed(fault.into()), |kept| Answer::Ok(json!(kept.digest))),
+        Question::Filed(digest) => artifacts::get(digest)
+            .map_or_else(|fault| failed(fault.into()), |bytes| Answer::Ok(json!(bytes.len()))),
         Question::Kept(key) => {
             kv::get(key).map_or_else(kept, |entry| Answer::Ok(json!(entry.map(|entry| entry.value.len()))))
         }

@@ -1,6 +1,6 @@
 //! The only mutation. Work done here is proportional to what the event changes, never to the size of the run.
 
-use super::event::{CacheVerdict, Event, Node, Payload, RetryVerdict, RunError};
+use super::event::{ArtifactsOf, CacheVerdict, Event, Node, Payload, RetryVerdict, RunError};
 use super::state::{Attempt, AttemptNote, MapState, NodeState, Phase, Stage, StepState};
 use super::{Action, Cancel, Change, Finished, IllegalEvent, Run, Timer};
 use crate::outcome::Usage;
@@ -70,6 +70,7 @@ impl Run {
                 }
                 self.succeeded(*node, output, at)
             }
+            Event::ArtifactsKept(of) => self.keep_artifacts(of, at),
             Event::StepFailed { node, failure } => self.failed_node(*node, failure, at),
             Event::StepSkipped { step, reason } => self.end_step(*step, Phase::Skipped(reason.clone()), at),
             Event::StepCancelled { step, reason } => self.end_step(*step, Phase::Cancelled(*reason), at),
@@ -577,6 +578,7 @@ fn step_of(event: &Event) -> Option<u32> {
         | Event::RetryDue { node, .. }
         | Event::FallbackTaken { node, .. }
         | Event::StepSucceeded { node, .. }
+        | Event::ArtifactsKept(ArtifactsOf { node, .. })
         | Event::StepFailed { node, .. } => Some(node.step),
         Event::RunAccepted(_)
         | Event::RunStarted {}

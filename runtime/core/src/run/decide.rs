@@ -1,5 +1,6 @@
 //! What an input means. Pure: the state is read, never changed.
 
+use super::artifact::{Artifact, ArtifactsOf};
 use super::event::{CacheVerdict, CancelReason, Event, Node, Payload};
 use super::scope::Values;
 use super::state::Stage;
@@ -17,8 +18,9 @@ impl Run {
         }
         match input {
             Input::Taken(entered) => self.decide_taken(entered, now),
-            Input::AttemptEnded { node, attempt, end, cache, usage } => {
-                self.decide_ended(*node, *attempt, (end, cache), *usage, now, values)
+            Input::AttemptEnded { node, attempt, end, cache, usage, artifacts } => {
+                let with = (end, &**artifacts, cache);
+                self.decide_ended(*node, *attempt, with, *usage, now, values)
             }
             Input::TimerFired(timer) => self.decide_timer(*timer, now),
             Input::Cancel { by, reason, force } => {
@@ -66,7 +68,7 @@ impl Run {
         &self,
         node: Node,
         attempt: u32,
-        (end, cache): (&Ended, &CacheVerdict),
+        (end, artifacts, cache): (&Ended, &[Artifact], &CacheVerdict),
         usage: Usage,
         now: Timestamp,
         values: &Values,
@@ -77,11 +79,16 @@ impl Run {
             return Vec::new();
         }
         let attempt = running.unwrap_or(attempt);
-        let too_much = match end {
-            Ended::Done(Payload::Stored { size, .. }) => self.no_room_for(*size).map(Ended::Failed),
-            _ => None,
+        let of = ArtifactsOf { node, attempt, artifacts: artifacts.to_vec() };
+        let stored = match end {
+            Ended::Done(Payload::Stored { size, .. }) => *size,
+            _ => 0,
         };
-        match too_much.as_ref().unwrap_or(end) {
+        let too_much = self.no_room_for(stored + of.size());
+        // What there is no room for is not kept.
+        let kept = (too_much.is_none() && !of.artifacts.is_empty()).then_some(Event::ArtifactsKept(of));
+        let too_much = too_much.map(Ended::Failed);
+        let followed = match too_much.as_ref().unwrap_or(end) {
             Ended::Done(output) => {
                 let mut events = vec![Event::StepSucceeded {
                     node,
@@ -109,7 +116,8 @@ impl Run {
                 }
                 events
             }
-        }
+        };
+        kept.into_iter().chain(followed).collect()
     }
 
     /// A step or an item failed; for an item, also what that means for its map.

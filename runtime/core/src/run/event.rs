@@ -4,6 +4,7 @@
 //! [`ENCODING`] and pinned by golden tests: a changed encoding is a new version, never a silent one.
 
 use super::approval::Decision;
+pub use super::artifact::ArtifactsOf;
 pub use super::orders::Order;
 pub use super::pause::Pause;
 pub use super::reason::{CancelReason, Finish, NoRetry, RetryVerdict, SkipReason};
@@ -407,6 +408,8 @@ pub enum Event {
         #[serde(skip_serializing_if = "is_default", default)]
         cache: CacheVerdict,
     },
+    /// An attempt has kept files; how it ended follows in the same row.
+    ArtifactsKept(ArtifactsOf),
     /// A step or an item failed for good.
     StepFailed {
         /// Which.
@@ -505,6 +508,7 @@ impl Event {
         "StepOrdered",
         "RunMigrated",
         "MigrationRefused",
+        "ArtifactsKept",
     ];
     /// The name of this kind.
     pub fn kind(&self) -> &'static str {
@@ -538,6 +542,7 @@ impl Event {
             Event::StepOrdered { .. } => 26,
             Event::RunMigrated { .. } => 27,
             Event::MigrationRefused { .. } => 28,
+            Event::ArtifactsKept(_) => 29,
         }]
     }
 }

@@ -5,7 +5,7 @@
 //! The journal counts steps by their place in a plan, so what was recorded before is read with the numbers of the plan
 //! after: [`Move`] knows them by the ids of the steps. The run is then what the journal tells of the new plan.
 
-use super::event::{Batch, Event, SkipReason};
+use super::event::{ArtifactsOf, Batch, Event, SkipReason};
 use super::public::Emit;
 use super::state::{Phase, StepState};
 use super::{Action, Run, Timer};
@@ -186,6 +186,7 @@ impl Event {
             | Event::AttemptInterrupted { node, .. }
             | Event::AttemptFailed { node, .. }
             | Event::RetryDue { node, .. }
+            | Event::ArtifactsKept(ArtifactsOf { node, .. })
             | Event::FallbackTaken { node, .. }
             | Event::StepSucceeded { node, .. }
             | Event::StepFailed { node, .. } => look(&mut node.step),

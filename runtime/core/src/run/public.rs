@@ -88,6 +88,11 @@ pub const CATALOGUE: &[EventType] = &[
         schema: ATTEMPT,
     },
     EventType {
+        name: "artifact.kept",
+        title: "An attempt has kept a file.",
+        schema: r##"{"type":"object","required":["step","attempt","name","digest","mediaType","sizeBytes"],"properties":{"step":{"type":"string"},"item":{"type":"integer"},"attempt":{"type":"integer"},"name":{"type":"string"},"digest":{"type":"string"},"mediaType":{"type":"string"},"sizeBytes":{"type":"integer"}}}"##,
+    },
+    EventType {
         name: "step.waiting",
         title: "The step waits: until a time, or for a signal.",
         schema: r##"{"type":"object","required":["step"],"properties":{"step":{"type":"string"},"signal":{"type":"string"},"until":{"type":"string","format":"date-time"}}}"##,
@@ -197,6 +202,10 @@ fn translate(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'_>) 
         Event::StepSucceeded { node, attempt, output, usage, cache } => {
             succeeded(plan, *node, *attempt, (output, cache), usage, emit);
         }
+        Event::ArtifactsKept(of) => of.artifacts.iter().for_each(|artifact| {
+            let about = about(plan, of.node, of.attempt).into_iter();
+            emit("artifact.kept", about.chain(super::artifact::told(artifact)).collect());
+        }),
         Event::StepFailed { node, failure } => {
             let mut data = place(plan, *node);
             data.push(("error", failure_value(failure)));

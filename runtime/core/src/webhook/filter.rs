@@ -95,7 +95,7 @@ mod tests {
         let said = |pattern: &str| check(pattern).unwrap_err().to_string();
         assert_eq!(said("run.suceeded"), "no event is called `run.suceeded`; did you mean `run.succeeded`?");
         assert_eq!(said("runs.*"), "no event is called `runs.*`; did you mean `run.*`?");
-        assert!(said("*").contains("`approval.*`, `attempt.*`"), "{}", said("*"));
+        assert!(said("*").contains("`approval.*`, `artifact.*`, `attempt.*`"), "{}", said("*"));
         assert!(said("progress").contains("not kept"), "{}", said("progress"));
         assert!(check("agent.*").is_err() && check("").is_err());
         let filter = EventFilter::of(["run.*", "approval.requested"]);

@@ -101,5 +101,12 @@ fn answer(run: &Run, now: &mut Timestamp, values: &Values, began: &mut u32, rng:
         Ok(json) => Ended::Done(Payload::Inline(json)),
     };
     *now = now.plus_ms(1);
-    Some(Input::AttemptEnded { node, attempt, end, cache: CacheVerdict::Off, usage: Usage::default() })
+    Some(Input::AttemptEnded {
+        node,
+        attempt,
+        end,
+        cache: CacheVerdict::Off,
+        usage: Usage::default(),
+        artifacts: vec![],
+    })
 }

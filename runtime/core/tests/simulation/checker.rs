@@ -4,7 +4,7 @@
 use super::after::After;
 use super::queue::Before;
 use heddle_core::plan::{Ending, Part, Plan, Verb, Wait};
-use heddle_core::run::event::{Event, Finish, Node, RetryVerdict};
+use heddle_core::run::event::{ArtifactsOf, Event, Finish, Node, RetryVerdict};
 use heddle_core::run::orders::{Order, Wish};
 use heddle_core::time::Timestamp;
 use std::collections::{BTreeMap, BTreeSet};
@@ -114,11 +114,8 @@ impl Checker {
                 }
                 Ok(())
             }
-            Event::RetryDue { node, .. } => match self.due.remove(node) {
-                Some(at) if at <= now => Ok(()),
-                Some(at) => Err(format!("{node:?} is retried {} ms early", at.0 - now.0)),
-                None => Err(format!("{node:?} is retried and waits for nothing")),
-            },
+            Event::ArtifactsKept(of) => self.keeps_files(of),
+            Event::RetryDue { node, .. } => self.retry_due(*node, now),
             Event::WaitStarted { .. }
             | Event::SignalReceived { .. }
             | Event::SignalPassed { .. }
@@ -240,6 +237,22 @@ impl Checker {
             Verb::Wait(Wait::Signal { .. }) | Verb::Approval(_) => Ok(()),
             _ if until.is_some_and(|until| until <= now) => Ok(()),
             _ => Err(format!("{node:?} waits until {until:?} and ends at {now:?}")),
+        }
+    }
+
+    fn retry_due(&mut self, node: Node, now: Timestamp) -> Result<(), String> {
+        match self.due.remove(&node) {
+            Some(at) if at <= now => Ok(()),
+            Some(at) => Err(format!("{node:?} is retried {} ms early", at.0 - now.0)),
+            None => Err(format!("{node:?} is retried and waits for nothing")),
+        }
+    }
+
+    fn keeps_files(&self, of: &ArtifactsOf) -> Result<(), String> {
+        let ArtifactsOf { node, attempt, .. } = of;
+        match self.open.get(node) {
+            Some(open) if open == attempt => Ok(()),
+            other => Err(format!("{node:?} keeps files of attempt {attempt}, and {other:?} is open")),
         }
     }
 

@@ -122,7 +122,7 @@ impl World<'_> {
         let from = from.ok_or("the run has a version that there is not")?;
         let said = |id: &str| {
             let root = id.split('.').next().unwrap_or(id);
-            from.steps.get(root).is_some() && from.steps.get(root) == to.steps.get(root)
+            from.steps.contains_key(root) && from.steps.get(root) == to.steps.get(root)
         };
         let past = self.past()?;
         // One policy more is nobody's yet, and nothing counts for a run that has done nothing, its input apart.

@@ -29,7 +29,7 @@ impl World<'_> {
         let end = self.children.ends(run, fresh);
         self.now = self.now.plus_ms(self.rng.below(50));
         let (cache, usage) = (CacheVerdict::Off, Usage::default());
-        self.settle(Input::AttemptEnded { node, attempt, end, cache, usage })?;
+        self.settle(Input::AttemptEnded { node, attempt, end, cache, usage, artifacts: Vec::new() })?;
         Ok(true)
     }
 

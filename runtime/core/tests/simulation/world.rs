@@ -19,6 +19,7 @@ use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind, Usage};
 use heddle_core::plan::{Plan, Step, Verb};
 use heddle_core::run::approval::Decision;
+use heddle_core::run::artifact::Artifact;
 use heddle_core::run::child::Orphan;
 use heddle_core::run::event::{Accepted, Batch, CacheVerdict, Event, Node, Pause, Payload};
 use heddle_core::run::scope::Values;
@@ -331,8 +332,14 @@ impl<'a> World<'a> {
         zombie.flying.remove(&(node, attempt));
         let end = Ended::Done(Payload::Inline(Json::null()));
         let mut events = Vec::new();
-        let input =
-            Input::AttemptEnded { node, attempt, end, cache: CacheVerdict::Off, usage: Usage::default() };
+        let input = Input::AttemptEnded {
+            node,
+            attempt,
+            end,
+            cache: CacheVerdict::Off,
+            usage: Usage::default(),
+            artifacts: vec![],
+        };
         let _ = zombie.run.settle(&input, self.now, &zombie.values, MOST, &mut events);
         if events.is_empty() {
             return Ok(());
@@ -449,7 +456,14 @@ impl<'a> World<'a> {
             }
             _ => Ended::Done(Payload::Inline(Json::null())),
         };
-        Input::AttemptEnded { node, attempt, end, cache, usage: Usage::default() }
+        let artifact = Artifact {
+            name: "file".into(),
+            media_type: "text/plain".into(),
+            digest: Digest::of(b"file"),
+            size: u64::from(attempt),
+        };
+        let artifacts = if self.rng.once_in(4) { vec![artifact] } else { Vec::new() };
+        Input::AttemptEnded { node, attempt, end, cache, usage: Usage::default(), artifacts }
     }
 
     /// What the driver does with an input.

@@ -4,6 +4,7 @@ use super::{Driver, Exit};
 use crate::attempt::{self, AttemptCall, AttemptResult};
 use crate::children::{self, Heritage};
 use crate::gates::Ahead;
+use crate::outside::Files;
 use crate::parts::{Begin, Held};
 use crate::telemetry as t;
 use futures_util::future::{AbortHandle, Abortable, BoxFuture};
@@ -22,7 +23,8 @@ use tracing::{Instrument as _, Span};
 impl Driver {
     /// An attempt's end as the core takes it; the output goes where its size says.
     pub(super) fn ended(&mut self, result: AttemptResult) -> Input {
-        let AttemptResult { node, attempt, outcome, usage, cache, keep } = result;
+        let AttemptResult { node, attempt, outcome, usage, cache, keep, files: (artifacts, bytes) } = result;
+        self.blobs.extend(bytes);
         self.over.extend(self.handles.remove(&(node, attempt)).map(|(_, held)| held));
         let end = match outcome {
             Err(failure) => Ended::Failed(failure),
@@ -35,7 +37,7 @@ impl Driver {
                 Ended::Done(payload)
             }
         };
-        Input::AttemptEnded { node, attempt, end, cache, usage }
+        Input::AttemptEnded { node, attempt, end, cache, usage, artifacts }
     }
 
     /// Does what is newly owed, and stops what is no longer wanted.
@@ -93,6 +95,7 @@ impl Driver {
                     suspect: self.run.interruptions(node) > 0,
                     begin: if self.attempts.is_empty() { Begin::Here } else { Begin::Apart },
                     held: held.clone(),
+                    files: Files::default(),
                     ahead,
                 };
                 let known = match self.taken_over(&call).await? {
@@ -248,8 +251,8 @@ impl Driver {
 
 /// An attempt that failed before it could begin.
 fn failed((node, attempt): (Node, u32), failure: Failure) -> AttemptResult {
-    let (usage, cache) = (Default::default(), CacheVerdict::Off);
-    AttemptResult { node, attempt, outcome: Err(failure), usage, cache, keep: None }
+    let (usage, cache, files) = (Default::default(), CacheVerdict::Off, Default::default());
+    AttemptResult { node, attempt, outcome: Err(failure), usage, cache, keep: None, files }
 }
 
 /// A value of the store that must be there.

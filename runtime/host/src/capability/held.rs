@@ -1,4 +1,4 @@
-//! What the host holds for a guest: answers that have come and that nobody has taken. They are memory of the node, as a
+//! What the host holds for a guest: answers that have come and that nobody has taken, and files that its attempt keeps. They are memory of the node, as a
 //! guest's own is, and a guest that never takes one pays for it all the same.
 
 use crate::limiter::NodeMemory;
@@ -11,6 +11,8 @@ pub(crate) struct Held {
     node: Arc<NodeMemory>,
     bytes: Arc<AtomicU64>,
     max: u64,
+    /// What they are, and by which limit.
+    what: (&'static str, &'static str),
 }
 
 /// Some of it, until it is dropped.
@@ -21,8 +23,15 @@ pub(crate) struct Hold {
 }
 
 impl Held {
-    pub(crate) fn new(node: Arc<NodeMemory>, max: u64) -> Held {
-        Held { node, bytes: Arc::default(), max }
+    /// Answers that have come and were not taken.
+    pub(crate) fn answers(node: Arc<NodeMemory>, max: u64) -> Held {
+        let what = ("the answers that have come and were not taken", "http_held_bytes");
+        Held { node, bytes: Arc::default(), max, what }
+    }
+    /// Files that the attempt has kept.
+    pub(crate) fn artifacts(node: Arc<NodeMemory>, max: u64) -> Held {
+        let what = ("the artifacts of this attempt", "artifacts_bytes");
+        Held { node, bytes: Arc::default(), max, what }
     }
     /// Holds so many bytes more.
     ///
@@ -31,10 +40,8 @@ impl Held {
     pub(crate) fn hold(&self, bytes: u64) -> Result<Hold, String> {
         let fits = |held: u64| held.checked_add(bytes).filter(|&sum| sum <= self.max);
         if self.bytes.fetch_update(Relaxed, Relaxed, fits).is_err() {
-            let max = self.max;
-            return Err(format!(
-                "the answers that have come and were not taken have more than {max} bytes (`limits.http_held_bytes`)"
-            ));
+            let (max, (what, limit)) = (self.max, self.what);
+            return Err(format!("{what} have more than {max} bytes (`limits.{limit}`)"));
         }
         if !self.node.take(bytes) {
             self.bytes.fetch_sub(bytes, Relaxed);
@@ -58,7 +65,7 @@ mod tests {
     #[test]
     fn what_is_held_counts_until_it_is_let_go() {
         let node = Arc::new(NodeMemory::new(100));
-        let (one, other) = (Held::new(node.clone(), 60), Held::new(node.clone(), 60));
+        let (one, other) = (Held::answers(node.clone(), 60), Held::answers(node.clone(), 60));
         let first = one.hold(60).unwrap();
         assert!(one.hold(1).unwrap_err().contains("http_held_bytes"));
         assert!(other.hold(60).unwrap_err().contains("guest_memory_bytes"));

@@ -5,7 +5,10 @@ use super::endpoints::Endpoints;
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::AttemptEnd;
-use heddle_core::outside::{HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
+use heddle_core::outside::{
+    ArtifactAnswer, ArtifactCall, ArtifactFault, HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall,
+    KvFault,
+};
 use heddle_core::plugin::{Form, Pinned};
 use heddle_executor::{Begin, Clock as _, Held, Invocation, Invoker, LogLevel, Reach, SystemClock};
 use heddle_host::{Call, CallScope, Host, HostCalls, Mark, Progress, ToolAnswer, ToolInfo};
@@ -117,6 +120,13 @@ impl HostCalls for Bridge {
     }
     fn kv(&self, _scope: &CallScope, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
         self.reach.kv(call)
+    }
+    fn artifact(
+        &self,
+        _scope: &CallScope,
+        call: ArtifactCall,
+    ) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>> {
+        self.reach.artifact(call)
     }
     fn tools(&self, _scope: &CallScope) -> Vec<ToolInfo> {
         let granted = self.reach.tools().into_iter().map(|metadata| ToolInfo {

@@ -1,5 +1,6 @@
 //! `heddle runs`: looking at the runs of a node.
 
+use super::artifacts::artifacts;
 use super::asks::Reach;
 use super::client::{Ask, Client};
 use super::exact::Exact;
@@ -12,6 +13,7 @@ use super::{Context, control, out};
 use crate::http::graph::Format;
 use clap::Subcommand;
 use serde_json::Value;
+use std::path::PathBuf;
 
 #[derive(Subcommand, Debug)]
 pub(super) enum RunsCommand {
@@ -69,6 +71,14 @@ pub(super) enum RunsCommand {
     Journal {
         /// The run.
         id: String,
+    },
+    /// List the files that a run has kept, or write them into a folder.
+    Artifacts {
+        /// The run.
+        id: String,
+        /// The folder; it is made where it is not there.
+        #[arg(long, value_name = "FOLDER")]
+        save: Option<PathBuf>,
     },
     /// Signal a run: what a step with `wait: {signal: NAME}` waits for.
     Signal {
@@ -187,6 +197,7 @@ impl RunsCommand {
             | RunsCommand::Why { id }
             | RunsCommand::Graph { id, .. }
             | RunsCommand::Journal { id }
+            | RunsCommand::Artifacts { id, .. }
             | RunsCommand::Signal { id, .. }
             | RunsCommand::Pause { id, .. }
             | RunsCommand::Resume { id }
@@ -238,15 +249,12 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
         }
         RunsCommand::Why { id } => why(&client, id, context).await,
         RunsCommand::Graph { id, format } => {
-            let word = match (context.json, format) {
-                (true, _) | (_, Format::Json) => "json",
-                (_, Format::Mermaid) => "mermaid",
-                (_, Format::Dot) => "dot",
-            };
+            let word = if context.json { Format::Json.word() } else { format.word() };
             out::text(&client.text(Ask::get(&path(id, &format!("/graph?format={word}")))).await?);
             Ok(Exit::Ok)
         }
         RunsCommand::Journal { id } => journal(&client, id, context).await,
+        RunsCommand::Artifacts { id, save } => artifacts(id, save.as_deref(), context).await,
         RunsCommand::Signal { id, name, data } => signal(&client, context, id, (name, data)).await,
         RunsCommand::Cancel { id, reason, force } => {
             let body = serde_json::json!({ "reason": reason, "force": force });

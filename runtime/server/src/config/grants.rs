@@ -42,14 +42,25 @@ impl Reader<'_> {
                 }
             }
         }
-        for (plugin, said) in self.noted("grants.*.kv") {
-            match said.text.as_str() {
-                "true" => all.entry(plugin).or_default().kv = true,
-                "false" => {}
-                other => self.fault(
-                    said.origin.clone(),
-                    format!("`grants.{plugin}.kv` is `true` or `false`, not `{other}`"),
-                ),
+        let flags = ["grants.*.kv", "grants.*.artifacts"];
+        for (family, (plugin, said)) in flags
+            .map(|family| (family, self.noted(family)))
+            .into_iter()
+            .flat_map(|(family, all)| all.into_iter().map(move |one| (family, one)))
+        {
+            let is_on = match said.text.as_str() {
+                "true" => true,
+                "false" => false,
+                other => {
+                    let key = family.replace('*', &plugin);
+                    self.fault(said.origin, format!("`{key}` is `true` or `false`, not `{other}`"));
+                    continue;
+                }
+            };
+            let grants = all.entry(plugin).or_default();
+            match family {
+                "grants.*.kv" => grants.kv = is_on,
+                _ => grants.artifacts = is_on,
             }
         }
         for (plugin, said) in self.noted("grants.*.config") {

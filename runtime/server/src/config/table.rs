@@ -246,6 +246,12 @@ pub const FAMILIES: &[Setting] = &[
         why: "Whether it may keep values of its own.",
     },
     Setting {
+        key: "grants.*.artifacts",
+        kind: Kind::Flag,
+        default: "true",
+        why: "Whether it may leave files with its run.",
+    },
+    Setting {
         key: "grants.*.config",
         kind: Kind::Json,
         default: "{\"region\": \"eu\"}",

@@ -33,6 +33,7 @@ codes! {
     RunNotFound = "run_not_found" NOT_FOUND "There is no such run.";
     StepNotFound = "step_not_found" NOT_FOUND "The run has no such step.";
     ValueNotFound = "value_not_found" NOT_FOUND "There is no value with this digest.";
+    ArtifactNotFound = "artifact_not_found" NOT_FOUND "No run has kept a file with this digest.";
     WorkflowNotFound = "workflow_not_found" NOT_FOUND "There is no such workflow.";
     ScheduleNotFound = "schedule_not_found" NOT_FOUND "There is no such schedule.";
     TriggerNotFound = "trigger_not_found" NOT_FOUND "There is no such trigger.";
@@ -100,7 +101,7 @@ macro_rules! pages {
 
 pages! {
     "json_invalid", "json_depth", "yaml_invalid", "yaml_budget", "body_invalid", "parameter_invalid", "route_not_found",
-    "run_not_found", "step_not_found", "value_not_found", "workflow_not_found", "schedule_not_found", "trigger_not_found", "message_unverified", "secret_missing", "circuit_not_found", "webhook_not_found", "delivery_not_found", "plugin_not_found",
+    "run_not_found", "step_not_found", "value_not_found", "artifact_not_found", "workflow_not_found", "schedule_not_found", "trigger_not_found", "message_unverified", "secret_missing", "circuit_not_found", "webhook_not_found", "delivery_not_found", "plugin_not_found",
     "component_not_found", "method_not_allowed", "upgrade_required", "origin_denied", "registry_denied", "registry_failed", "request_timeout", "run_ended", "not_asked", "not_assigned", "step_conflict", "duplicate_run", "workflow_state", "workflow_in_use", "plugin_in_use", "release_refused", "migration_refused", "version_conflict", "body_too_large",
     "uri_too_long", "unsupported_media_type", "workflow_invalid", "input_invalid", "parameters_invalid", "input_too_large",
     "admission_invalid", "rerun_invalid", "deadline_passed", "backfill_invalid", "webhook_invalid", "webhook_conflict", "plugin_missing", "idempotency_mismatch", "component_invalid", "connector_invalid", "compile_limit", "concurrency_limit", "quota_exceeded",

@@ -21,11 +21,14 @@ pub enum Format {
 impl Format {
     /// The format with this name.
     pub fn from_word(word: &str) -> Option<Format> {
-        match word {
-            "json" => Some(Format::Json),
-            "mermaid" => Some(Format::Mermaid),
-            "dot" => Some(Format::Dot),
-            _ => None,
+        [Format::Json, Format::Mermaid, Format::Dot].into_iter().find(|format| format.word() == word)
+    }
+    /// Its name.
+    pub fn word(self) -> &'static str {
+        match self {
+            Format::Json => "json",
+            Format::Mermaid => "mermaid",
+            Format::Dot => "dot",
         }
     }
     /// Its media type.

@@ -141,6 +141,7 @@ async fn list(State(api): State<Api>, RawQuery(query): RawQuery) -> Result<Answe
         workflow,
         version,
         slot: None,
+        holding: None,
         label,
         before,
         limit,

@@ -111,6 +111,28 @@ pub async fn runs_are_filtered(backend: impl Backend) {
     assert_eq!(list(&node, RunQuery { workflow: Some("demo".into()), ..all() }).await, []);
 }
 
+/// Those that hold a value, of one tenant.
+pub async fn runs_are_found_by_what_they_hold(backend: impl Backend) {
+    let node = Setup::new(backend).await;
+    let held = blob(8, 7);
+    for (number, tenant) in [(1, "default"), (2, "other"), (3, "default"), (4, "default")] {
+        let mut append = node.acceptance(run(number), RunStatus::Queued);
+        if let IndexChange::Create(row) = &mut append.index {
+            row.tenant = Tenant(tenant.into());
+        }
+        if number != 4 {
+            append.blobs.push(held.clone());
+        }
+        node.store().append(append).await.unwrap();
+    }
+    let holding =
+        |tenant: &str| RunQuery { holding: Some(held.digest), tenant: Tenant(tenant.into()), ..all() };
+    assert_eq!(list(&node, holding("default")).await, [run(3), run(1)]);
+    assert_eq!(list(&node, holding("other")).await, [run(2)]);
+    assert_eq!(list(&node, RunQuery { before: Some(run(3)), ..holding("default") }).await, [run(1)]);
+    assert_eq!(list(&node, RunQuery { holding: Some(blob(8, 8).digest), ..all() }).await, []);
+}
+
 /// Pages taken one after another give every run once, with every filter.
 pub async fn pages_join_without_a_seam(backend: impl Backend) {
     let node = Setup::new(backend).await;

@@ -237,6 +237,7 @@ impl State {
                 && query.workflow.as_deref().is_none_or(|workflow| *workflow == *row.workflow)
                 && query.version.as_deref().is_none_or(|version| *version == *row.workflow_version)
                 && query.label.as_ref().is_none_or(|label| row.labels.contains(label))
+                && query.holding.is_none_or(|digest| self.holders.contains(&(Some(row.run), digest)))
                 && query.slot.as_ref().is_none_or(|key| self.slots.has(&query.tenant, key, row.run))
         };
         let newest_first = self.runs.range(..before).rev().map(|(_, entry)| &entry.row);

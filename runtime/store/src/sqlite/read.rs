@@ -123,6 +123,13 @@ pub(super) fn runs(db: &Connection, query: &RunQuery) -> Result<Vec<Listed>, Sto
         );
         return select(db, &sql, (tenant, &newest, query.limit, &**slot));
     }
+    if let Some(digest) = &query.holding {
+        let sql = format!(
+            "SELECT {RUN_COLUMNS} FROM runs WHERE tenant = ?1 AND run <= ?2 AND run IN \
+             (SELECT owner FROM blob_refs WHERE digest = ?4) {page}"
+        );
+        return select(db, &sql, (tenant, &newest, query.limit, &digest.0));
+    }
     if let Some((name, value)) = &query.label {
         let wanted = query.status.iter().fold(0i64, |bits, status| bits | 1 << status_code(*status));
         let sql = format!(

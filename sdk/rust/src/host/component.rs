@@ -1,7 +1,7 @@
 //! The imports of a component, wrapped one to one.
 
 use crate::__component::imports::heddle::host::{
-    clock, config, context, http, kv, log, progress, random, secret, tools,
+    artifacts, clock, config, context, http, kv, log, progress, random, secret, tools,
 };
 use crate::__component::read_failure;
 use crate::http::{self as http_fault, Request, Response};
@@ -177,6 +177,31 @@ pub(crate) fn kv_delete(key: &str) -> Result<bool, kv_fault::Fault> {
 
 pub(crate) fn kv_keys(prefix: &str, after: &str, limit: u32) -> Result<Vec<String>, kv_fault::Fault> {
     kv::keys(prefix, after, limit).map_err(kept)
+}
+
+pub(crate) fn artifact_put(
+    name: &str,
+    media_type: &str,
+    bytes: &[u8],
+) -> Result<crate::artifacts::Artifact, crate::artifacts::Fault> {
+    let kept = artifacts::put(name, media_type, bytes).map_err(file_fault)?;
+    let artifacts::Artifact { name, media_type, digest, size } = kept;
+    Ok(crate::artifacts::Artifact { name, media_type, digest, size })
+}
+
+pub(crate) fn artifact_get(digest: &str) -> Result<Vec<u8>, crate::artifacts::Fault> {
+    artifacts::get(digest).map_err(file_fault)
+}
+
+fn file_fault(fault: artifacts::Fault) -> crate::artifacts::Fault {
+    use crate::artifacts::Fault;
+    match fault {
+        artifacts::Fault::Denied(why) => Fault::Denied(why),
+        artifacts::Fault::Invalid(why) => Fault::Invalid(why),
+        artifacts::Fault::TooLarge(why) => Fault::TooLarge(why),
+        artifacts::Fault::NotThere(why) => Fault::NotThere(why),
+        artifacts::Fault::Failed(why) => Fault::Failed(why),
+    }
 }
 
 fn kept(fault: kv::Fault) -> kv_fault::Fault {

@@ -15,6 +15,7 @@ type Answers = Rc<dyn Fn(&Request) -> Result<Response, Fault>>;
 thread_local! {
     static ANSWERS: RefCell<Option<Answers>> = RefCell::default();
     static CONFIG: RefCell<BTreeMap<String, Value>> = RefCell::default();
+    static FILES: RefCell<Vec<Vec<u8>>> = RefCell::default();
     static KEPT: RefCell<BTreeMap<String, Entry>> = RefCell::default();
 }
 
@@ -109,4 +110,28 @@ pub(crate) fn kv_delete(key: &str) -> Result<bool, kv::Fault> {
 pub(crate) fn kv_keys(prefix: &str, after: &str, limit: u32) -> Result<Vec<String>, kv::Fault> {
     let fits = |key: &&String| key.starts_with(prefix) && key.as_str() > after;
     Ok(KEPT.with(|kept| kept.borrow().keys().filter(fits).take(limit as usize).cloned().collect()))
+}
+
+/// A file of a native test: kept in the thread, under a number in place of its digest.
+pub(crate) fn artifact_put(
+    name: &str,
+    media_type: &str,
+    bytes: &[u8],
+) -> Result<crate::artifacts::Artifact, crate::artifacts::Fault> {
+    FILES.with(|files| {
+        let mut files = files.borrow_mut();
+        files.push(bytes.to_vec());
+        Ok(crate::artifacts::Artifact {
+            name: name.to_owned(),
+            media_type: media_type.to_owned(),
+            digest: format!("sha256:{:064}", files.len()),
+            size: bytes.len() as u64,
+        })
+    })
+}
+
+pub(crate) fn artifact_get(digest: &str) -> Result<Vec<u8>, crate::artifacts::Fault> {
+    let number = digest.rsplit(':').next().and_then(|digits| digits.parse::<usize>().ok());
+    let found = FILES.with(|files| files.borrow().get(number?.checked_sub(1)?).cloned());
+    found.ok_or_else(|| crate::artifacts::Fault::NotThere(format!("the run has no file `{digest}`")))
 }

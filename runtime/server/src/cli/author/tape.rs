@@ -9,7 +9,10 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use heddle_core::json::Json;
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind};
-use heddle_core::outside::{HttpFault, HttpFaultKind, HttpRequest, HttpResponse, KvAnswer, KvCall, KvFault};
+use heddle_core::outside::{
+    ArtifactAnswer, ArtifactCall, ArtifactFault, HttpFault, HttpFaultKind, HttpRequest, HttpResponse,
+    KvAnswer, KvCall, KvFault,
+};
 use heddle_core::plugin::{Metadata, Pinned};
 use heddle_executor::{Invocation, Invoker, LogLevel, Reach};
 use serde::{Deserialize, Serialize};
@@ -243,6 +246,16 @@ impl Reach for TapedReach {
         let asked = json!({ "kv": written_kv_call(&call) });
         self.through(&asked, || self.reach.kv(call), written_kv, read_kv)
     }
+    fn artifact(&self, call: ArtifactCall) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>> {
+        let asked = match &call {
+            ArtifactCall::Put { name, media_type, bytes } => {
+                json!({ "put": { "name": name, "mediaType": media_type, "bytes": bytes_of(bytes) } })
+            }
+            ArtifactCall::Get { digest } => json!({ "get": digest }),
+        };
+        let asked = json!({ "artifact": asked });
+        self.through(&asked, || self.reach.artifact(call), written_artifact, read_artifact)
+    }
     fn tools(&self) -> Vec<Arc<Metadata>> {
         self.reach.tools()
     }
@@ -376,9 +389,43 @@ fn read_kv(played: Option<Value>) -> Result<KvAnswer, KvFault> {
     answer.into_iter().flatten().next().ok_or_else(|| KvFault::Failed("the tape is damaged".to_owned()))
 }
 
+fn written_artifact(answer: &Result<ArtifactAnswer, ArtifactFault>) -> Value {
+    let (kind, message) = match answer {
+        Ok(ArtifactAnswer::Kept(artifact)) => return json!({ "done": { "kept": artifact } }),
+        Ok(ArtifactAnswer::Bytes(bytes)) => return json!({ "done": { "bytes": bytes_of(bytes) } }),
+        Err(ArtifactFault::Denied(why)) => ("denied", why),
+        Err(ArtifactFault::Invalid(why)) => ("invalid", why),
+        Err(ArtifactFault::TooLarge(why)) => ("tooLarge", why),
+        Err(ArtifactFault::NotThere(why)) => ("notThere", why),
+        Err(ArtifactFault::Failed(why)) => ("failed", why),
+    };
+    json!({ "fault": { "kind": kind, "message": message } })
+}
+fn read_artifact(played: Option<Value>) -> Result<ArtifactAnswer, ArtifactFault> {
+    let gave = played.ok_or_else(|| ArtifactFault::Failed("not recorded".to_owned()))?;
+    if let fault @ Value::Object(_) = &gave["fault"] {
+        let message = fault["message"].as_str().unwrap_or_default().to_owned();
+        return Err(match fault["kind"].as_str() {
+            Some("denied") => ArtifactFault::Denied(message),
+            Some("invalid") => ArtifactFault::Invalid(message),
+            Some("tooLarge") => ArtifactFault::TooLarge(message),
+            Some("notThere") => ArtifactFault::NotThere(message),
+            _ => ArtifactFault::Failed(message),
+        });
+    }
+    let done = &gave["done"];
+    if done["bytes"].is_object() {
+        return Ok(ArtifactAnswer::Bytes(read_bytes(&done["bytes"]).into()));
+    }
+    let kept = serde_json::from_value(done["kept"].clone());
+    kept.map(ArtifactAnswer::Kept).map_err(|_| ArtifactFault::Failed("the tape is damaged".to_owned()))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use heddle_core::id::Digest;
+    use heddle_core::run::artifact::Artifact;
 
     #[test]
     fn what_is_written_is_read_again() {
@@ -395,6 +442,19 @@ mod tests {
         ];
         for answer in answers {
             assert_eq!(read_kv(Some(written_kv(&answer))), answer);
+        }
+        for answer in [
+            Ok(ArtifactAnswer::Bytes([0xff, 0].into())),
+            Ok(ArtifactAnswer::Kept(Artifact {
+                name: "a.md".into(),
+                media_type: "text/markdown".into(),
+                digest: Digest::of(b"a"),
+                size: 1,
+            })),
+            Err(ArtifactFault::NotThere("gone".into())),
+            Err(ArtifactFault::TooLarge("large".into())),
+        ] {
+            assert_eq!(read_artifact(Some(written_artifact(&answer))), answer);
         }
         let response = HttpResponse {
             status: 302,
