@@ -412,3 +412,69 @@ fn what_an_operator_writes_is_checked() {
         assert!(!said.contains("plain-value"), "{said}");
     }
 }
+
+/// A step takes away of what is granted, and never adds.
+#[test]
+fn a_step_leaves_less_than_is_granted() {
+    let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
+    let at = service.url("");
+    let grants = format!(
+        "http = [\"GET|POST {at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nartifacts = true\nconfig = '{{\"region\": \"eu\"}}'"
+    );
+    configured(folder.path(), &grants);
+    let server = Server::start(folder.path(), &[]);
+    server.push(plugin("probe"));
+    let asking = |name: &str, top: &str, step: &str| {
+        let body = format!(
+            "{top}steps: {{ask: {{call: \"tool:probe\", with: {{ask: \"${{ input }}\"}}, {step}}}}}\noutput: {{as: \"${{ steps.ask.output.answers }}\"}}"
+        );
+        workflow(name, &body)
+    };
+    let answers = |definition: &str, questions: Value| {
+        let run = server.run(definition, questions);
+        run["output"].as_array().unwrap_or_else(|| panic!("{run}")).clone()
+    };
+    let echo = |secret: &str, method: &str| json!({ "http": { "url": format!("{at}/echo"), "method": method, "headers": [["x-key", format!("{{secret:{secret}}}")]] } });
+    // By another name, and only for what the step leaves.
+    let narrow = asking(
+        "narrow",
+        "",
+        &format!(
+            "secrets: {{SHOP_KEY: api-key}}, grants: {{http: [\"GET {at}\"], kv: false, config: false, artifacts: false}}"
+        ),
+    );
+    let questions = json!([
+        echo("SHOP_KEY", "GET"), echo("SHOP_KEY", "POST"), { "secret": "api-key" }, { "config": "region" },
+        { "keep": { "key": "a", "bytes": 1 } }, { "file": { "name": "a", "mediaType": "a/b", "bytes": 1 } }
+    ]);
+    let came = answers(&narrow, questions.clone());
+    assert_eq!(came[0]["ok"]["status"], 200, "{came:?}");
+    assert!(String::from_utf8_lossy(&service.came()[0]).contains(SECRET));
+    let (code, message) = fault(&came[1]);
+    assert!(code == "Denied" && message.contains("is not among what the step leaves"), "{message}");
+    assert!(fault(&came[2]).1.contains("it leaves `SHOP_KEY`"), "{came:?}");
+    assert_eq!(came[3]["ok"], Value::Null, "{came:?}");
+    assert_eq!((fault(&came[4]).0.as_str(), fault(&came[5]).0.as_str()), ("kv_denied", "artifacts_denied"));
+    assert_eq!(service.came().len(), 1, "what is denied is not sent");
+    // What nobody has granted does not come by a step.
+    let wide = asking("wide", "", "grants: {http: [\"GET http://127.0.0.1:1\"]}");
+    let (_, message) = fault(&answers(&wide, json!([{ "http": { "url": "http://127.0.0.1:1/" } }]))[0]);
+    assert!(message.contains("is not among what is granted"), "{message}");
+    let none = asking("none", "", "grants: {http: []}");
+    assert_eq!(fault(&answers(&none, json!([echo("x", "GET")]))[0]).0, "Denied");
+    // The workflow's own list, and what it does not name.
+    let named = asking("named", "use: {secrets: []}\n", "cache: {ttl: 1h}");
+    assert!(fault(&answers(&named, json!([{ "secret": "api-key" }]))[0]).1.contains("it leaves none"));
+    // Another list is another entry of the cache.
+    let more = asking("named", "use: {secrets: [api-key]}\n", "cache: {ttl: 1h, scope: tenant}");
+    assert!(answers(&more, json!([{ "secret": "api-key" }]))[0]["ok"].is_string());
+    for (top, step, says) in [
+        ("use: {secrets: [api-key]}\n", "secrets: {A: other}", "`use.secrets` does not name `other`"),
+        ("", "secrets: {A: other}", "the secret `other` is not granted to `tool:probe`"),
+        ("", "grants: {kv: true}", "a step takes away and never grants"),
+    ] {
+        let refused = server.post_bytes("/v1/workflows", "application/yaml", asking("bad", top, step));
+        assert_eq!(refused.status, 422, "{refused:?}");
+        assert!(refused.body["errors"].to_string().contains(says), "{says}: {refused:?}");
+    }
+}

@@ -23,6 +23,23 @@ pub struct Grants {
     pub artifacts: bool,
     /// What it is told: a JSON object.
     pub config: Option<Json>,
+    /// Of its requests only those that fit one of these, too, where a step says so.
+    pub only: Option<Vec<HttpRule>>,
+}
+
+/// What a step leaves of what is granted.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Narrowing {
+    /// Only requests that fit one of these.
+    pub http: Option<Vec<HttpRule>>,
+    /// Only these secrets: the name that the plugin asks for, and the secret of the node that it gets then.
+    pub secrets: Option<BTreeMap<Arc<str>, Arc<str>>>,
+    /// No values of its own.
+    pub no_kv: bool,
+    /// No files.
+    pub no_artifacts: bool,
+    /// Nothing that it is told.
+    pub no_config: bool,
 }
 
 /// Requests that may be sent: `GET|HEAD https://api.example.com`.
@@ -179,13 +196,30 @@ impl Grants {
     }
     /// Whether such a request may be sent.
     pub fn admits(&self, method: &str, url: &Url) -> bool {
-        self.http.iter().any(|rule| rule.admits(method, url))
+        let fits = |rules: &[HttpRule]| rules.iter().any(|rule| rule.admits(method, url));
+        fits(&self.http) && self.only.as_deref().is_none_or(fits)
+    }
+    /// What a step leaves of it. What was not granted is not there afterwards either.
+    pub fn narrowed(&self, step: &Narrowing) -> Grants {
+        let mut left = self.clone();
+        left.only = step.http.clone();
+        left.kv &= !step.no_kv;
+        left.artifacts &= !step.no_artifacts;
+        left.config = left.config.filter(|_| !step.no_config);
+        if let Some(named) = &step.secrets {
+            left.secrets.retain(|name, _| named.values().any(|kept| kept == name));
+        }
+        left
     }
     /// All of it as sorted text, without any secret: what an output may depend on, and what people are shown.
     pub fn lines(&self) -> Vec<String> {
         let mut lines: Vec<String> = self.http.iter().map(|rule| format!("http {rule}")).collect();
         for (name, places) in &self.secrets {
             lines.extend(places.iter().map(|place| format!("secret {name} at {place}")));
+        }
+        if let Some(only) = &self.only {
+            lines.push("http by the step only".to_owned());
+            lines.extend(only.iter().map(|rule| format!("http by the step {rule}")));
         }
         lines.extend(self.kv.then(|| "kv".to_owned()));
         lines.extend(self.artifacts.then(|| "artifacts".to_owned()));
@@ -262,6 +296,52 @@ mod tests {
     }
 
     #[test]
+    fn a_step_takes_away_and_never_adds() {
+        let rules =
+            |texts: &[&str]| texts.iter().map(|text| HttpRule::parse(text).unwrap()).collect::<Vec<_>>();
+        let place = || vec![Place::parse("https://a.example").unwrap()];
+        let granted = Grants {
+            http: rules(&["GET|POST https://*.example"]),
+            secrets: [("one".into(), place()), ("two".into(), place())].into(),
+            kv: true,
+            ..Grants::default()
+        };
+        let step = Narrowing {
+            http: Some(rules(&[
+                "GET https://a.example",
+                "DELETE https://a.example",
+                "GET https://other.org",
+            ])),
+            secrets: Some([("KEY".into(), "one".into()), ("MORE".into(), "three".into())].into()),
+            no_kv: true,
+            ..Narrowing::default()
+        };
+        let left = granted.narrowed(&step);
+        for (method, address, admitted) in [
+            ("GET", "https://a.example/", true),
+            ("POST", "https://a.example/", false),
+            ("GET", "https://b.example/", false),
+            ("DELETE", "https://a.example/", false),
+            ("GET", "https://other.org/", false),
+        ] {
+            assert_eq!(left.admits(method, &url(address)), admitted, "{method} {address}");
+        }
+        assert!(
+            left.secrets.keys().eq(["one"]
+                .iter()
+                .map(|name| &**name as &str)
+                .map(Arc::from)
+                .collect::<Vec<Arc<str>>>()
+                .iter())
+        );
+        assert!(!left.kv && !left.artifacts && left.config.is_none());
+        assert_ne!(left.lines(), granted.lines());
+        assert_eq!(granted.narrowed(&Narrowing::default()), granted);
+        let nothing = granted.narrowed(&Narrowing { http: Some(Vec::new()), ..Narrowing::default() });
+        assert!(!nothing.admits("GET", &url("https://a.example/")));
+    }
+
+    #[test]
     fn nothing_is_granted_that_is_not_said() {
         let none = Grants::default();
         assert!(CAPABILITIES.iter().all(|capability| !none.has(capability)));
@@ -272,6 +352,7 @@ mod tests {
             kv: true,
             artifacts: true,
             config: Some(Json::trusted(r#"{"a":1}"#)),
+            only: None,
         };
         let lines = [
             "artifacts",

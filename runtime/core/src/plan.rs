@@ -20,6 +20,7 @@ pub(crate) mod gates;
 mod graph;
 mod group;
 mod map;
+mod narrow;
 mod nodes;
 mod notify;
 mod parts;
@@ -34,6 +35,7 @@ pub(crate) mod walk;
 
 use crate::document::{Doc, Fault};
 use crate::expr::{Expr, Template};
+use crate::grant::Narrowing;
 use crate::id::Digest;
 use crate::journal::Nature;
 use crate::json::Json;
@@ -196,6 +198,8 @@ pub struct Step {
     pub cache: CachePolicy,
     /// Limits that it lowers.
     pub limits: AskedLimits,
+    /// What it leaves of what is granted to the plugins that it calls.
+    pub narrowing: Option<Arc<Narrowing>>,
     /// What an agent may call: `kind:name` or `kind:*`.
     pub tools: Vec<Arc<str>>,
     /// Every step whose outcome one of its expressions reads.
@@ -383,6 +387,10 @@ pub trait Catalog {
     }
     /// Why a plugin cannot do its work, where that is known: that something is not granted to it, and what to do.
     fn lacks_grant(&self, _plugin: &Metadata) -> Option<String> {
+        None
+    }
+    /// Why a plugin may not use a secret, where that is known: that it is not granted to it, and what to do.
+    fn lacks_use(&self, _plugin: &Metadata, _secret: &str) -> Option<String> {
         None
     }
     /// The references of all plugins, `kind:name`, for hints.

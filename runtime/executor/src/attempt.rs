@@ -100,7 +100,7 @@ impl AttemptCall {
     }
     fn fingerprint(&self, shared: &Shared, pin: &Pinned, policy: CachePolicy) -> Digest {
         // What it may do outside decides what comes out, as much as the input does.
-        let outside = shared.outside_lines(pin);
+        let outside = shared.outside_lines(pin, self.step());
         let step = (self.node.step, policy.scope);
         fingerprint(&self.tenant, &self.snapshot, step, pin, &self.input, outside)
     }

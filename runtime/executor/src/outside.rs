@@ -17,7 +17,7 @@ use crate::shared::Shared;
 use crate::telemetry as t;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use heddle_core::grant::Grants;
+use heddle_core::grant::{Grants, Narrowing};
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::outside::{
@@ -89,6 +89,13 @@ impl OutsideParts {
     }
 }
 
+impl OutsideParts {
+    /// Why a plugin may not use a secret.
+    pub(crate) fn lacks_use(&self, plugin: &str, secret: &str) -> Option<String> {
+        (!self.of(plugin).secrets.contains_key(secret)).then(|| not_granted(plugin, secret))
+    }
+}
+
 /// What is said of a plugin to which something is not granted.
 fn lacking(plugin: &str, missing: &[&str]) -> String {
     let plugin = &match plugin.split_once('/') {
@@ -130,14 +137,22 @@ pub(crate) struct Desk {
     shared: Arc<Shared>,
     who: Arc<For>,
     grants: Arc<Grants>,
+    /// What the step leaves of what is granted.
+    narrowing: Option<Arc<Narrowing>>,
     placeholders: Arc<Placeholders>,
     files: Files,
 }
 
 impl Desk {
-    pub(crate) fn new(shared: Arc<Shared>, who: For, files: Files) -> Desk {
-        let grants = shared.outside.of(&who.plugin);
-        Desk { shared, who: Arc::new(who), grants, placeholders: Arc::default(), files }
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        who: For,
+        narrowing: Option<Arc<Narrowing>>,
+        files: Files,
+    ) -> Desk {
+        let granted = shared.outside.of(&who.plugin);
+        let grants = narrowing.as_ref().map_or(granted.clone(), |step| Arc::new(granted.narrowed(step)));
+        Desk { shared, who: Arc::new(who), grants, narrowing, placeholders: Arc::default(), files }
     }
 
     /// Sends a request, if it may be sent.
@@ -159,7 +174,19 @@ impl Desk {
         .boxed()
     }
     /// What stands for a secret.
-    pub(crate) fn secret(&self, name: &str) -> Result<String, String> {
+    pub(crate) fn secret(&self, asked: &str) -> Result<String, String> {
+        let named = self.narrowing.as_ref().and_then(|step| step.secrets.as_ref());
+        let name = named.map_or(Some(asked), |named| named.get(asked).map(|name| &**name));
+        let Some(name) = name else {
+            self.audit("secret", "denied", &asked.chars().take(NAME_SHOWN).collect::<String>());
+            let asked: String = asked.chars().take(NAME_SHOWN).collect();
+            let left: Vec<String> =
+                named.iter().flat_map(|all| all.keys()).map(|name| format!("`{name}`")).collect();
+            return Err(format!(
+                "the step leaves the plugin no secret `{asked}`; it leaves {}",
+                if left.is_empty() { "none".to_owned() } else { left.join(", ") }
+            ));
+        };
         let answer = match self.grants.secrets.contains_key(name) {
             false => Err(not_granted(&self.who.plugin, name)),
             true if !self.shared.outside.secrets.contains_key(name) => Err(format!(
@@ -262,9 +289,15 @@ fn admit(grants: &Grants, who: &For, request: Prepared) -> Result<Prepared, Http
     if grants.http.is_empty() {
         return denied(lacking(&who.plugin, &["http"]));
     }
-    let (url, rules) = (&request.url, grants.http.iter().map(|rule| format!("`{rule}`")));
+    let is_granted = grants.http.iter().any(|rule| rule.admits(&request.method, &request.url));
+    let (by, rules) = match grants.only.as_deref().filter(|_| is_granted) {
+        Some(only) => ("the step leaves", only),
+        None => ("is granted", &*grants.http),
+    };
+    let rules = rules.iter().map(|rule| format!("`{rule}`"));
+    let url = &request.url;
     denied(format!(
-        "`{} {}://{}:{}` is not among what is granted to `{}`: {}",
+        "`{} {}://{}:{}` is not among what {by} to `{}`: {}",
         request.method,
         url.scheme(),
         url.host_str().unwrap_or_default(),

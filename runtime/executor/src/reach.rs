@@ -54,7 +54,7 @@ impl AttemptReach {
             traceparent: call.traceparent.clone(),
             deadline,
         };
-        let desk = Desk::new(shared.clone(), who, call.files.clone());
+        let desk = Desk::new(shared.clone(), who, call.step().narrowing.clone(), call.files.clone());
         AttemptReach { shared, call, calls: AtomicU64::new(0), at_once, desk }
     }
 

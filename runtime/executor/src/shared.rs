@@ -20,7 +20,7 @@ use crate::workflows::WorkflowEntry;
 use heddle_core::document::Fault;
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::limits::Limits;
-use heddle_core::plan::{Plan, WorkflowRef};
+use heddle_core::plan::{Plan, Step, WorkflowRef};
 use heddle_core::plugin::Pinned;
 use heddle_core::run::Entered;
 use heddle_core::run::event::Node;
@@ -155,16 +155,20 @@ impl Shared {
         }
     }
     /// What a plugin may do outside, as sorted text, with a mark of each secret's value that tells nobody what it is.
-    pub(crate) fn outside_lines(&self, pin: &Pinned) -> Vec<String> {
+    pub(crate) fn outside_lines(&self, pin: &Pinned, step: &Step) -> Vec<String> {
         if pin.kind.is_pure() || self.outside.grants.is_empty() {
             return Vec::new();
         }
         let grants = self.outside.of(&format!("{}:{}", pin.kind.word(), pin.name));
+        let left = step.narrowing.as_ref().map(|left| Arc::new(grants.narrowed(left)));
+        let grants = left.unwrap_or(grants);
+        let named = step.narrowing.as_ref().and_then(|left| left.secrets.as_ref());
+        let named = named.into_iter().flatten().map(|(asked, name)| format!("secret {asked} names {name}"));
         let marks = grants.secrets.keys().filter_map(|name| {
             let value = self.outside.secrets.get(name)?;
             Some(format!("secret {name} is {}", self.webhooks.mark_of(value)))
         });
-        grants.lines().into_iter().chain(marks).collect()
+        grants.lines().into_iter().chain(marks).chain(named).collect()
     }
     /// The plan of a published workflow, checked once and kept.
     pub(crate) fn plan_of(&self, entry: &WorkflowEntry) -> Result<Arc<Plan>, Vec<Fault>> {

@@ -6,7 +6,7 @@ use super::step::{self, Shared};
 use super::walk::{Faults, Fields, span};
 use super::{
     Catalog, InFlight, Notify, OnStepFailure, Part, Plan, Reading, Step, absent, admission, call, graph,
-    group, nodes, notify, reach, schedules, triggers, wait,
+    group, narrow, nodes, notify, reach, schedules, triggers, wait,
 };
 use crate::document::{Doc, Fault, Part as DocPart, pointer};
 use crate::expr::names::ErrorName;
@@ -416,6 +416,7 @@ fn shared<'a>(
         default_retry: None,
         default_timeouts: Timeouts::default(),
         default_limits: AskedLimits::default(),
+        secrets: None,
         calls: Vec::new(),
     };
     if let Some((doc, path)) = fields.get("use") {
@@ -436,6 +437,7 @@ fn shared<'a>(
                 ),
             }
         }
+        shared.secrets = inner.get("secrets").map(|(doc, path)| narrow::used(doc, &path, faults));
         inner.finish(faults);
     }
     if let Some((doc, path)) = fields.get("defaults") {

@@ -5,7 +5,7 @@ use super::policy::{self, CachePolicy, Retry, Timeouts};
 use super::walk::{Faults, Fields};
 use super::{
     Alternative, Catalog, Dependency, Ending, OnCrash, Part, Step, Verb, agent, approval, ask, call, child,
-    emit, fallback, gates, graph, group, map, wait,
+    emit, fallback, gates, graph, group, map, narrow, wait,
 };
 use crate::document::{Doc, pointer};
 use crate::expr::{Names, Template};
@@ -31,6 +31,8 @@ pub(super) struct Shared<'a> {
     pub(super) default_retry: Option<Retry>,
     pub(super) default_timeouts: Timeouts,
     pub(super) default_limits: AskedLimits,
+    /// The secrets that the workflow uses at all, where it says so.
+    pub(super) secrets: Option<BTreeSet<Arc<str>>>,
     pub(super) calls: Vec<Callee>,
 }
 
@@ -65,13 +67,12 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     reads.extend(fallback.iter().flat_map(|alternative| alternative.reads()));
     let gates = gates::read(&mut fields, !fallback.is_empty(), &names, shared, faults);
     reads.extend(gates.iter().flat_map(|gates| gates.reads()));
-    let retry = match fields.get("retry") {
-        Some((doc, path)) => retry(doc, &path, shared, faults),
-        None => shared.default_retry.clone(),
-    };
+    let own_retry = fields.get("retry").map(|(doc, path)| retry(doc, &path, shared, faults));
+    let retry = own_retry.unwrap_or_else(|| shared.default_retry.clone());
     reads.extend(retry.iter().filter_map(|r| r.when.as_ref()).flat_map(|e| e.reads.iter().copied()));
     let (timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
     let timeouts = group_time(&mut fields, &verb, faults).unwrap_or(timeouts);
+    let narrowing = narrow::read(&mut fields, (callee(&verb, shared), kind), shared, faults);
     let (on_failure, skippable) = ask::read(&mut fields, &verb, timeouts.total, faults);
     let (on_crash, breakpoint, hint) = care(&mut fields, entry, kind, faults);
     fields.finish(faults);
@@ -89,6 +90,7 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         timeouts,
         cache,
         limits,
+        narrowing,
         tools,
         reads,
         part: entry.part,
@@ -124,7 +126,8 @@ fn group_time(fields: &mut Fields<'_>, verb: &Verb, faults: &mut Faults) -> Opti
 }
 
 /// What only a call has.
-const OF_CALLS: &[&str] = &["cache", "limits", "tools", "onCrash", "rateLimit", "circuitBreaker"];
+const OF_CALLS: &[&str] =
+    &["cache", "limits", "tools", "onCrash", "rateLimit", "circuitBreaker", "secrets", "grants"];
 
 /// Refuses what only a call can have where nothing is called.
 fn nothing_of_calls(fields: &mut Fields<'_>, verb: &Verb, faults: &mut Faults) {
@@ -193,6 +196,14 @@ fn policies(
         None => Vec::new(),
     };
     (timeouts, cache, limits, tools)
+}
+
+/// Whom it calls.
+fn callee<'a>(verb: &Verb, shared: &'a Shared<'_>) -> Option<&'a Callee> {
+    match verb {
+        Verb::Call { call, .. } => shared.calls.get(*call),
+        _ => None,
+    }
 }
 
 /// Whether the step calls a plugin, whichever way it says so.

@@ -548,6 +548,9 @@ impl Catalog for TenantCatalog<'_> {
         })?;
         self.outside.lacks(&reference, &entry.needs)
     }
+    fn lacks_use(&self, plugin: &Metadata, secret: &str) -> Option<String> {
+        self.outside.lacks_use(&plugin.reference(), secret)
+    }
     fn names(&self) -> Vec<String> {
         let mut names: Vec<String> =
             self.registry.all(self.tenant).iter().map(|e| e.metadata.reference()).collect();
