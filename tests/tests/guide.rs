@@ -80,7 +80,15 @@ const SAID: &[(&str, &[&str])] = &[
         ],
     ),
     ("first-plugin", &["tool:greet@0.1.0 sha256:"]),
-    ("registry", &["echo-1.0.0.wasm is signed by", "/acme/echo@sha256:", "\"manifest\":\"sha256:"]),
+    (
+        "registry",
+        &[
+            "echo-1.0.0.wasm is signed by",
+            "/acme/echo@sha256:",
+            "acme/greet@1.0.0 127.0.0.1:",
+            "\"manifest\":\"sha256:",
+        ],
+    ),
     ("shelf", &["<strong>milk</strong>", "at `/0/price`", "refused: the price is no number"]),
     ("outside", &["http GET|HEAD http://127.0.0.1:", "\"times\": 1"]),
     ("rates-and-circuits", &["vendor-x  open", "50 in 1s"]),

@@ -9,7 +9,7 @@ mod scripted;
 use heddle_core::id::Digest;
 use heddle_host::testkit::Guest;
 use heddle_tests::registry::{Door, Registry};
-use heddle_tests::{Server, binary, tools};
+use heddle_tests::{Server, binary, plugin, tools};
 use scripted::{Says, Scripted, answer};
 use serde_json::{Value, json};
 use std::path::Path;
@@ -316,4 +316,68 @@ fn a_registry_that_lies_gets_nothing_in() {
     let (status, taken) = pulled(&server, &from);
     assert_eq!((status, &ended(&server, &taken)["status"]), (202, &json!("ready")), "{taken}");
     assert!(secret.came().iter().all(|head| !head.contains("authorization")), "{:?}", secret.came());
+}
+
+const GREET: &str = "document: { dsl: \"1.0\", namespace: acme, name: greet, version: 1.0.0 }\n# For whoever reads it.\nsteps:\n  ask: { call: \"tool:echo@^0.1\", with: { value: \"${ input.name }\" } }\n  same: { call: \"transform:identity\", with: { value: \"${ steps.ask.output.value }\" } }\n";
+
+/// A workflow goes from one node to another with what it calls, signed as a whole, and each component by who made it.
+#[test]
+fn a_workflow_goes_with_what_it_calls() {
+    let [from, to, work] = [(); 3].map(|()| tempfile::tempdir().unwrap());
+    let (at, registry) = (work.path(), Registry::start(work.path(), &Door::Open));
+    let named = registry.named("acme/greet:1.0.0");
+    done(at, &["plugin", "keygen", "our.key"]);
+    done(at, &["plugin", "keygen", "other.key"]);
+    let key = std::fs::read_to_string(at.join("our.pub")).unwrap().lines().last().unwrap().to_owned();
+    std::fs::write(at.join("greet.yaml"), GREET).unwrap();
+    let server = Server::start(from.path(), &[]);
+    let push = |more: &[&str]| {
+        typed(at, &[&["workflow", "push", "greet.yaml", &named, "--server", &server.url], more].concat())
+    };
+    let (code, text) = push(&[]);
+    assert!(code == Some(1) && text.contains("the node has nothing for `tool:echo@^0.1`"), "{text}");
+    for name in ["echo", "identity"] {
+        std::fs::write(at.join(format!("{name}.wasm")), plugin(name)).unwrap();
+        done(at, &["plugin", "sign", &format!("{name}.wasm"), "--key", "our.key"]);
+        done(at, &["plugin", "push", &format!("{name}.wasm"), "--server", &server.url]);
+    }
+    // Whoever takes a component from a node has its signature.
+    done(at, &["plugin", "pull", "echo", "-o", "again.wasm", "--server", &server.url]);
+    done(at, &["plugin", "verify", "again.wasm", "--key", "our.pub"]);
+    let (code, text) = push(&["--key", "our.key"]);
+    assert!(
+        code == Some(0) && text.contains("acme/greet@sha256:") && text.contains("with tool:echo@0.1.0"),
+        "{text}"
+    );
+    // Into a node that wants signatures; by another key it goes nowhere.
+    std::fs::write(to.path().join("heddle.toml"), format!("[signatures]\nkeys = [\"{key}\"]\n")).unwrap();
+    let other = Server::start(to.path(), &[]);
+    let pull =
+        |more: &[&str]| typed(at, &[&["workflow", "pull", &named, "--server", &other.url], more].concat());
+    let (code, text) = pull(&["--key", "other.pub"]);
+    assert!(code == Some(1) && text.contains("is not signed by"), "{text}");
+    assert_eq!(other.get("/v1/plugins").body["items"], json!([]));
+    let (code, text) = pull(&["--key", "our.pub"]);
+    assert!(code == Some(0) && text.contains("acme/greet@1.0.0"), "{text}");
+    let run = other.post("/v1/runs", &json!({ "workflow": "acme/greet", "input": { "name": "Ada" } }));
+    assert_eq!(other.ended(run.body["id"].as_str().unwrap())["status"], "succeeded");
+    // Into a folder, from which it runs by itself.
+    let (code, text) = typed(at, &["workflow", "pull", &named, "-o", "taken"]);
+    assert!(code == Some(0) && text.contains("nobody has looked who signed it"), "{text}");
+    assert_eq!(
+        std::fs::read_to_string(at.join("taken/workflow.yaml")).unwrap(),
+        GREET,
+        "as its author wrote it"
+    );
+    done(at, &["plugin", "verify", "taken/plugins/tool-echo-0.1.0.wasm", "--key", "our.pub"]);
+    done(
+        at,
+        &["run", "taken/workflow.yaml", "--plugins", "taken/plugins", "--arg", "name=Ada", "--ephemeral"],
+    );
+    // What is no workflow, and a workflow where a component is wanted.
+    let (code, text) = typed(at, &["plugin", "pull", &named]);
+    assert!(code == Some(1) && text.contains("not the artifact of a component"), "{text}");
+    done(at, &["plugin", "push", "echo.wasm", "--to", &registry.named("acme/echo:1")]);
+    let (code, text) = typed(at, &["workflow", "pull", &registry.named("acme/echo:1")]);
+    assert!(code == Some(1) && text.contains("not the artifact of a workflow"), "{text}");
 }

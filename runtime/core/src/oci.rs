@@ -11,6 +11,8 @@
 //! A registry without the referrers API has the signature under the tag `sha256-<hex>`, as the distribution
 //! specification says: an index of all manifests that refer to that one.
 
+pub mod bundle;
+
 use crate::id::Digest;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -51,6 +53,9 @@ pub enum OciFault {
         "`{0}` names nothing in a registry; write such as `registry.example/acme/echo:1.2.0`, or with `@sha256:...` instead of the tag"
     )]
     Reference(String),
+    /// The manifest is not of a bundle.
+    #[error("it is not the artifact of a workflow: {0}")]
+    Bundle(String),
     /// The manifest is not of a component.
     #[error("it is not the artifact of a component: {0}")]
     Manifest(String),

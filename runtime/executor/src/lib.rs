@@ -43,9 +43,10 @@ pub use outside::{Outbound, OutsideParts};
 pub use parts::{
     Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,
 };
+pub use plugins::entry::{NewPlugin, PluginEntry, PulledFrom};
 pub use plugins::health::{Doing, Metered};
 pub use plugins::labels::LabelsFault;
-pub use plugins::registry::{NewPlugin, PluginEntry, PluginFault, PulledFrom};
+pub use plugins::registry::PluginFault;
 pub use plugins::releases::{ReleaseRefused, ReleaseWish};
 pub use read::{DecideFault, EventId, Followed, ReadFault, RunDetail, StreamItem};
 pub use rerun::{Rerun, RerunFault};

@@ -1,11 +1,13 @@
 //! What may be asked of the plugins of a node.
 
+pub(crate) mod entry;
 pub(crate) mod health;
 pub(crate) mod labels;
 pub(crate) mod registry;
 pub(crate) mod releases;
 
 use crate::Executor;
+use entry::{NewPlugin, PluginEntry};
 use health::{Doing, Metered};
 use heddle_core::connector::Connector;
 use heddle_core::grant::Grants;
@@ -16,7 +18,7 @@ use heddle_core::release::Release;
 use heddle_core::route::{CapabilityRef, Labels};
 use heddle_core::time::Timestamp;
 use labels::LabelsFault;
-use registry::{Drawn, NewPlugin, PluginEntry, PluginFault};
+use registry::{Drawn, PluginFault};
 use releases::{ReleaseRefused, ReleaseWish};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -38,6 +40,7 @@ impl Executor {
                 size,
                 needs: Vec::new(),
                 signer: None,
+                signature: None,
                 source: None,
                 brings_back: true,
             },
@@ -67,7 +70,16 @@ impl Executor {
             let mut needs: Vec<Arc<str>> = vec!["http".into()];
             needs.extend(tool.endpoint.auth.as_ref().map(|_| "secret".into()));
             let (metadata, signer) = (tool.metadata.clone(), signer.clone());
-            let plugin = NewPlugin { metadata, digest, size, needs, signer, source: None, brings_back: true };
+            let plugin = NewPlugin {
+                metadata,
+                digest,
+                size,
+                needs,
+                signer,
+                signature: None,
+                source: None,
+                brings_back: true,
+            };
             let entry = PluginEntry::new(plugin, self.shared.now());
             let entry = PluginEntry { form: Form::Endpoint, ..entry };
             self.shared.registry.fits(&*self.shared.shelf, tenant, (&entry, true)).await?;

@@ -1,7 +1,8 @@
 //! What a run owns from the moment it is accepted: the workflow's source and the plugins that its references meant.
 //! Kept once under its digest, however many runs share it; nothing that is published or loaded later changes it.
 
-use crate::plugins::registry::{Drawn, PluginEntry, Registry};
+use crate::plugins::entry::PluginEntry;
+use crate::plugins::registry::{Drawn, Registry};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::plan::Plan;

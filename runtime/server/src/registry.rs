@@ -12,8 +12,9 @@ use crate::app::outbound::Requests;
 use crate::egress::Dialer;
 use heddle_core::id::Digest;
 use heddle_core::limits::Limits;
+use heddle_core::oci::bundle::{Bundle, Part, layout, title};
 use heddle_core::oci::{
-    self, Artifact, INDEX, Index, MANIFEST, MOST_BYTES, OciFault, Reference, Which, component_of,
+    self, Artifact, Descriptor, INDEX, Index, MANIFEST, MOST_BYTES, OciFault, Reference, Which, component_of,
     referrers_tag, signature_of, signatures, with_referrer,
 };
 use heddle_core::outside::{HttpFault, HttpFaultKind, HttpResponse};
@@ -153,6 +154,54 @@ impl Registry {
         Ok(digest)
     }
 
+    /// Fetches a workflow with the components that it calls. What comes back first are the signatures of its manifest, and
+    /// what they sign.
+    ///
+    /// # Errors
+    /// Why there is none, and why `judge` refuses it: nothing but the manifest is fetched before it was asked.
+    pub(crate) async fn pull_bundle(
+        &self,
+        reference: &Reference,
+        access: &Access,
+        judge: impl FnOnce(&[u8], &[String]) -> Result<(), RegistryFault>,
+    ) -> Result<(Bundle, Digest), RegistryFault> {
+        self.within(reference, self.pull_parts(reference, access, judge)).await
+    }
+
+    async fn pull_parts(
+        &self,
+        reference: &Reference,
+        access: &Access,
+        judge: impl FnOnce(&[u8], &[String]) -> Result<(), RegistryFault>,
+    ) -> Result<(Bundle, Digest), RegistryFault> {
+        let mut session = self.session(reference, access, "pull");
+        let (text, manifest) = get_manifest(&mut session, &reference.which).await?;
+        let found = layout(&text)?;
+        let mut texts = Vec::new();
+        for signature in self.referrers(&mut session, manifest).await? {
+            texts.extend(get_signature(&mut session, signature, manifest).await?);
+        }
+        judge(&text, &texts)?;
+        let limits = &self.limits;
+        let document = (limits.document_bytes, "document_bytes");
+        let source = get_text(&mut session, &found.workflow, document).await?;
+        let mut parts = Vec::new();
+        for (component, signature) in &found.parts {
+            let bytes =
+                get_part(&mut session, component, (limits.component_bytes, "component_bytes")).await?;
+            let signature = match signature {
+                Some(layer) => {
+                    let most = (crate::signature::MOST_BYTES as u64, "a signature");
+                    Some(get_text(&mut session, layer, most).await?)
+                }
+                None => None,
+            };
+            let plugin = title(component).unwrap_or("a component").to_owned();
+            parts.push(Part { plugin, bytes, signature });
+        }
+        Ok((Bundle { workflow: String::new(), source, parts }, manifest))
+    }
+
     fn session<'a>(&'a self, reference: &'a Reference, access: &'a Access, actions: &'a str) -> Session<'a> {
         Session::new(
             &self.requests,
@@ -222,6 +271,30 @@ async fn get_index(session: &mut Session<'_>, which: &Which) -> Result<Option<In
     }
     let bytes = some_manifest(session.wanted(answer, 200, "the list of its signatures")?)?;
     Ok(Some(oci::index(&bytes)?))
+}
+
+/// A layer that has no more bytes than it may.
+async fn get_part(
+    session: &mut Session<'_>,
+    layer: &Descriptor,
+    (most, limit): (u64, &str),
+) -> Result<Vec<u8>, RegistryFault> {
+    if layer.size > most {
+        let size = layer.size;
+        return Err(RegistryFault::Artifact(format!(
+            "a layer has {size} bytes; the most is {most} ({limit})"
+        )));
+    }
+    get_blob(session, layer.sha256()?, layer.size).await
+}
+
+async fn get_text(
+    session: &mut Session<'_>,
+    layer: &Descriptor,
+    most: (u64, &str),
+) -> Result<String, RegistryFault> {
+    let bytes = get_part(session, layer, most).await?;
+    String::from_utf8(bytes).map_err(|_| RegistryFault::Artifact("a layer that is text is none".to_owned()))
 }
 
 async fn get_blob(session: &mut Session<'_>, wanted: Digest, size: u64) -> Result<Vec<u8>, RegistryFault> {

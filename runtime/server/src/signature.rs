@@ -133,6 +133,12 @@ impl Trust {
         }
     }
 
+    /// The signature that is good, or else the first one that may be one: what is passed on with the component.
+    pub fn best<'a>(&self, bytes: &[u8], signatures: &'a [String]) -> Option<&'a str> {
+        let good = signatures.iter().find(|signature| self.signer(bytes, Some(signature)).is_ok());
+        good.or(signatures.iter().find(|text| read(text).is_ok())).map(String::as_str)
+    }
+
     /// The same, where there may be several signatures: one that is good is enough.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! How the plugins of a node do, from the calls that it makes of them. Kept in memory, a day of it, and from the start
 //! of the process only.
 
-use crate::plugins::registry::PluginEntry;
+use crate::plugins::entry::PluginEntry;
 use crate::plugins::releases;
 use crate::shared::Shared;
 use heddle_core::gate;

@@ -1,5 +1,6 @@
 //! The plugins that there are. Kept on the shelf, held in memory; a run pins digests from here when it is accepted.
 
+use super::entry::PluginEntry;
 use crate::outside::OutsideParts;
 use crate::record;
 use crate::workflows::Lacking;
@@ -8,120 +9,14 @@ use heddle_core::id::{Digest, Tenant};
 use heddle_core::json::Json;
 use heddle_core::outcome::PluginKind;
 use heddle_core::plan::{Catalog, Plan, WorkflowRef};
-use heddle_core::plugin::{Form, Metadata, Pinned, PluginRef, pattern_has};
+use heddle_core::plugin::{Metadata, Pinned, PluginRef, pattern_has};
 use heddle_core::release::{Release, Standing};
-use heddle_core::route::{Callee, CapabilityRef, Labels, Provider};
+use heddle_core::route::{Callee, CapabilityRef, Labels};
 use heddle_core::time::Timestamp;
 use heddle_store::{Shelf, StoreFault, shelf::collection};
-use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
-
-/// Where a component was pulled from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct PulledFrom {
-    /// As it was asked for: `registry.example/acme/echo:1.2.0`.
-    pub reference: String,
-    /// The manifest that this named then.
-    pub manifest: Digest,
-}
-
-/// A plugin version.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PluginEntry {
-    /// What it says of itself.
-    pub metadata: Arc<Metadata>,
-    /// Its component, or its endpoint.
-    pub digest: Digest,
-    /// What it is made of.
-    #[serde(default, skip_serializing_if = "Form::is_component")]
-    pub form: Form,
-    /// Bytes of the component, or of the endpoint as it is kept.
-    pub size: u64,
-    /// When it was loaded.
-    pub loaded_at: Timestamp,
-    /// What it imports that an operator must grant.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub needs: Vec<Arc<str>>,
-    /// The id of the key that signed it, where somebody looked.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub signer: Option<Arc<str>>,
-    /// The OCI registry that it was pulled from, as it was when it first came.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub source: Option<Arc<PulledFrom>>,
-    /// When it was deleted. The record stays, so that its version never means other bytes.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub removed: Option<Timestamp>,
-    /// What its operator says of every version of it.
-    #[serde(skip)]
-    pub labels: Arc<Labels>,
-    /// How its plugin does: what does badly is tried last.
-    #[serde(skip)]
-    pub rank: u8,
-}
-
-impl Provider for PluginEntry {
-    fn metadata(&self) -> &Metadata {
-        &self.metadata
-    }
-    fn labels(&self) -> &Labels {
-        &self.labels
-    }
-    fn rank(&self) -> u8 {
-        self.rank
-    }
-}
-
-impl PluginEntry {
-    /// A component of which nothing is said yet.
-    pub(crate) fn new(plugin: NewPlugin, loaded_at: Timestamp) -> PluginEntry {
-        PluginEntry {
-            metadata: Arc::new(plugin.metadata),
-            digest: plugin.digest,
-            form: Form::Component,
-            size: plugin.size,
-            loaded_at,
-            needs: plugin.needs,
-            signer: plugin.signer,
-            source: plugin.source.map(Arc::new),
-            removed: None,
-            labels: Arc::default(),
-            rank: 0,
-        }
-    }
-    /// What a run keeps of it.
-    pub(crate) fn pinned(&self) -> Pinned {
-        Pinned {
-            kind: self.metadata.kind,
-            name: self.metadata.name.clone(),
-            version: self.metadata.version.clone(),
-            digest: self.digest,
-            limits: self.metadata.limits,
-            form: self.form,
-        }
-    }
-}
-
-/// A plugin that comes in.
-#[derive(Clone, Debug)]
-pub struct NewPlugin {
-    /// What it says of itself.
-    pub metadata: Metadata,
-    /// What it is made of.
-    pub digest: Digest,
-    /// Bytes of that.
-    pub size: u64,
-    /// What an operator must grant.
-    pub needs: Vec<Arc<str>>,
-    /// The id of the key that signed it, where somebody looked.
-    pub signer: Option<Arc<str>>,
-    /// The OCI registry that it was pulled from.
-    pub source: Option<PulledFrom>,
-    /// Whether it comes back where it was deleted.
-    pub brings_back: bool,
-}
 
 /// Why a plugin was not taken.
 #[derive(Debug, thiserror::Error)]
@@ -355,9 +250,11 @@ impl Registry {
                 // What is kept is what is held; who signed it, and where it is to be had, may be told later.
                 Fits::IsThere(version, kept) => {
                     let is_told = (kept.signer.is_none() && entry.signer.is_some())
+                        || (kept.signature.is_none() && entry.signature.is_some())
                         || (kept.source.is_none() && entry.source.is_some());
                     let (signer, source) = (kept.signer.or(entry.signer), kept.source.or(entry.source));
-                    let kept = PluginEntry { signer, source, ..*kept };
+                    let signature = kept.signature.or(entry.signature);
+                    let kept = PluginEntry { signer, signature, source, ..*kept };
                     if is_told {
                         shelf.put(&collection, &key, version, body(&kept)).await?;
                     }

@@ -1,7 +1,8 @@
 //! Which version of a plugin new runs get, as an operator or a gate decides it. What may follow what is decided in the
 //! core ([`Release`]); here it is written, and held.
 
-use crate::plugins::registry::{Drawn, PluginEntry, PluginKey, key_of, named, plugin_key};
+use crate::plugins::entry::PluginEntry;
+use crate::plugins::registry::{Drawn, PluginKey, key_of, named, plugin_key};
 use crate::record;
 use crate::shared::Shared;
 use crate::telemetry as t;

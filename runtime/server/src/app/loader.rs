@@ -78,6 +78,7 @@ pub struct Upload {
 struct Known {
     /// The id of the key that signed it, where somebody looked.
     signer: Option<Arc<str>>,
+    signature: Option<Arc<str>>,
     source: Option<PulledFrom>,
     replacing: Replacing,
     brings_back: bool,
@@ -154,12 +155,14 @@ impl Loader {
         Ok(Some(Standing { inspection, progress: Progress::Ready { plugin } }))
     }
 
-    /// The bytes of a component that is loaded.
-    pub async fn bytes(&self, tenant: &Tenant, digest: Digest) -> Result<Option<Bytes>, StoreFault> {
-        match self.component(tenant, digest) {
-            Some(_) => Ok(self.store.blob(digest).await?.map(Bytes::from_owner)),
-            None => Ok(None),
-        }
+    /// The bytes of a component that is loaded, with the text of its signature.
+    pub async fn bytes(
+        &self,
+        tenant: &Tenant,
+        digest: Digest,
+    ) -> Result<Option<(Bytes, Option<Arc<str>>)>, StoreFault> {
+        let Some(entry) = self.component(tenant, digest) else { return Ok(None) };
+        Ok(self.store.blob(digest).await?.map(|bytes| (Bytes::from_owner(bytes), entry.signature)))
     }
     /// The plugin that is this component; an endpoint of a connector is none.
     fn component(&self, tenant: &Tenant, digest: Digest) -> Option<PluginEntry> {
@@ -188,14 +191,15 @@ impl Loader {
     async fn begin(&self, tenant: Tenant, upload: Upload) -> Result<watch::Receiver<Standing>, AcceptFault> {
         // Before anything of it is read: who is not trusted has nothing read.
         let signer = self.trust.judge_any(&upload.bytes, &upload.signatures)?;
-        let Upload { bytes, source, replacing, brings_back, .. } = upload;
+        let Upload { bytes, source, replacing, brings_back, signatures } = upload;
+        let signature = self.trust.best(&bytes, &signatures).map(Arc::from);
         let inspection = self.inspect(bytes.clone()).await?;
         let digest = inspection.digest;
         let mut uploads = self.uploads();
         if let Some(upload) = uploads.get(&digest)
             && self.is_good(
                 (&tenant, digest),
-                (replacing, signer.is_some(), source.is_some()),
+                (replacing, signer.is_some() || signature.is_some(), source.is_some()),
                 &upload.borrow().progress,
             )
         {
@@ -214,7 +218,7 @@ impl Loader {
         drop(uploads);
         let loader = self.clone();
         tokio::spawn(async move {
-            let known = Known { signer, source, replacing, brings_back };
+            let known = Known { signer, signature, source, replacing, brings_back };
             let progress = loader.finish(&tenant, digest, bytes, known).await;
             upload.send_modify(|standing| standing.progress = progress);
         });
@@ -235,7 +239,7 @@ impl Loader {
             Progress::Ready { .. } => {
                 let known = self.component(tenant, digest).filter(|_| replacing == Replacing::Never);
                 known.is_some_and(|entry| {
-                    (entry.signer.is_some() || !is_signed) && (entry.source.is_some() || !is_pulled)
+                    (entry.signature.is_some() || !is_signed) && (entry.source.is_some() || !is_pulled)
                 })
             }
         }
@@ -267,7 +271,7 @@ impl Loader {
         tenant: &Tenant,
         bytes: &Bytes,
         loaded: Loaded,
-        Known { signer, source, replacing, brings_back }: Known,
+        Known { signer, signature, source, replacing, brings_back }: Known,
     ) -> Progress {
         let mut metadata = loaded.metadata;
         let store_failed = |fault: StoreFault| Progress::Failed {
@@ -280,9 +284,12 @@ impl Loader {
         };
         let (needs, size) = (needs(&loaded.inspection.imports), bytes.len() as u64);
         let add = |metadata: Metadata| {
-            let (needs, signer, source) = (needs.clone(), signer.clone(), source.clone());
-            self.executor
-                .add(tenant, NewPlugin { metadata, digest, size, needs, signer, source, brings_back })
+            let (needs, signer, signature, source) =
+                (needs.clone(), signer.clone(), signature.clone(), source.clone());
+            self.executor.add(
+                tenant,
+                NewPlugin { metadata, digest, size, needs, signer, signature, source, brings_back },
+            )
         };
         if replacing == Replacing::AsBuild
             && let Some(latest) = self.latest_build(tenant, &metadata)

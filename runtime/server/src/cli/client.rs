@@ -5,6 +5,7 @@ use super::exact::Exact;
 use super::exit::Fault;
 use super::faults::FileFault;
 use super::paint::harmless;
+use crate::signature;
 use axum::Router;
 use axum::body::Body;
 use bytes::Bytes;
@@ -71,6 +72,8 @@ impl<'a> Ask<'a> {
 pub(crate) struct Answered {
     pub(crate) status: u16,
     pub(crate) retry_after_s: Option<u64>,
+    /// The text of the signature of a component.
+    pub(crate) signature: Option<String>,
     pub(crate) body: BoxStream<'static, Result<Bytes, String>>,
 }
 
@@ -193,8 +196,9 @@ impl Client {
                 let response = request.send().await.map_err(|error| not_answered(url, &error))?;
                 let retry_after_s = retry_after(response.headers());
                 let status = response.status().as_u16();
+                let signature = signature_of(response.headers());
                 let body = response.bytes_stream().map_err(|error| innermost(&error)).boxed();
-                Ok(Answered { status, retry_after_s, body })
+                Ok(Answered { status, retry_after_s, signature, body })
             }
             Client::Here(router) => {
                 let mut request = Request::builder().method(ask.method).uri(ask.path);
@@ -208,8 +212,9 @@ impl Client {
                 let Ok(response) = router.clone().oneshot(request).await;
                 let retry_after_s = retry_after(response.headers());
                 let status = response.status().as_u16();
+                let signature = signature_of(response.headers());
                 let body = response.into_body().into_data_stream().map_err(|error| error.to_string()).boxed();
-                Ok(Answered { status, retry_after_s, body })
+                Ok(Answered { status, retry_after_s, signature, body })
             }
         }
     }
@@ -243,6 +248,14 @@ impl Client {
     pub(crate) async fn bytes(&self, ask: Ask<'_>) -> Result<Vec<u8>, Refused> {
         let answered = self.open(ask).await?;
         self.collect(answered).await
+    }
+
+    /// The component with this digest, with the text of its signature, where it came with one.
+    pub(crate) async fn component(&self, digest: &str) -> Result<(Vec<u8>, Option<String>), Refused> {
+        let path = format!("/v1/components/{digest}/content");
+        let mut answered = self.open(Ask::get(&path)).await?;
+        let signature = answered.signature.take();
+        Ok((self.collect(answered).await?, signature))
     }
 
     /// Sends a request and reads an answer that is JSON.
@@ -300,6 +313,10 @@ fn not_answered(url: &str, error: &reqwest::Error) -> Fault {
 
 fn retry_after(headers: &hyper::HeaderMap) -> Option<u64> {
     headers.get(hyper::header::RETRY_AFTER)?.to_str().ok()?.parse().ok()
+}
+
+fn signature_of(headers: &hyper::HeaderMap) -> Option<String> {
+    signature::of_header(headers.get(signature::HEADER)?.to_str().ok()?).ok()
 }
 
 fn refusal(status: u16, retry_after_s: Option<u64>, text: &str) -> Refusal {

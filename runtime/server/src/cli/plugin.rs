@@ -1,8 +1,8 @@
 //! `heddle plugin`: loading plugins into a node, looking at them, and deciding which version runs get.
 
-mod registry;
+pub(super) mod registry;
 mod release;
-mod sign;
+pub(super) mod sign;
 
 use super::client::{Ask, Client, Refused};
 use super::exact::Exact;

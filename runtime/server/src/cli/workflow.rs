@@ -1,5 +1,6 @@
 //! `heddle workflow`: checking, drawing and publishing workflows; what becomes of their versions is in [`life`].
 
+mod bundle;
 mod instance;
 mod life;
 
@@ -94,6 +95,10 @@ pub(super) enum WorkflowCommand {
         /// `namespace/name@1.2.0`.
         workflow: String,
     },
+    /// Send a workflow, with the components that it calls, to an OCI registry. They are taken from the node.
+    Push(bundle::PushArgs),
+    /// Load a workflow that was pushed, with the components that it calls, into the node; or write it into a folder.
+    Pull(bundle::PullArgs),
     /// Make a workflow of a template, and publish it.
     Instantiate(InstantiateArgs),
     /// Say what is different between two versions.
@@ -163,6 +168,8 @@ pub(super) async fn workflow(command: &WorkflowCommand, context: &Context) -> Re
             layout::fmt(files, then, context)
         }
         WorkflowCommand::Schema => schema(),
+        WorkflowCommand::Push(asked) => bundle::push(asked, context).await,
+        WorkflowCommand::Pull(asked) => bundle::pull(asked, context).await,
         WorkflowCommand::Publish { file, draft } => publish(file, *draft, context).await,
         WorkflowCommand::Ls(asked) => life::ls(asked, context).await,
         WorkflowCommand::Get { workflow, definition } => life::get(workflow, *definition, context).await,

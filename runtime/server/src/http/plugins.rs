@@ -181,7 +181,11 @@ fn no_component(digest: &str) -> Problem {
 #[utoipa::path(
     get, path = "/v1/components/{digest}/content", tag = "plugins", operation_id = "getComponentContent",
     params(("digest" = String, Path, description = "`sha256:` and 64 hexadecimal digits.")),
-    responses((status = 200, description = "Its bytes.", content((Vec<u8> = "application/wasm"))), Problems),
+    responses(
+        (status = 200, description = "Its bytes.", content((Vec<u8> = "application/wasm")),
+            headers(("Heddle-Signature" = String, description = "Its signature, where it came with one: a `.minisig` file in base64."))),
+        Problems,
+    ),
 )]
 async fn content(
     State(api): State<Api>,
@@ -191,8 +195,12 @@ async fn content(
     Query::of(query.as_deref()).finish()?;
     let none = || no_component(&digest);
     let parsed: Digest = digest.parse().map_err(|_| none())?;
-    let bytes = api.app.loader.bytes(&Tenant::default(), parsed).await?.ok_or_else(none)?;
-    Ok(([(CONTENT_TYPE, "application/wasm")], bytes).into_response())
+    let (bytes, signature) = api.app.loader.bytes(&Tenant::default(), parsed).await?.ok_or_else(none)?;
+    let mut response = ([(CONTENT_TYPE, "application/wasm")], bytes).into_response();
+    if let Some(text) = signature.and_then(|text| signature::to_header(&text).parse().ok()) {
+        response.headers_mut().insert(signature::HEADER, text);
+    }
+    Ok(response)
 }
 
 /// List the plugins that are loaded.

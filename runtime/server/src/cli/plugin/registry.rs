@@ -32,7 +32,7 @@ pub(in crate::cli) struct Login {
 }
 
 impl Login {
-    fn access(&self, registry: &str) -> Result<Access, Fault> {
+    pub(in crate::cli) fn access(&self, registry: &str) -> Result<Access, Fault> {
         let credentials = match &self.username {
             Some(name) => {
                 let password = std::env::var(PASSWORD).ok().filter(|password| !password.is_empty());
@@ -49,16 +49,16 @@ impl Login {
 }
 
 /// From here everything may be dialled that whoever types may dial.
-fn registry() -> Registry {
+pub(in crate::cli) fn registry() -> Registry {
     let everything = ["0.0.0.0/0", "::/0"].iter().filter_map(|network| network.parse().ok());
     Registry::new(Dialer::new(Egress { open: everything.collect() }), &Limits::default())
 }
 
-fn read(text: &str) -> Result<Reference, Fault> {
+pub(in crate::cli) fn read(text: &str) -> Result<Reference, Fault> {
     text.parse().map_err(|fault: heddle_core::oci::OciFault| Fault::usage(fault.to_string()))
 }
 
-fn told(fault: RegistryFault) -> Fault {
+pub(in crate::cli) fn told(fault: RegistryFault) -> Fault {
     let message = harmless(&fault.to_string());
     match fault {
         RegistryFault::NotThere(_) => Fault::failed(message).with_code("component_not_found"),

@@ -6,9 +6,10 @@ use super::super::paint::harmless;
 use super::super::runs::encode;
 use super::super::{Context, out};
 use super::some_name;
+use crate::signature::EXTENSION;
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// What becomes of a version whose gate holds.
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -188,9 +189,15 @@ pub(super) async fn pull(what: &str, file: Option<PathBuf>, context: &Context) -
     };
     let text = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
     let file = file.unwrap_or_else(|| format!("{}-{}.wasm", text("name"), text("version")).into());
-    let bytes = client.bytes(Ask::get(&format!("/v1/components/{}/content", text("digest")))).await?;
-    std::fs::write(&file, &bytes)
-        .map_err(|error| Fault::usage(format!("`{}` cannot be written: {error}", file.display())))?;
+    let (bytes, signature) = client.component(&text("digest")).await?;
+    let write = |file: &Path, bytes: &[u8]| {
+        std::fs::write(file, bytes)
+            .map_err(|error| Fault::usage(format!("`{}` cannot be written: {error}", file.display())))
+    };
+    write(&file, &bytes)?;
+    if let Some(signature) = signature {
+        write(&PathBuf::from(format!("{}.{EXTENSION}", file.display())), signature.as_bytes())?;
+    }
     match context.json {
         true => out::json(&json!({ "file": file, "digest": text("digest"), "version": text("version") })),
         false => out::line(&format!("{} {}", file.display(), text("digest"))),

@@ -53,7 +53,7 @@ pub(super) fn keygen(path: &Path, context: &Context) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
-fn secret_key(path: &Path) -> Result<SecretKey, Fault> {
+pub(in crate::cli) fn secret_key(path: &Path) -> Result<SecretKey, Fault> {
     let shown = path.display();
     let text = std::fs::read_to_string(path)
         .map_err(|error| Fault::usage(format!("the key `{shown}` cannot be read: {error}")))?;
