@@ -185,3 +185,46 @@ fn files_are_granted_and_bounded() {
         (2, Some("e"))
     );
 }
+
+/// What there is no room for is not on disk either, and what failed by itself has failed for that.
+#[test]
+fn a_run_has_room_for_so_much() {
+    let folder = tempfile::tempdir().unwrap();
+    let limits = [("HEDDLE_LIMITS_RUN_STORED_BYTES", "2MiB"), ("HEDDLE_LIMITS_RUN_ARTIFACTS", "4")];
+    let server = start(folder.path(), GRANTED, &limits);
+    let each = "steps: {ask: {forEach: {in: \"${ input.items }\", as: n, tolerateFailures: 100%}, call: \"tool:probe\", with: {ask: [{file: {name: a, mediaType: a/b, bytes: \"${ n }\"}}]}}}";
+    let sizes: Vec<u64> = (0..12).map(|n| 700_000 + n).collect();
+    let run = server.run(&workflow("large", each), json!({ "items": sizes }));
+    assert_eq!(files(&server, &run).len(), 2, "{run}");
+    let on_disk: u64 = sizes
+        .iter()
+        .filter(|size| {
+            let digest = digest(**size as usize);
+            let hex = digest.trim_start_matches("sha256:");
+            folder.path().join("values").join(&hex[..2]).join(&hex[2..]).exists()
+        })
+        .count() as u64;
+    assert_eq!(on_disk, 2, "what is refused is not written");
+    let run = server.run(&workflow("many", each), json!({ "items": [0, 0, 0, 0, 0, 0, 0] }));
+    assert_eq!(files(&server, &run).len(), 4, "{run}");
+    let ask = json!({ "ask": [file("a", 3_000_000), { "filed": "nonsense" }], "fail": true });
+    let run = server.run(&asking("failing", ""), ask);
+    assert_eq!(run["steps"][0]["error"]["code"], "artifacts_invalid", "{run}");
+}
+
+/// A run that is run again has the files of what it takes over, also when the run before is gone.
+#[test]
+fn a_run_once_more_has_the_files_of_what_it_takes_over() {
+    let folder = tempfile::tempdir().unwrap();
+    let server = start(folder.path(), GRANTED, &[]);
+    let body = "steps: {make: {call: \"tool:probe\", with: {ask: [{file: {name: x.bin, mediaType: a/b, bytes: 300000}}]}}, read: {call: \"tool:probe\", with: {ask: [{filed: \"${ steps.make.output.answers[0].ok }\"}]}}}\noutput: {as: \"${ steps.read.output.answers }\"}";
+    let run = server.run(&workflow("again", body), json!({}));
+    let again =
+        server.post(&format!("/v1/runs/{}/rerun", run["id"].as_str().unwrap()), &json!({ "from": "read" }));
+    let again = server.ended(again.body["id"].as_str().unwrap());
+    assert_eq!(words(&again), ["300000"], "{again}");
+    let kept = files(&server, &again);
+    assert_eq!((kept.len(), &kept[0]["name"]), (1, &json!("x.bin")));
+    let path = format!("/v1/runs/{}/artifacts/{}", again["id"].as_str().unwrap(), digest(300_000));
+    assert_eq!(server.get(&path).headers["content-disposition"], "attachment; filename=\"x.bin\"");
+}

@@ -478,3 +478,37 @@ fn a_step_leaves_less_than_is_granted() {
         assert!(refused.body["errors"].to_string().contains(says), "{says}: {refused:?}");
     }
 }
+
+/// What a step does not leave is not told by an answer, and not had by what the step calls instead.
+#[test]
+fn what_a_step_leaves_holds_for_answers_and_for_what_is_called_instead() {
+    let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
+    let at = service.url("");
+    let grants = format!(
+        "http = [\"GET|POST {at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nartifacts = true\nconfig = '{{\"region\": \"eu\"}}'"
+    );
+    configured(folder.path(), &grants);
+    let server = Server::start(folder.path(), &[]);
+    server.push(plugin("probe"));
+    let asking = |name: &str, top: &str, step: &str| {
+        let body = format!(
+            "{top}steps: {{ask: {{call: \"tool:probe\", with: {{ask: \"${{ input }}\"}}, {step}}}}}\noutput: {{as: \"${{ steps.ask.output.answers }}\"}}"
+        );
+        workflow(name, &body)
+    };
+    let answers = |definition: &str, questions: Value| {
+        let run = server.run(definition, questions);
+        run["output"].as_array().unwrap_or_else(|| panic!("{run}")).clone()
+    };
+    // What is not left is not told either: a value that comes back is taken out whatever the step leaves.
+    let echoing = json!([{ "http": { "url": format!("{at}/echo/{SECRET}") } }]);
+    for step in ["secrets: {}", "grants: {kv: false}"] {
+        let came = answers(&asking("quiet", "", step), echoing.clone());
+        assert!(came[0]["ok"]["bytes"].is_u64() && !came[0].to_string().contains(SECRET), "{came:?}");
+    }
+    // What holds for a step holds for what it calls instead.
+    let instead = "use: {secrets: []}\nsteps: {ask: {call: \"transform:jq\", with: {program: nonsense, value: 1}, fallback: [{call: \"tool:probe\", with: {ask: \"${ input }\"}}]}}\noutput: {as: \"${ steps.ask.output.answers }\"}";
+    server.push(plugin("jq"));
+    let came = answers(&workflow("instead", instead), json!([{ "secret": "api-key" }]));
+    assert!(fault(&came[0]).1.contains("it leaves none"), "{came:?}");
+}

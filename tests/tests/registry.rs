@@ -112,6 +112,11 @@ fn a_component_goes_to_a_registry_and_comes_from_there() {
     assert!(text.contains("has moved: it was sha256:") && text.contains("tool:teller@1.1.0"), "{text}");
     let all = server.get("/v1/plugins/teller").body;
     assert_eq!(all["items"][0]["source"]["manifest"], manifest, "what came first stays what it is: {all}");
+    // Another name for the same, which then names something else.
+    done(at, &["plugin", "push", "c.wasm", "--to", &named("latest")]);
+    assert_eq!(pulled(&server, &named("latest")).1["source"].get("was"), None);
+    done(at, &["plugin", "push", "a.wasm", "--to", &named("latest")]);
+    assert!(pulled(&server, &named("latest")).1["source"]["was"].is_string());
     // Once more: it is loaded, and nothing has moved since.
     let (status, again) = pulled(&server, &named("1.0.0"));
     assert_eq!((status, &again["status"], again["source"].get("was")), (202, &json!("ready"), None));
@@ -199,7 +204,9 @@ fn a_token_is_fetched_where_the_registry_says() {
     let (status, taken) = pulled(&server, &named);
     assert_eq!((status, &ended(&server, &taken)["status"]), (202, &json!("ready")), "{taken}");
     let came = tokens.came();
-    assert!(came[0].contains("scope=") && !came[0].contains("authorization"), "{came:?}");
+    // What is about to be done is asked for, whatever the request at hand needs.
+    assert!(came[0].contains("scope=repository%3Aacme%2Fteller%3Apull%2Cpush"), "{came:?}");
+    assert!(!came[0].contains("authorization"), "{came:?}");
     assert!(came.last().unwrap().contains("authorization: Basic YW5uOm9wZW4gc2VzYW1l"), "{came:?}");
 }
 
@@ -248,8 +255,7 @@ fn lying(scripted: &Scripted, change: impl FnOnce(&mut Value, &Scripted, &[u8]))
 /// Case 64: a registry that sends too much, something else, or elsewhere.
 #[test]
 fn a_registry_that_lies_gets_nothing_in() {
-    let data = tempfile::tempdir().unwrap();
-    let (scripted, secret) = (Scripted::start(), Scripted::start());
+    let (data, scripted) = (tempfile::tempdir().unwrap(), Scripted::start());
     configured(data.path(), &scripted.host, "");
     let server = Server::start(
         data.path(),
@@ -305,8 +311,16 @@ fn a_registry_that_lies_gets_nothing_in() {
     lying(&scripted, |_, scripted, component| scripted.says(&blob(component), Says::Silence));
     expect(502, "registry_failed", "registry_ms");
     assert_eq!(server.get("/v1/plugins/teller").status, 404, "nothing of it is loaded");
-    // Honest at last, by way of another host, to which no credentials go.
-    drop(server);
+}
+
+/// Credentials are for the registry: not for another host that it points to, and not for whom that one names.
+#[test]
+fn credentials_go_to_the_registry_alone() {
+    let data = tempfile::tempdir().unwrap();
+    let (scripted, secret) = (Scripted::start(), Scripted::start());
+    let from = format!("{}/acme/teller:1", scripted.host);
+    let blob = |component: &[u8]| format!("/v2/acme/teller/blobs/{}", Digest::of(component));
+    let to = |location: &str| Says::Whole(answer(307, &format!("location: {location}\r\n"), b""));
     configured(data.path(), &scripted.host, "username = \"ann\"\npassword = \"env:OUR_PASSWORD\"\n");
     let server = Server::start(data.path(), &[("OUR_PASSWORD", "open sesame")]);
     lying(&scripted, |_, scripted, component| {
@@ -316,6 +330,60 @@ fn a_registry_that_lies_gets_nothing_in() {
     let (status, taken) = pulled(&server, &from);
     assert_eq!((status, &ended(&server, &taken)["status"]), (202, &json!("ready")), "{taken}");
     assert!(secret.came().iter().all(|head| !head.contains("authorization")), "{:?}", secret.came());
+    // Who is only pointed to cannot ask for them either.
+    let thief = Scripted::start();
+    let realm = format!("www-authenticate: Bearer realm=\"http://{}/steal\"\r\n", thief.host);
+    secret.says("/elsewhere", Says::Whole(answer(401, &realm, b"")));
+    let (status, refused) = pulled(&server, &from);
+    assert_eq!((status, &refused["code"]), (502, &json!("registry_failed")), "{refused}");
+    assert!(thief.came().is_empty(), "{:?}", thief.came());
+}
+
+/// What refers to a component is written by whoever may; what cannot be read of it is no reason to refuse the component.
+#[test]
+fn what_refers_to_a_component_keeps_it_from_nobody() {
+    let (data, scripted) = (tempfile::tempdir().unwrap(), Scripted::start());
+    configured(data.path(), &scripted.host, "");
+    let server = Server::start(data.path(), &[]);
+    let from = format!("{}/acme/teller:1", scripted.host);
+    let mut manifest = String::new();
+    lying(&scripted, |text, _, _| manifest = Digest::of(text.to_string().as_bytes()).to_string());
+    let gone = Digest::of(b"gone").to_string();
+    let dangling = json!({ "manifests": [{ "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": gone, "size": 3, "artifactType": "application/vnd.heddle.signature.minisign.v1" }] });
+    for index in
+        [dangling.to_string(), r#"{"manifests":null}"#.to_owned(), "nonsense".to_owned(), "[".repeat(100_000)]
+    {
+        let says = Says::Whole(answer(200, "", index.as_bytes()));
+        scripted.says(&format!("/v2/acme/teller/referrers/{manifest}"), says);
+        let (status, taken) = pulled(&server, &from);
+        assert_eq!(
+            (status, &ended(&server, &taken)["status"]),
+            (202, &json!("ready")),
+            "{index:.60}: {taken}"
+        );
+    }
+    // A refusal that never ends is no reason to read it.
+    let long = format!("[{}0]", "0,".repeat(8 << 20));
+    scripted.says("/v2/acme/teller/manifests/1", Says::Whole(answer(500, "", long.as_bytes())));
+    let (status, refused) = pulled(&server, &from);
+    assert_eq!((status, &refused["code"]), (502, &json!("registry_failed")), "{refused}");
+}
+
+#[test]
+fn what_an_operator_mistypes_is_told_where_it_stands() {
+    let data = tempfile::tempdir().unwrap();
+    for (text, says) in [
+        ("[registries.\"https://ghcr.io\"]\nrepositories = [\"a/*\"]", "a registry is named by its host"),
+        ("[registries.\"ghcr.io\"]\nrepository = [\"a/*\"]", "did you mean `registries.ghcr"),
+        ("[registries.\"ghcr.io\"]\nrepositories = []", "heddle.toml:2"),
+        ("[registries.\"ghcr.io\"]\nrepositories = [\"ghcr.io/a/*\"]", "write `a/*`, without the registry"),
+        ("[registries.\"ghcr.io\"]\nrepositories = [\"A\"]", "not `A`"),
+        ("[registries.\"ghcr.io\"]\nrepositories = [\"a\"]\nusername = \"x\"", "and not the other"),
+    ] {
+        std::fs::write(data.path().join("heddle.toml"), text).unwrap();
+        let (code, said) = typed(data.path(), &["config", "show"]);
+        assert!(code == Some(2) && said.contains(says), "{text}: {said}");
+    }
 }
 
 const GREET: &str = "document: { dsl: \"1.0\", namespace: acme, name: greet, version: 1.0.0 }\n# For whoever reads it.\nsteps:\n  ask: { call: \"tool:echo@^0.1\", with: { value: \"${ input.name }\" } }\n  same: { call: \"transform:identity\", with: { value: \"${ steps.ask.output.value }\" } }\n";

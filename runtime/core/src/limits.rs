@@ -124,6 +124,7 @@ limits! {
     // What plugins do outside.
     registry_ms: Millis = 2 * MINUTE, max 15 * MINUTE, "Pulling one component from an OCI registry, or pushing one there.";
     artifacts: Count = 32, max 1_000, "Files that one attempt may leave with its run.";
+    run_artifacts: Count = 10_000, max 100_000, "Files that one run may keep.";
     artifact_bytes: Bytes = 8 * MIB, max 64 * MIB, "One of them.";
     artifacts_bytes: Bytes = 16 * MIB, max 256 * MIB, "All of them, of one attempt.";
     http_calls: Count = 32, max 1_000, "Requests that one attempt may send.";

@@ -196,6 +196,9 @@ pub struct Descriptor {
     /// What is said of it.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub annotations: BTreeMap<String, String>,
+    /// What others say of it: it is kept where a list is written again.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
 }
 
 impl Descriptor {
@@ -249,9 +252,23 @@ pub struct Index {
     /// 2.
     pub schema_version: u32,
     /// [`INDEX`].
+    #[serde(default = "index_type")]
     pub media_type: String,
     /// The manifests.
+    #[serde(default, deserialize_with = "or_none")]
     pub manifests: Vec<Descriptor>,
+    /// What others say of it.
+    #[serde(flatten)]
+    pub more: BTreeMap<String, Value>,
+}
+
+fn index_type() -> String {
+    INDEX.to_owned()
+}
+
+/// A list that some registries write as `null` where it is empty.
+fn or_none<'de, D: serde::Deserializer<'de>>(from: D) -> Result<Vec<Descriptor>, D::Error> {
+    Option::<Vec<Descriptor>>::deserialize(from).map(Option::unwrap_or_default)
 }
 
 /// Everything that is sent for one manifest: blobs first.
@@ -323,11 +340,16 @@ pub fn referrers_tag(manifest: Digest) -> String {
 
 /// The index of what refers to a manifest, with one more.
 pub fn with_referrer(index: Option<Index>, artifact: &Artifact) -> Vec<u8> {
-    let mut manifests = index.map(|index| index.manifests).unwrap_or_default();
+    let empty = || Index {
+        schema_version: 2,
+        media_type: INDEX.to_owned(),
+        manifests: Vec::new(),
+        more: BTreeMap::new(),
+    };
+    let mut index = index.unwrap_or_else(empty);
     let one = Descriptor { artifact_type: Some(SIGNATURE.to_owned()), ..artifact.descriptor() };
-    manifests.retain(|other| other.digest != one.digest);
-    manifests.push(one);
-    let index = Index { schema_version: 2, media_type: INDEX.to_owned(), manifests };
+    index.manifests.retain(|other| other.digest != one.digest);
+    index.manifests.push(one);
     // Plain data: it always has a form.
     serde_json::to_vec(&index).unwrap_or_default()
 }
@@ -476,6 +498,14 @@ mod tests {
         let list = index(&with_referrer(Some(index(&list).unwrap()), &other)).unwrap();
         let digests = [other, signature].map(|one| one.descriptor().sha256().unwrap());
         assert_eq!(signatures(&list), digests, "once each, the latest first");
+        let others = br#"{"schemaVersion":2,"manifests":[{"mediaType":"x","digest":"sha256:1","size":1,"platform":{"os":"a"}}],"annotations":{"a":"b"}}"#;
+        let kept = with_referrer(Some(index(others).unwrap()), &of_signature("x", artifact.descriptor()));
+        let kept = String::from_utf8(kept).unwrap();
+        assert!(
+            kept.contains(r#""platform":{"os":"a"}"#) && kept.contains(r#""annotations":{"a":"b"}"#),
+            "{kept}"
+        );
+        assert_eq!(signatures(&index(br#"{"schemaVersion":2,"manifests":null}"#).unwrap()), []);
         assert_eq!(referrers_tag(subject), subject.to_string().replace(':', "-"));
     }
 

@@ -100,7 +100,13 @@ impl AttemptCall {
     }
     fn fingerprint(&self, shared: &Shared, pin: &Pinned, policy: CachePolicy) -> Digest {
         // What it may do outside decides what comes out, as much as the input does.
-        let outside = shared.outside_lines(pin, self.step());
+        let mut outside = shared.outside_lines(pin, self.step());
+        // And so does what those may do whom it may call.
+        for granted in self.snapshot.tools.get(self.node.step as usize).into_iter().flatten() {
+            let name = granted.metadata.reference();
+            let lines = shared.outside_lines(&granted.pin, self.step()).into_iter();
+            outside.extend(lines.map(|line| format!("{name}: {line}")));
+        }
         let step = (self.node.step, policy.scope);
         fingerprint(&self.tenant, &self.snapshot, step, pin, &self.input, outside)
     }
@@ -110,8 +116,16 @@ impl AttemptCall {
         imports.get(&key).map(|imported| (key, imported.clone()))
     }
     /// The end of an attempt whose outcome was taken over.
-    pub(crate) fn imported(&self, key: Digest, output: Json, at: Timestamp, from: RunId) -> AttemptResult {
-        self.hit(key, Found { output, stored_at: at, source_run: from, hits: 1 })
+    pub(crate) fn imported(
+        &self,
+        key: Digest,
+        output: Json,
+        (at, artifacts): (Timestamp, Vec<Artifact>),
+        from: RunId,
+    ) -> AttemptResult {
+        let hit = self.hit(key, Found { output, stored_at: at, source_run: from, hits: 1 });
+        // Their bytes are there: the run has held them since it was accepted.
+        AttemptResult { files: (artifacts, Vec::new()), ..hit }
     }
     fn ended(&self, outcome: Result<Json, Failure>, usage: Usage, cache: CacheVerdict) -> AttemptResult {
         let (node, attempt, files) = (self.node, self.attempt, self.files.take());

@@ -136,8 +136,10 @@ pub(crate) struct For {
 pub(crate) struct Desk {
     shared: Arc<Shared>,
     who: Arc<For>,
+    /// What is granted, whatever the step leaves of it.
+    granted: Arc<Grants>,
+    /// What the step leaves of it.
     grants: Arc<Grants>,
-    /// What the step leaves of what is granted.
     narrowing: Option<Arc<Narrowing>>,
     placeholders: Arc<Placeholders>,
     files: Files,
@@ -152,20 +154,21 @@ impl Desk {
     ) -> Desk {
         let granted = shared.outside.of(&who.plugin);
         let grants = narrowing.as_ref().map_or(granted.clone(), |step| Arc::new(granted.narrowed(step)));
-        Desk { shared, who: Arc::new(who), grants, narrowing, placeholders: Arc::default(), files }
+        Desk { shared, who: Arc::new(who), granted, grants, narrowing, placeholders: Arc::default(), files }
     }
 
     /// Sends a request, if it may be sent.
     pub(crate) fn http(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, HttpFault>> {
         let (shared, who) = (self.shared.clone(), self.who.clone());
         let (grants, placeholders) = (self.grants.clone(), self.placeholders.clone());
+        let granted = self.granted.clone();
         async move {
             let method = request.method.clone();
             let prepared = prepare(request, &shared.limits);
             let host = prepared.as_ref().ok().and_then(|request| request.url.host_str().map(str::to_owned));
             let asked = Asked { who: &who, method, host: host.unwrap_or_default(), outcome: None };
             let answer = match prepared.and_then(|request| admit(&grants, &who, request)) {
-                Ok(admitted) => send(&shared, &who, &grants, &placeholders, admitted).await,
+                Ok(admitted) => send(&shared, &who, (&granted, &grants), &placeholders, admitted).await,
                 Err(fault) => Err(fault),
             };
             asked.ended(&answer);
@@ -207,7 +210,7 @@ impl Desk {
     pub(crate) fn kv(&self, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
         if !self.grants.kv {
             self.audit("kv", "denied", "");
-            let why = lacking(&self.who.plugin, &["kv"]);
+            let why = self.why_not("kv", self.granted.kv);
             return async move { Err(KvFault::Denied(why)) }.boxed();
         }
         let (shared, who) = (self.shared.clone(), self.who.clone());
@@ -226,7 +229,7 @@ impl Desk {
     ) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>> {
         if !self.grants.artifacts {
             self.audit("artifacts", "denied", "");
-            let why = lacking(&self.who.plugin, &["artifacts"]);
+            let why = self.why_not("artifacts", self.granted.artifacts);
             return async move { Err(ArtifactFault::Denied(why)) }.boxed();
         }
         let (shared, who, files) = (self.shared.clone(), self.who.clone(), self.files.clone());
@@ -237,6 +240,12 @@ impl Desk {
             answer
         }
         .boxed()
+    }
+    fn why_not(&self, capability: &'static str, is_granted: bool) -> String {
+        match is_granted {
+            true => format!("the step takes `{capability}` away from `{}` (`grants`)", self.who.plugin),
+            false => lacking(&self.who.plugin, &[capability]),
+        }
     }
     fn audit(&self, capability: &'static str, outcome: &'static str, what: &str) {
         counter!(t::OUTSIDE_CALLS, "capability" => capability, "outcome" => outcome).increment(1);
@@ -294,7 +303,8 @@ fn admit(grants: &Grants, who: &For, request: Prepared) -> Result<Prepared, Http
         Some(only) => ("the step leaves", only),
         None => ("is granted", &*grants.http),
     };
-    let rules = rules.iter().map(|rule| format!("`{rule}`"));
+    let rules: Vec<String> = rules.iter().map(|rule| format!("`{rule}`")).collect();
+    let rules = if rules.is_empty() { "nothing".to_owned() } else { rules.join(", ") };
     let url = &request.url;
     denied(format!(
         "`{} {}://{}:{}` is not among what {by} to `{}`: {}",
@@ -303,7 +313,7 @@ fn admit(grants: &Grants, who: &For, request: Prepared) -> Result<Prepared, Http
         url.host_str().unwrap_or_default(),
         url.port_or_known_default().unwrap_or_default(),
         who.plugin,
-        rules.collect::<Vec<_>>().join(", ")
+        rules
     ))
 }
 
@@ -321,13 +331,15 @@ fn there<'a>(
 async fn send(
     shared: &Shared,
     who: &For,
-    grants: &Grants,
+    (granted, left): (&Grants, &Grants),
     placeholders: &Placeholders,
     request: Prepared,
 ) -> Result<HttpResponse, HttpFault> {
     let known = &shared.outside.secrets;
-    let granted = there(grants, known, &request.url);
-    let mut request = placeholders.put_in(request, &granted, &shared.limits)?;
+    let left = there(left, known, &request.url);
+    // What a step does not leave is not put in; it is searched for all the same.
+    let granted = there(granted, known, &request.url);
+    let mut request = placeholders.put_in(request, &left, &shared.limits)?;
     let left = Duration::from_millis(who.deadline.since_ms(shared.now()).max(1));
     request.timeout = request.timeout.min(left);
     if !request.headers.iter().any(|(name, _)| name == "user-agent") {

@@ -3,6 +3,7 @@
 pub(crate) mod entry;
 pub(crate) mod health;
 pub(crate) mod labels;
+mod pulls;
 pub(crate) mod registry;
 pub(crate) mod releases;
 

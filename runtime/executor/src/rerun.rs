@@ -165,7 +165,7 @@ async fn imports(
 ) -> Result<(Imports, Vec<Digest>), ReadFault> {
     let (mut imports, mut holds) = (Imports::new(), Vec::new());
     let Some(accepted) = replayed.run.accepted() else { return Ok((imports, holds)) };
-    for Past { node, alternative, turn, output, at } in replayed.run.past(without) {
+    for Past { node, alternative, turn, output, at, artifacts } in replayed.run.past(without) {
         for digest in replayed.run.needs_for(node, values) {
             if let Some(value) = read::value(shared, digest).await? {
                 values.insert(digest, value);
@@ -181,7 +181,8 @@ async fn imports(
         if let Payload::Stored { digest, .. } = output {
             holds.push(digest);
         }
-        imports.insert(key, Imported { output, at });
+        holds.extend(artifacts.iter().map(|artifact| artifact.digest));
+        imports.insert(key, Imported { output, at, artifacts });
     }
     Ok((imports, holds))
 }

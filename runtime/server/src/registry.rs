@@ -78,7 +78,9 @@ pub struct Pulled {
 /// Speaks with registries.
 #[derive(Clone, Debug)]
 pub(crate) struct Registry {
-    requests: Arc<Requests>,
+    /// What is read whole and little: everything but blobs.
+    small: Arc<Requests>,
+    blobs: Arc<Requests>,
     limits: Arc<Limits>,
 }
 
@@ -87,10 +89,14 @@ impl Registry {
     pub(crate) fn new(dialer: Dialer, limits: &Limits) -> Registry {
         let mut bounds = limits.clone();
         // Components are larger than the answers that plugins get, and take longer.
-        bounds.http_response_bytes = limits.component_bytes;
-        bounds.http_ms = limits.registry_ms;
-        let bounds = Arc::new(bounds);
-        Registry { requests: Arc::new(Requests { dialer, limits: bounds.clone() }), limits: bounds }
+        bounds.http_response_bytes = limits.component_bytes.max(limits.document_bytes);
+        // One bound for all of it (`within`): a body that is on its way to the registry is no answer that does not come.
+        (bounds.http_ms, bounds.http_first_byte_ms) = (2 * limits.registry_ms, 2 * limits.registry_ms);
+        let mut few = bounds.clone();
+        few.http_response_bytes = MOST_BYTES as u64;
+        let (bounds, few) = (Arc::new(bounds), Arc::new(few));
+        let small = Arc::new(Requests { dialer: dialer.clone(), limits: few });
+        Registry { small, blobs: Arc::new(Requests { dialer, limits: bounds.clone() }), limits: bounds }
     }
 
     /// Fetches a component with its signatures.
@@ -204,10 +210,10 @@ impl Registry {
 
     fn session<'a>(&'a self, reference: &'a Reference, access: &'a Access, actions: &'a str) -> Session<'a> {
         Session::new(
-            &self.requests,
+            (&self.small, &self.blobs),
             reference,
             access,
-            (actions, Duration::from_millis(self.limits.registry_ms)),
+            (actions, Duration::from_millis(2 * self.limits.registry_ms)),
         )
     }
 
@@ -219,11 +225,19 @@ impl Registry {
     ) -> Result<Vec<Digest>, RegistryFault> {
         let answer = session.get(&format!("referrers/{manifest}"), &[INDEX]).await?;
         let index = match answer.status {
-            200 => Some(oci::index(&some_manifest(answer)?)?),
+            200 => oci::index(&answer.body).map(Some).map_err(RegistryFault::from),
             // A registry that does not know of referrers.
-            _ => get_index(session, &Which::Tag(referrers_tag(manifest))).await?,
+            _ => get_index(session, &Which::Tag(referrers_tag(manifest))).await,
         };
-        Ok(index.map(|index| signatures(&index)).unwrap_or_default())
+        match index {
+            Ok(index) => Ok(index.map(|index| signatures(&index)).unwrap_or_default()),
+            // Whoever may attach something to a component must not be able to keep it from others.
+            Err(fault @ (RegistryFault::Artifact(_) | RegistryFault::NotThere(_))) => {
+                tracing::warn!(%fault, "what refers to a component cannot be read, and counts as no signature");
+                Ok(Vec::new())
+            }
+            Err(fault) => Err(fault),
+        }
     }
 
     async fn within<T>(
@@ -298,7 +312,7 @@ async fn get_text(
 }
 
 async fn get_blob(session: &mut Session<'_>, wanted: Digest, size: u64) -> Result<Vec<u8>, RegistryFault> {
-    let answer = session.get(&format!("blobs/{wanted}"), &["*/*"]).await?;
+    let answer = session.blob(wanted).await?;
     let bytes = session.wanted(answer, 200, "one of its layers")?.body;
     if bytes.len() as u64 != size {
         let message = format!("a layer has {} bytes, and its manifest says {size}", bytes.len());
@@ -310,8 +324,22 @@ async fn get_blob(session: &mut Session<'_>, wanted: Digest, size: u64) -> Resul
     }
 }
 
-/// The text of a signature; none, where it is of something else or is no text.
+/// The text of a signature; none, where it is not there, of something else or no text.
 async fn get_signature(
+    session: &mut Session<'_>,
+    manifest: Digest,
+    subject: Digest,
+) -> Result<Option<String>, RegistryFault> {
+    match get_signature_text(session, manifest, subject).await {
+        Err(fault @ (RegistryFault::Artifact(_) | RegistryFault::NotThere(_))) => {
+            tracing::warn!(%fault, %manifest, "a signature cannot be read, and counts as none");
+            Ok(None)
+        }
+        other => other,
+    }
+}
+
+async fn get_signature_text(
     session: &mut Session<'_>,
     manifest: Digest,
     subject: Digest,

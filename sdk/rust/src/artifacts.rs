@@ -1,6 +1,7 @@
 //! Files that a run keeps: for people, or for later steps, without a place in an output.
 //!
-//! They are there for all to see when the attempt has ended, however it ended, and go when the run goes.
+//! They are there for all to see when the attempt has ended, well or badly, and go when the run goes. One that is
+//! cut off leaves none.
 
 use crate::{Failure, host};
 

@@ -7,7 +7,6 @@ use crate::document::{Doc, Part, pointer};
 use crate::expr::tree::nearest;
 use crate::grant::{HttpRule, Narrowing};
 use crate::id::is_name;
-use crate::outcome::PluginKind;
 use crate::route::Callee;
 use crate::value::Value;
 use std::collections::{BTreeMap, BTreeSet};
@@ -41,13 +40,17 @@ const NO_SECRET: &str = "wants the name of a secret of the node, such as `api-ke
 /// Reads what a step says, with what the workflow says for all of them.
 pub(super) fn read(
     step: &mut Fields<'_>,
-    (callee, kind): (Option<&Callee>, PluginKind),
+    callees: &[&Callee],
     shared: &Shared<'_>,
     faults: &mut Faults,
 ) -> Option<Arc<Narrowing>> {
     let (secrets, grants) = (step.get("secrets"), step.get("grants"));
-    let callee = callee?;
-    if kind.is_pure() {
+    let asking: Vec<&Callee> = callees.iter().copied().filter(|callee| !callee.kind().is_pure()).collect();
+    if asking.is_empty() {
+        // Of what calls nothing it was told already.
+        if callees.is_empty() {
+            return None;
+        }
         for (doc, path) in secrets.into_iter().chain(grants) {
             faults.at(doc, &path, "a transform asks nothing of the outside, and has nothing to leave it");
         }
@@ -58,7 +61,7 @@ pub(super) fn read(
         Some(own.iter().map(|name| (name.clone(), name.clone())).collect())
     };
     let secrets = match secrets {
-        Some((doc, path)) => Some(named(doc, &path, callee, shared, faults)),
+        Some((doc, path)) => Some(named(doc, &path, &asking, shared, faults)),
         None => of_workflow(),
     };
     let mut narrowing = Narrowing { secrets, ..Narrowing::default() };
@@ -72,7 +75,7 @@ pub(super) fn read(
 fn named(
     doc: &Doc,
     path: &str,
-    callee: &Callee,
+    asking: &[&Callee],
     shared: &Shared<'_>,
     faults: &mut Faults,
 ) -> BTreeMap<Arc<str>, Arc<str>> {
@@ -99,7 +102,7 @@ fn named(
             let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
             faults.at(doc, &place, format!("`use.secrets` does not name `{name}`{hint}"));
         }
-        if let Some(why) = lacks(callee, name, shared) {
+        for why in asking.iter().filter_map(|callee| lacks(callee, name, shared)) {
             faults.at(doc, &place, why);
         }
         secrets.insert(key.text.as_ref().into(), name.into());

@@ -72,7 +72,7 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     reads.extend(retry.iter().filter_map(|r| r.when.as_ref()).flat_map(|e| e.reads.iter().copied()));
     let (timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
     let timeouts = group_time(&mut fields, &verb, faults).unwrap_or(timeouts);
-    let narrowing = narrow::read(&mut fields, (callee(&verb, shared), kind), shared, faults);
+    let narrowing = narrow::read(&mut fields, &callees(&verb, &fallback, shared), shared, faults);
     let (on_failure, skippable) = ask::read(&mut fields, &verb, timeouts.total, faults);
     let (on_crash, breakpoint, hint) = care(&mut fields, entry, kind, faults);
     fields.finish(faults);
@@ -198,12 +198,17 @@ fn policies(
     (timeouts, cache, limits, tools)
 }
 
-/// Whom it calls.
-fn callee<'a>(verb: &Verb, shared: &'a Shared<'_>) -> Option<&'a Callee> {
-    match verb {
-        Verb::Call { call, .. } => shared.calls.get(*call),
+/// Whom it calls, with whom it calls instead.
+fn callees<'a>(verb: &Verb, fallback: &[Alternative], shared: &'a Shared<'_>) -> Vec<&'a Callee> {
+    let own = match verb {
+        Verb::Call { call, .. } => Some(*call),
         _ => None,
-    }
+    };
+    let others = fallback.iter().filter_map(|alternative| match alternative {
+        Alternative::Call { call, .. } => Some(*call),
+        Alternative::Value(_) => None,
+    });
+    own.into_iter().chain(others).filter_map(|call| shared.calls.get(call)).collect()
 }
 
 /// Whether the step calls a plugin, whichever way it says so.

@@ -2,9 +2,10 @@
 //! their bytes are values like others.
 
 use super::apply::wrong;
-use super::event::Node;
-use super::{IllegalEvent, Run};
+use super::event::{Node, Payload};
+use super::{Ended, IllegalEvent, Run};
 use crate::id::Digest;
+use crate::outcome::{Failure, FailureKind};
 use crate::time::Timestamp;
 use crate::value::Value;
 use serde::{Deserialize, Serialize};
@@ -41,11 +42,12 @@ pub struct ArtifactsOf {
     pub artifacts: Vec<Artifact>,
 }
 
-impl ArtifactsOf {
-    /// Their bytes.
-    pub fn size(&self) -> u64 {
-        self.artifacts.iter().map(|artifact| artifact.size).sum()
-    }
+/// What a file counts beside its bytes: what is told of it is kept as well.
+const TOLD_BYTES: u64 = 512;
+
+/// What files count, all in all.
+pub fn weight(artifacts: &[Artifact]) -> u64 {
+    artifacts.iter().map(|artifact| artifact.size + TOLD_BYTES).sum()
 }
 
 /// A file, with who kept it.
@@ -62,6 +64,28 @@ pub struct Kept {
 }
 
 impl Run {
+    /// Why the output and the files of an attempt that has ended so are not kept; nothing where there is room.
+    pub fn too_much(&self, end: &Ended, artifacts: &[Artifact]) -> Option<Failure> {
+        let output = match end {
+            Ended::Done(Payload::Stored { size, .. }) => *size,
+            Ended::Done(_) | Ended::Failed(_) => 0,
+        };
+        let most = self.limits.run_artifacts;
+        if !artifacts.is_empty() && (self.artifacts.len() + artifacts.len()) as u64 > most {
+            let message = format!("with these files the run has more than {most} (limit run_artifacts)");
+            return Some(Failure::new(FailureKind::QuotaExceeded, message));
+        }
+        let (files, most) = (weight(artifacts), self.limits.run_stored_bytes);
+        match files > 0 && self.stored + output + files > most {
+            true => Some(Failure::new(
+                FailureKind::QuotaExceeded,
+                format!(
+                    "with these files the outputs of the run have more than {most} bytes (limit run_stored_bytes)"
+                ),
+            )),
+            false => self.no_room_for(output),
+        }
+    }
     /// Files that attempts have kept, in the order of the facts.
     pub fn artifacts(&self) -> &[Kept] {
         &self.artifacts
@@ -71,7 +95,7 @@ impl Run {
         if node.and_then(|node| node.running()) != Some(of.attempt) {
             return Err(wrong("no such attempt is under way"));
         }
-        self.stored += of.size();
+        self.stored += weight(&of.artifacts);
         let (node, attempt) = (of.node, of.attempt);
         let kept = of.artifacts.iter().map(|artifact| Kept { node, attempt, at, artifact: artifact.clone() });
         self.artifacts.extend(kept);

@@ -79,15 +79,11 @@ impl Run {
             return Vec::new();
         }
         let attempt = running.unwrap_or(attempt);
+        let too_much = self.too_much(end, artifacts);
+        // What there is no room for is not kept. What failed by itself has failed for that.
         let of = ArtifactsOf { node, attempt, artifacts: artifacts.to_vec() };
-        let stored = match end {
-            Ended::Done(Payload::Stored { size, .. }) => *size,
-            _ => 0,
-        };
-        let too_much = self.no_room_for(stored + of.size());
-        // What there is no room for is not kept.
-        let kept = (too_much.is_none() && !of.artifacts.is_empty()).then_some(Event::ArtifactsKept(of));
-        let too_much = too_much.map(Ended::Failed);
+        let kept = (too_much.is_none() && !artifacts.is_empty()).then_some(Event::ArtifactsKept(of));
+        let too_much = too_much.filter(|_| matches!(end, Ended::Done(_))).map(Ended::Failed);
         let followed = match too_much.as_ref().unwrap_or(end) {
             Ended::Done(output) => {
                 let mut events = vec![Event::StepSucceeded {

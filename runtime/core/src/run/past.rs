@@ -1,11 +1,12 @@
 //! What a run has already: the outcomes that another run may take over instead of having the work done again.
 
 use super::Run;
+use super::artifact::Artifact;
 use super::event::{Finish, Node, Payload};
 use super::state::{Phase, Stage, StepState};
 use crate::plan::{Compensation, Part, Plan, Verb};
 use crate::time::Timestamp;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// An outcome of a step or an item.
 #[derive(Clone, Debug, PartialEq)]
@@ -20,7 +21,12 @@ pub struct Past {
     pub output: Payload,
     /// When it was there.
     pub at: Timestamp,
+    /// The files that the attempt kept which gave it.
+    pub artifacts: Vec<Artifact>,
 }
+
+/// The files of each attempt.
+type Files = BTreeMap<(Node, u32), Vec<Artifact>>;
 
 impl Plan {
     /// This step, and every step that waits for it, directly or not.
@@ -41,6 +47,10 @@ impl Plan {
 impl Run {
     /// What plugins have given this run, step by step, without these steps and without what it has undone since.
     pub fn past(&self, without: &BTreeSet<u32>) -> Vec<Past> {
+        let mut files = Files::new();
+        for kept in self.artifacts() {
+            files.entry((kept.node, kept.attempt)).or_default().push(kept.artifact.clone());
+        }
         let mut past = Vec::new();
         for step in self.plan.of_part(Part::Main).filter(|step| !without.contains(step)) {
             let state = &self.steps[step as usize];
@@ -48,24 +58,28 @@ impl Run {
                 continue;
             }
             match &state.map {
-                None => past.extend(self.past_of(Node::step(step))),
+                None => past.extend(self.past_of(Node::step(step), &files)),
                 Some(map) => past.extend(
-                    (0..map.items.len() as u32).filter_map(|item| self.past_of(Node::item(step, item))),
+                    (0..map.items.len() as u32)
+                        .filter_map(|item| self.past_of(Node::item(step, item), &files)),
                 ),
             }
         }
         past
     }
-    fn past_of(&self, node: Node) -> Option<Past> {
+    fn past_of(&self, node: Node, files: &Files) -> Option<Past> {
         let work = self.steps[node.step as usize].node(node.item)?;
         let Stage::Succeeded(output) = &work.stage else { return None };
-        let at = work.attempts.last().and_then(|attempt| attempt.ended)?;
+        let last = work.attempts.last()?;
+        let at = last.ended?;
+        let artifacts = files.get(&(node, last.attempt)).cloned().unwrap_or_default();
         (*output != Payload::Derived).then(|| Past {
             node,
             alternative: work.alternative,
             turn: work.turn,
             output: output.clone(),
             at,
+            artifacts,
         })
     }
     /// Whether what undoes the step has begun, or will.

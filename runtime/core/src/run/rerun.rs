@@ -1,5 +1,6 @@
 //! That a run is another one again, as the journal has it.
 
+use super::artifact::Artifact;
 use super::event::Payload;
 use crate::id::{Digest, RunId};
 use crate::time::Timestamp;
@@ -33,4 +34,7 @@ pub struct Imported {
     pub output: Payload,
     /// When it was there.
     pub at: Timestamp,
+    /// The files that came with it.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub artifacts: Vec<Artifact>,
 }

@@ -1,7 +1,6 @@
 //! What people are shown of a run: a bounded document of plain data, made from the state.
 
 use super::approval::Decision;
-use super::artifact::Kept;
 use super::event::{
     CacheVerdict, CancelReason, Defaults, Node, Parent, Pause, Payload, Queueing, SkipReason,
 };
@@ -69,8 +68,6 @@ pub struct RunView {
     pub traceparent: Option<String>,
     /// Labels.
     pub labels: Vec<(String, String)>,
-    /// Files that its attempts have kept, in the order of the facts.
-    pub artifacts: Vec<Kept>,
     /// When it was accepted.
     pub created_at: Timestamp,
     /// When a node took it first.
@@ -264,7 +261,6 @@ impl Run {
         let (done, total) = self.work_counts();
         RunView {
             id: self.id,
-            artifacts: self.artifacts.clone(),
             defaults: accepted.and_then(|a| a.defaults),
             tenant: accepted.map(|a| a.tenant.0.clone()).unwrap_or_default(),
             workflow: self.plan.full_name(),

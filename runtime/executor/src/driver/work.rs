@@ -24,7 +24,7 @@ impl Driver {
     /// An attempt's end as the core takes it; the output goes where its size says.
     pub(super) fn ended(&mut self, result: AttemptResult) -> Input {
         let AttemptResult { node, attempt, outcome, usage, cache, keep, files: (artifacts, bytes) } = result;
-        self.blobs.extend(bytes);
+
         self.over.extend(self.handles.remove(&(node, attempt)).map(|(_, held)| held));
         let end = match outcome {
             Err(failure) => Ended::Failed(failure),
@@ -37,6 +37,10 @@ impl Driver {
                 Ended::Done(payload)
             }
         };
+        // The core will decide the same: what there is no room for is not written either.
+        if self.run.too_much(&end, &artifacts).is_none() {
+            self.blobs.extend(bytes);
+        }
         Input::AttemptEnded { node, attempt, end, cache, usage, artifacts }
     }
 
@@ -150,7 +154,7 @@ impl Driver {
             Payload::Stored { digest, .. } => kept(self.shared.store.clone(), digest).await?,
             Payload::Derived => return Ok(None),
         };
-        Ok(Some(call.imported(key, output, imported.at, of)))
+        Ok(Some(call.imported(key, output, (imported.at, imported.artifacts), of)))
     }
 
     /// Sees to it that the run exists that this attempt asks for.

@@ -51,6 +51,15 @@ impl Held {
     }
 }
 
+impl Hold {
+    /// Takes over what another one holds.
+    pub(crate) fn add(&mut self, other: Hold) {
+        self.bytes += other.bytes;
+        // It is given back with this one.
+        std::mem::forget(other);
+    }
+}
+
 impl Drop for Hold {
     fn drop(&mut self) {
         self.held.bytes.fetch_sub(self.bytes, Relaxed);
@@ -69,7 +78,8 @@ mod tests {
         let first = one.hold(60).unwrap();
         assert!(one.hold(1).unwrap_err().contains("http_held_bytes"));
         assert!(other.hold(60).unwrap_err().contains("guest_memory_bytes"));
-        let second = other.hold(40).unwrap();
+        let mut second = other.hold(30).unwrap();
+        second.add(other.hold(10).unwrap());
         assert_eq!(node.used(), 100);
         drop((first, second));
         assert_eq!(node.used(), 0);

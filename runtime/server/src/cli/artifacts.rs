@@ -33,7 +33,7 @@ pub(super) async fn artifacts(run: &str, save: Option<&Path>, context: &Context)
         std::fs::create_dir_all(folder)
             .map_err(|error| Fault::usage(format!("`{}` cannot be made: {error}", folder.display())))?;
         for item in &items {
-            files.push(write(&client, folder, item).await?);
+            files.push(write(&client, run, (folder, item)).await?);
         }
     }
     if context.json {
@@ -57,14 +57,20 @@ pub(super) async fn artifacts(run: &str, save: Option<&Path>, context: &Context)
 }
 
 /// Writes one into the folder; where its name is taken by another one, the digest says which it is.
-async fn write(client: &Client, folder: &Path, item: &Value) -> Result<PathBuf, Fault> {
+async fn write(client: &Client, run: &str, (folder, item): (&Path, &Value)) -> Result<PathBuf, Fault> {
     let text = |name: &str| item[name].as_str().unwrap_or_default().to_owned();
     let (name, digest) = (text("name"), text("digest"));
     // A node says what it likes; a name with a path in it goes nowhere.
     if fault(&name, "text/plain").is_some() {
         return Err(Fault::failed(format!("the node names a file `{}`, which is no name", harmless(&name))));
     }
-    let bytes = client.bytes(Ask::get(&format!("/v1/artifacts/{}", super::runs::encode(&digest)))).await?;
+    let bytes = client
+        .bytes(Ask::get(&format!(
+            "/v1/runs/{}/artifacts/{}",
+            super::runs::encode(run),
+            super::runs::encode(&digest)
+        )))
+        .await?;
     let mut file = folder.join(&name);
     if std::fs::read(&file).is_ok_and(|other| other != *bytes) {
         let short: String = digest.chars().skip("sha256:".len()).take(12).collect();

@@ -26,6 +26,14 @@ impl Reader<'_> {
         let mut origins: BTreeMap<String, Origin> = BTreeMap::new();
         for (registry, said) in self.noted("registries.*.repositories") {
             let repositories: Vec<String> = parts(&said.text).map(str::to_owned).collect();
+            origins.insert(registry.clone(), said.origin.clone());
+            let names_host = |one: &&String| one.starts_with(&format!("{registry}/"));
+            for bad in repositories.iter().filter(names_host) {
+                let rest = &bad[registry.len() + 1..];
+                let message =
+                    format!("`registries.{registry}.repositories`: write `{rest}`, without the registry");
+                self.fault(said.origin.clone(), message);
+            }
             for bad in repositories.iter().filter(|one| !is_pattern(one)) {
                 let message = format!(
                     "`registries.{registry}.repositories` lists such as `acme/echo` or `acme/*`, not `{bad}`"

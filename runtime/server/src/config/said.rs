@@ -65,6 +65,10 @@ fn unknown(key: &str, known: &[String], origin: Origin) -> ConfigFault {
     // A name that the operator has chosen is no misspelling.
     let name = key.split('.').nth(1).unwrap_or_default();
     let families: Vec<String> = FAMILIES.iter().map(|family| family.key.replace('*', name)).collect();
+    if name.starts_with("http") && key.starts_with("registries.") {
+        let message = format!("`{key}`: a registry is named by its host, such as `[registries.\"ghcr.io\"]`");
+        return ConfigFault { origin, message };
+    }
     let hint = match nearest(key, known.iter().chain(&families).map(String::as_str)) {
         Some(near) => format!("did you mean `{near}`?"),
         None => "`heddle config show` lists them".to_owned(),
@@ -126,6 +130,10 @@ fn walk(
         let section = is_section(&key);
         match value.get_ref() {
             DeValue::Table(inner) if section => walk(inner, &key, origin, known, sayings, faults),
+            // The name of a registry has dots, so that a word that is no setting of one looks like more of its name.
+            _ if section && key.starts_with("registries.") => {
+                faults.push(unknown(&key, known, origin_here));
+            }
             _ if section => faults.push(ConfigFault {
                 origin: origin_here,
                 message: format!("`{key}` is a section: write `[{key}]`"),

@@ -10,7 +10,7 @@ use axum::Json as Answer;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
 use heddle_core::id::{Digest, Tenant};
-use heddle_core::run::artifact::Kept;
+use heddle_core::run::artifact::{Artifact, Kept};
 use hyper::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
 };
@@ -25,7 +25,7 @@ const PAGE: usize = 100;
 const PAGE_MOST: usize = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
-    OpenApiRouter::new().routes(routes!(list)).routes(routes!(get))
+    OpenApiRouter::new().routes(routes!(list)).routes(routes!(of_run)).routes(routes!(get))
 }
 
 /// A file that a run has kept.
@@ -77,7 +77,7 @@ fn document((step, kept): (Arc<str>, Kept)) -> ArtifactDoc {
 
 /// List the files that a run has kept.
 ///
-/// A file is there when the attempt that kept it has ended, however it ended.
+/// A file is there when the attempt that kept it has ended, well or badly. One that is cut off leaves none.
 #[utoipa::path(
     get, path = "/v1/runs/{id}/artifacts", tag = "runs", operation_id = "listArtifacts",
     params(
@@ -127,15 +127,49 @@ async fn get(
         Problem::new(Code::ArtifactNotFound, format!("no run has kept a file `{digest}`"))
     };
     let parsed: Digest = digest.parse().map_err(|_| none())?;
-    let (artifact, bytes) = api.app.executor.artifact(&Tenant::default(), parsed).await?.ok_or_else(none)?;
+    let found = api.app.executor.artifact(&Tenant::default(), parsed).await?;
+    found.map(|(artifact, bytes)| download(&artifact, &bytes)).ok_or_else(none)
+}
+
+/// Read the bytes of a file of a run, under the name and the type that it has there.
+#[utoipa::path(
+    get, path = "/v1/runs/{id}/artifacts/{digest}", tag = "runs", operation_id = "getRunArtifact",
+    params(
+        ("id" = String, Path, description = "The run."),
+        ("digest" = String, Path, description = "`sha256:` and 64 hexadecimal digits."),
+    ),
+    responses(
+        (status = 200, description = "Its bytes, under the media type that the plugin gave.",
+            content((Vec<u8> = "application/octet-stream"))),
+        Problems,
+    ),
+)]
+async fn of_run(
+    State(api): State<Api>,
+    Path((id, digest)): Path<(String, String)>,
+    RawQuery(query): RawQuery,
+) -> Result<Response, Problem> {
+    Query::of(query.as_deref()).finish()?;
+    let run = run_id(&id)?;
+    let none = || {
+        let digest: String = digest.chars().take(80).collect();
+        Problem::new(Code::ArtifactNotFound, format!("the run has kept no file `{digest}`"))
+    };
+    let parsed: Digest = digest.parse().map_err(|_| none())?;
+    let found = api.app.executor.artifact_of(&Tenant::default(), run, parsed).await?;
+    found.map(|(artifact, bytes)| download(&artifact, &bytes)).ok_or_else(none)
+}
+
+/// A file, as something that is saved.
+fn download(artifact: &Artifact, bytes: &[u8]) -> Response {
     let headers = [
         (CONTENT_TYPE, artifact.media_type.to_string()),
         // Whoever made it must not act as this host in somebody's browser.
         (CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", artifact.name)),
         (CONTENT_SECURITY_POLICY, "default-src 'none'; sandbox".to_owned()),
         (X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
-        (ETAG, format!("\"{parsed}\"")),
+        (ETAG, format!("\"{}\"", artifact.digest)),
         (CACHE_CONTROL, "private, max-age=31536000, immutable".to_owned()),
     ];
-    Ok((headers, bytes.to_vec()).into_response())
+    (headers, bytes.to_vec()).into_response()
 }

@@ -79,7 +79,10 @@ async fn push(State(api): State<Api>, request: Request) -> Result<Response, Prob
 }
 
 async fn accept(api: &Api, upload: Upload) -> Result<Response, Problem> {
-    let source = upload.source.as_ref().map(|source| seen(api, source));
+    let source = match &upload.source {
+        Some(source) => Some(seen(api, source).await?),
+        None => None,
+    };
     let standing = api.app.loader.accept(Tenant::default(), upload).await?;
     let answer = ComponentDoc { source, ..described(&standing) };
     let mut response = (StatusCode::ACCEPTED, Answer(answer)).into_response();
@@ -114,18 +117,13 @@ async fn pull(api: &Api, body: &Json) -> Result<Response, Problem> {
 }
 
 /// Where it is from, and whether that name meant something else when it was pulled last.
-fn seen(api: &Api, source: &PulledFrom) -> SourceDoc {
-    let all = api.app.executor.plugins(&Tenant::default());
-    let same = all
-        .iter()
-        .filter(|entry| entry.source.as_ref().is_some_and(|other| other.reference == source.reference));
-    let last = same.max_by_key(|entry| entry.loaded_at).and_then(|entry| entry.source.clone());
-    let was = last.filter(|last| last.manifest != source.manifest).map(|last| last.manifest.to_string());
+async fn seen(api: &Api, source: &PulledFrom) -> Result<SourceDoc, Problem> {
+    let (reference, manifest) = (&source.reference, source.manifest);
+    let was = api.app.executor.pulled(&Tenant::default(), reference, manifest).await?;
     if let Some(was) = &was {
-        let (reference, manifest) = (&source.reference, source.manifest);
-        tracing::warn!(reference, %manifest, was, "what is named in the registry has changed; runs keep what they have");
+        tracing::warn!(reference, %manifest, %was, "what is named in the registry has changed; runs keep what they have");
     }
-    SourceDoc { was, ..source.into() }
+    Ok(SourceDoc { was: was.map(|was| was.to_string()), ..source.into() })
 }
 
 /// The signature that came with a request.

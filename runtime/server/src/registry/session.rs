@@ -14,10 +14,14 @@ use std::time::Duration;
 const REDIRECTS: u32 = 5;
 /// Characters of what a registry says of itself that are shown.
 const SAID: usize = 300;
+/// Bytes of a refusal that are read at all.
+const SAID_READ: usize = 8 * 1024;
 
 /// A conversation.
 pub(super) struct Session<'a> {
-    requests: &'a Requests,
+    /// What is read whole and little: everything but blobs.
+    small: &'a Requests,
+    blobs: &'a Requests,
     reference: &'a Reference,
     access: &'a Access,
     /// `pull`, or `pull,push`.
@@ -33,6 +37,14 @@ struct Wish {
     url: Url,
     headers: Vec<(String, String)>,
     body: Vec<u8>,
+    /// Whether its answer is a blob.
+    is_blob: bool,
+}
+
+impl Wish {
+    fn new(method: &'static str, url: Url) -> Wish {
+        Wish { method, url, headers: Vec::new(), body: Vec::new(), is_blob: false }
+    }
 }
 
 fn failed(message: impl Into<String>) -> RegistryFault {
@@ -41,20 +53,24 @@ fn failed(message: impl Into<String>) -> RegistryFault {
 
 impl<'a> Session<'a> {
     pub(super) fn new(
-        requests: &'a Requests,
+        (small, blobs): (&'a Requests, &'a Requests),
         reference: &'a Reference,
         access: &'a Access,
         (actions, timeout): (&'a str, Duration),
     ) -> Session<'a> {
-        Session { requests, reference, access, actions, timeout, authorization: None }
+        Session { small, blobs, reference, access, actions, timeout, authorization: None }
     }
 
     pub(super) async fn get(&mut self, path: &str, accept: &[&str]) -> Result<HttpResponse, RegistryFault> {
         let headers = vec![("accept".to_owned(), accept.join(", "))];
-        self.ask(Wish { method: "GET", url: self.url(path)?, headers, body: Vec::new() }).await
+        self.ask(Wish { headers, ..Wish::new("GET", self.url(path)?) }).await
+    }
+    pub(super) async fn blob(&mut self, digest: Digest) -> Result<HttpResponse, RegistryFault> {
+        let url = self.url(&format!("blobs/{digest}"))?;
+        self.ask(Wish { is_blob: true, ..Wish::new("GET", url) }).await
     }
     pub(super) async fn head(&mut self, path: &str) -> Result<HttpResponse, RegistryFault> {
-        self.ask(Wish { method: "HEAD", url: self.url(path)?, headers: Vec::new(), body: Vec::new() }).await
+        self.ask(Wish::new("HEAD", self.url(path)?)).await
     }
     pub(super) async fn put(
         &mut self,
@@ -63,19 +79,17 @@ impl<'a> Session<'a> {
         body: Vec<u8>,
     ) -> Result<HttpResponse, RegistryFault> {
         let headers = vec![("content-type".to_owned(), media_type.to_owned())];
-        self.ask(Wish { method: "PUT", url: self.url(path)?, headers, body }).await
+        self.ask(Wish { headers, body, ..Wish::new("PUT", self.url(path)?) }).await
     }
     /// Sends a blob: the registry says where to.
     pub(super) async fn upload(&mut self, digest: Digest, body: Vec<u8>) -> Result<(), RegistryFault> {
-        let begin =
-            Wish { method: "POST", url: self.url("blobs/uploads/")?, headers: Vec::new(), body: Vec::new() };
-        let begun = begin.url.clone();
-        let answer = self.ask(begin).await?;
+        let begun = self.url("blobs/uploads/")?;
+        let answer = self.ask(Wish::new("POST", begun.clone())).await?;
         let answer = self.wanted(answer, 202, "a new blob")?;
         let mut url = next(&begun, &answer)?;
         url.query_pairs_mut().append_pair("digest", &digest.to_string());
         let headers = vec![("content-type".to_owned(), "application/octet-stream".to_owned())];
-        let answer = self.ask(Wish { method: "PUT", url, headers, body }).await?;
+        let answer = self.ask(Wish { headers, body, ..Wish::new("PUT", url) }).await?;
         self.wanted(answer, 201, "a blob").map(drop)
     }
     /// The answer, where it is as it should be.
@@ -114,10 +128,11 @@ impl<'a> Session<'a> {
         Url::parse(&text).map_err(|fault| failed(format!("`{text}` is no address: {fault}")))
     }
 
-    /// Sends it, once more with credentials where they are asked for.
+    /// Sends it, once more with credentials where the registry itself asks for them. What it was given before may be too
+    /// little, or too old.
     async fn ask(&mut self, wish: Wish) -> Result<HttpResponse, RegistryFault> {
-        let answer = self.follow(&wish).await?;
-        if answer.status != 401 || self.authorization.is_some() {
+        let (answer, is_home) = self.follow(&wish).await?;
+        if answer.status != 401 || !is_home {
             return Ok(answer);
         }
         let challenge = answer.headers.iter().find(|(name, _)| name == "www-authenticate");
@@ -125,11 +140,11 @@ impl<'a> Session<'a> {
             return Ok(answer);
         };
         self.authorization = Some(authorization);
-        self.follow(&wish).await
+        Ok(self.follow(&wish).await?.0)
     }
 
-    /// Sends it, and again to wherever the registry says.
-    async fn follow(&self, wish: &Wish) -> Result<HttpResponse, RegistryFault> {
+    /// Sends it, and again to wherever the registry says. Whether it was the registry that has answered.
+    async fn follow(&self, wish: &Wish) -> Result<(HttpResponse, bool), RegistryFault> {
         let mut url = wish.url.clone();
         let home = self.url("")?.origin();
         for _ in 0..=REDIRECTS {
@@ -137,10 +152,11 @@ impl<'a> Session<'a> {
             // Credentials are for the registry, and for nobody whom it names.
             let credentials = self.authorization.iter().filter(|_| url.origin() == home);
             headers.extend(credentials.map(|credentials| ("authorization".to_owned(), credentials.clone())));
-            let answer = self.send(wish.method, &url, headers, wish.body.clone()).await?;
+            let by = if wish.is_blob { self.blobs } else { self.small };
+            let answer = self.send(by, (wish.method, &url), headers, wish.body.clone()).await?;
             let is_redirect = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
             if !is_redirect || !matches!(wish.method, "GET" | "HEAD") {
-                return Ok(answer);
+                return Ok((answer, url.origin() == home));
             }
             url = next(&url, &answer)?;
         }
@@ -149,14 +165,14 @@ impl<'a> Session<'a> {
 
     async fn send(
         &self,
-        method: &str,
-        url: &Url,
+        by: &Requests,
+        (method, url): (&str, &Url),
         mut headers: Vec<(String, String)>,
         body: Vec<u8>,
     ) -> Result<HttpResponse, HttpFault> {
         headers.push(("user-agent".to_owned(), concat!("heddle/", env!("CARGO_PKG_VERSION")).to_owned()));
         let (method, url) = (method.to_owned(), url.clone());
-        self.requests.send(Prepared { method, url, headers, body, timeout: self.timeout }).await
+        by.send(Prepared { method, url, headers, body, timeout: self.timeout }).await
     }
 
     /// What the registry wants to see, as its challenge says. Nothing, where we have nothing to show.
@@ -190,12 +206,16 @@ impl<'a> Session<'a> {
         if url.scheme() != "https" && !(self.access.plain_http && url.scheme() == "http") {
             return Err(unfit());
         }
-        let usual = || format!("repository:{}:{}", self.reference.repository, self.actions);
+        // A registry asks for what the request at hand needs, and the next one needs more.
+        let own = format!("repository:{}:{}", self.reference.repository, self.actions);
+        let other =
+            scope.filter(|scope| !scope.starts_with(&format!("repository:{}:", self.reference.repository)));
         let service = service.map(|service| ("service", service));
-        let asked = service.into_iter().chain([("scope", scope.unwrap_or_else(usual))]);
+        let scopes = [Some(own), other].into_iter().flatten().map(|scope| ("scope", scope));
+        let asked = service.into_iter().chain(scopes);
         url.query_pairs_mut().extend_pairs(asked);
         let headers = self.access.basic().map(|basic| ("authorization".to_owned(), basic));
-        let answer = self.send("GET", &url, headers.into_iter().collect(), Vec::new()).await?;
+        let answer = self.send(self.small, ("GET", &url), headers.into_iter().collect(), Vec::new()).await?;
         let answer = self.wanted(answer, 200, "a token")?;
         let body: Value = serde_json::from_slice(&answer.body).unwrap_or_default();
         let token = body["token"].as_str().or(body["access_token"].as_str());
@@ -220,6 +240,9 @@ fn next(from: &Url, answer: &HttpResponse) -> Result<Url, RegistryFault> {
 
 /// What a registry says of its refusal, for a person.
 fn said(body: &[u8]) -> String {
+    if body.len() > SAID_READ {
+        return String::new();
+    }
     let value: Value = serde_json::from_slice(body).unwrap_or_default();
     let first = &value["errors"][0];
     let text = first["message"].as_str().or(first["code"].as_str()).unwrap_or_default();
@@ -253,7 +276,8 @@ mod tests {
         assert_eq!(said(br#"{"errors":[{"code":"DENIED","message":"not you\u0007"}]}"#), " (not you)");
         assert_eq!(said(br#"{"errors":[{"code":"DENIED"}]}"#), " (DENIED)");
         assert_eq!(said(b"<html>"), "");
-        let long = format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(10_000));
-        assert_eq!(said(long.as_bytes()).len(), SAID + 3);
+        let long = |bytes| format!(r#"{{"errors":[{{"message":"{}"}}]}}"#, "x".repeat(bytes));
+        assert_eq!(said(long(1_000).as_bytes()).len(), SAID + 3);
+        assert_eq!(said(long(10_000).as_bytes()), "");
     }
 }

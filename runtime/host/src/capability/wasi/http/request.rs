@@ -53,7 +53,7 @@ pub(in crate::capability::wasi) struct Exchange(Arc<Mutex<State>>);
 struct State {
     body: Vec<u8>,
     /// What the body takes.
-    holds: Vec<Hold>,
+    hold: Option<Hold>,
     /// How the body ended, once it has.
     ended: Option<Result<(), HttpFault>>,
     /// The rest of the request, once it was handed over, until it goes.
@@ -88,7 +88,10 @@ impl Exchange {
             return false;
         }
         match guest.http_held.hold(bytes.len() as u64) {
-            Ok(hold) => state.holds.push(hold),
+            Ok(hold) => match &mut state.hold {
+                Some(held) => held.add(hold),
+                empty => *empty = Some(hold),
+            },
             Err(why) => {
                 state.ended = fault(why);
                 return false;
@@ -112,7 +115,7 @@ fn go(state: &mut State, guest: &mut Guest) {
     }
     let Some((request, length)) = state.request.take() else { return };
     let body = std::mem::take(&mut state.body);
-    state.holds.clear();
+    state.hold = None;
     let wrong = length.filter(|length| length.trim() != body.len().to_string());
     let ended = state.ended.clone().unwrap_or(Ok(()));
     let ended = ended.and(match wrong {
