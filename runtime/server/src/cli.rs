@@ -17,6 +17,7 @@ mod exact;
 mod exit;
 mod faults;
 mod follow;
+mod init;
 mod input;
 mod layout;
 mod node_args;
@@ -70,6 +71,8 @@ struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Command {
+    /// Make a folder with a workflow to begin with.
+    Init(init::InitArgs),
     /// Make a project for a plugin: in Rust, JavaScript, TypeScript, Python or C.
     New(author::NewArgs),
     /// Make a component of a project, with its language's own toolchain.
@@ -237,7 +240,8 @@ impl Command {
                 | workflow::WorkflowCommand::Fmt { .. }
                 | workflow::WorkflowCommand::Schema,
             ) => "works without a node",
-            Command::New(_)
+            Command::Init(_)
+            | Command::New(_)
             | Command::Build(_)
             | Command::Check(_)
             | Command::Test(_)
@@ -323,6 +327,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
             Box::pin(serve::dev(&node, ephemeral.then_some(crate::app::Keeping::Nothing))).await
         }
         Command::Serve { node } => Box::pin(serve::serve(&node)).await,
+        Command::Init(args) => init::init(&args, context),
         Command::New(args) => author::new(&args, context),
         Command::Build(args) => author::build(&args, context),
         Command::Check(args) => Box::pin(author::check(&args, context)).await,
