@@ -41,6 +41,7 @@ async fn an_upload_that_is_too_large_is_refused_unread() {
     assert!(refused.to_string().contains("limits.component_bytes"), "{refused}");
 }
 
+/// Case 57.
 #[tokio::test]
 async fn mutations_and_truncations_never_panic() {
     let bench = Bench::new();
@@ -78,6 +79,7 @@ fn bombs() -> Vec<(&'static str, String)> {
     vec![("nested", nested.repeat(12)), ("tables", table.repeat(12)), ("long", body.repeat(40))]
 }
 
+/// Case 58.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_compile_bomb_is_stopped_and_nobody_else_is_late() {
     // Less than the longest of them takes on a quick machine, and more than a small component needs: where the machine
@@ -126,6 +128,7 @@ async fn a_compiler_without_time_or_memory_ends_as_a_value() {
     tight.is_idle();
 }
 
+/// Case 60.
 #[tokio::test]
 async fn a_compiler_that_is_killed_can_be_tried_again() {
     let bench = Bench::new();
@@ -153,6 +156,7 @@ async fn code_survives_a_restart_without_a_compiler() {
     assert_eq!(output(&host.call(bench.call(&loaded, "7")).await), "7");
 }
 
+/// Case 61.
 #[tokio::test]
 async fn a_tampered_file_is_never_loaded() {
     let bench = Bench::new();
