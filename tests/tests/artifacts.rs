@@ -110,6 +110,7 @@ fn a_file_is_there_when_its_attempt_has_ended_and_stays() {
     );
 }
 
+/// Case 227.
 #[test]
 fn a_later_step_reads_what_an_earlier_one_kept_and_another_run_does_not() {
     let folder = tempfile::tempdir().unwrap();
@@ -145,6 +146,7 @@ fn a_failed_attempt_leaves_its_files_and_none_comes_from_the_cache() {
     }
 }
 
+/// Case 225.
 #[test]
 fn files_are_granted_and_bounded() {
     let folder = tempfile::tempdir().unwrap();
@@ -186,7 +188,7 @@ fn files_are_granted_and_bounded() {
     );
 }
 
-/// What there is no room for is not on disk either, and what failed by itself has failed for that.
+/// What there is no room for is not on disk either, and what failed by itself has failed for that. Case 226.
 #[test]
 fn a_run_has_room_for_so_much() {
     let folder = tempfile::tempdir().unwrap();

@@ -321,6 +321,7 @@ fn a_service_that_misbehaves_costs_its_own_step() {
     assert_eq!(server.get("/readyz").status, 200);
 }
 
+/// Case 222.
 #[test]
 fn a_request_that_is_broken_off_is_written_down() {
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
@@ -342,6 +343,7 @@ fn a_request_that_is_broken_off_is_written_down() {
     server.until(|| server.text("/metrics").contains(aborted).then_some(()));
 }
 
+/// Case 221.
 #[test]
 fn what_a_plugin_keeps_is_its_own_and_outlives_the_node() {
     let folder = tempfile::tempdir().unwrap();
@@ -413,7 +415,7 @@ fn what_an_operator_writes_is_checked() {
     }
 }
 
-/// A step takes away of what is granted, and never adds.
+/// A step takes away of what is granted, and never adds. Case 223.
 #[test]
 fn a_step_leaves_less_than_is_granted() {
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
@@ -479,7 +481,7 @@ fn a_step_leaves_less_than_is_granted() {
     }
 }
 
-/// What a step does not leave is not told by an answer, and not had by what the step calls instead.
+/// What a step does not leave is not told by an answer, and not had by what the step calls instead. Case 224.
 #[test]
 fn what_a_step_leaves_holds_for_answers_and_for_what_is_called_instead() {
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());

@@ -122,6 +122,7 @@ fn a_component_goes_to_a_registry_and_comes_from_there() {
     assert_eq!((status, &again["status"], again["source"].get("was")), (202, &json!("ready"), None));
 }
 
+/// Case 228.
 #[test]
 fn what_a_node_pulls_is_said_by_its_operator() {
     let (data, work) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
@@ -313,7 +314,7 @@ fn a_registry_that_lies_gets_nothing_in() {
     assert_eq!(server.get("/v1/plugins/teller").status, 404, "nothing of it is loaded");
 }
 
-/// Credentials are for the registry: not for another host that it points to, and not for whom that one names.
+/// Credentials are for the registry: not for another host that it points to, and not for whom that one names. Case 229.
 #[test]
 fn credentials_go_to_the_registry_alone() {
     let data = tempfile::tempdir().unwrap();
@@ -339,7 +340,7 @@ fn credentials_go_to_the_registry_alone() {
     assert!(thief.came().is_empty(), "{:?}", thief.came());
 }
 
-/// What refers to a component is written by whoever may; what cannot be read of it is no reason to refuse the component.
+/// What refers to a component is written by whoever may; what cannot be read of it is no reason to refuse the component. Case 230.
 #[test]
 fn what_refers_to_a_component_keeps_it_from_nobody() {
     let (data, scripted) = (tempfile::tempdir().unwrap(), Scripted::start());

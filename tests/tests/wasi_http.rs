@@ -81,7 +81,7 @@ fn an_ordinary_library_sends_and_reads() {
     assert!((2..=6).contains(&service.most_at_once()), "{}", service.most_at_once());
 }
 
-/// Cases 40, 41, 44, 46, 47, 49 and 50 by the other door.
+/// Cases 40, 41, 44, 46, 47, 49 and 50 by the other door. Case 220.
 #[test]
 fn what_is_refused_by_our_door_is_refused_by_this_one() {
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());

@@ -119,6 +119,7 @@ async fn calls_run_side_by_side_and_wait_gives_the_first_that_ended() {
     bench.is_well().await;
 }
 
+/// Case 201.
 #[tokio::test]
 async fn a_second_take_is_a_failure_and_an_empty_wait_a_trap() {
     let bench = Bench::new();
@@ -134,6 +135,7 @@ async fn a_second_take_is_a_failure_and_an_empty_wait_a_trap() {
     bench.is_well().await;
 }
 
+/// Case 202.
 #[tokio::test]
 async fn at_most_six_run_at_once_and_the_number_is_limited() {
     let bench = Bench::with(|limits| limits.set("tool_calls", 20).unwrap());
@@ -233,6 +235,7 @@ async fn a_tools_failure_keeps_its_word_and_its_wait() {
     assert_eq!((failed.retry_after_ms, failed.data.unwrap().text()), (Some(1_234), "[9]"));
 }
 
+/// Case 203.
 #[tokio::test]
 async fn a_panic_of_the_host_is_a_value() {
     let bench = Bench { may_panic: true, ..Bench::new() };

@@ -376,7 +376,7 @@ async fn allocators_that_lie_trap() {
 }
 
 /// Case 29: null and overlapping pointers lie within the guest's memory, so they are the guest's own business. What it
-/// reads there is what the host wrote last, and nothing else changes.
+/// reads there is what the host wrote last, and nothing else changes. Case 204.
 #[tokio::test]
 async fn an_allocator_that_hurts_its_guest_hurts_nobody_else() {
     let bench = Bench::new();
@@ -389,7 +389,7 @@ async fn an_allocator_that_hurts_its_guest_hurts_nobody_else() {
     bench.is_well().await;
 }
 
-/// Case 29: the guest runs once more after its result was read, to clean up.
+/// Case 29: the guest runs once more after its result was read, to clean up. Case 205.
 #[tokio::test]
 async fn cleaning_up_is_under_the_same_limits() {
     let bench = Bench::new();

@@ -73,6 +73,7 @@ async fn what_does_not_match_the_schemas_is_refused() {
     bench.is_well().await;
 }
 
+/// Case 206.
 #[tokio::test]
 async fn a_call_of_the_wrong_kind_or_of_nothing_is_refused() {
     let bench = Bench::new();

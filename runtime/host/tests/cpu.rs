@@ -137,7 +137,7 @@ async fn the_start_function_is_under_the_same_limits() {
 }
 
 /// Case 12: a start function that behaves while the plugin is looked at, which the fixed clock tells it, and does not
-/// when it is called.
+/// when it is called. Case 207.
 #[tokio::test]
 async fn a_start_function_that_waits_for_its_call_is_under_the_same_limits() {
     let bench = Bench::new();
@@ -173,7 +173,7 @@ async fn a_start_function_that_waits_for_its_call_is_under_the_same_limits() {
     bench.is_well().await;
 }
 
-/// Case 12.
+/// Case 12. Case 208.
 #[tokio::test]
 async fn describe_is_under_limits_too() {
     let bench = Bench::new();

@@ -25,7 +25,7 @@ async fn growing_past_the_limit_is_called_by_its_cause() {
     assert_eq!(failed.kind, FailureKind::MemoryLimit, "{failed:?}");
 }
 
-/// Case 4: the answer is -1, as WebAssembly says.
+/// Case 4: the answer is -1, as WebAssembly says. Case 210.
 #[tokio::test]
 async fn a_guest_that_survives_a_refusal_succeeds() {
     let bench = Bench::new();
@@ -72,6 +72,7 @@ async fn memories_are_summed() {
     bench.is_well().await;
 }
 
+/// Case 209.
 #[tokio::test]
 async fn the_node_has_a_budget_of_its_own() {
     let bench = Bench::with(|limits| limits.set("guest_memory_bytes", 8 << 20).unwrap());

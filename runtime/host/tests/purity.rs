@@ -67,7 +67,7 @@ async fn a_version_off_by_one_says_what_was_expected_and_found() {
     assert!(said.contains("expected `heddle:host/log@0.1.0`") && said.contains("`0.2.0`"), "{said}");
 }
 
-/// Case 39: an export that is missing, or one too many.
+/// Case 39: an export that is missing, or one too many. Case 211.
 #[tokio::test]
 async fn exports_decide_the_kind_and_must_agree_with_what_is_said() {
     let bench = Bench::new();
@@ -90,7 +90,7 @@ async fn exports_decide_the_kind_and_must_agree_with_what_is_said() {
     assert_eq!((said.kind, said.faults.len()), (FailureKind::ComponentInvalid, 4), "{said}");
 }
 
-/// Case 39: what is loaded already serves on, whatever comes after it and is refused, early or late.
+/// Case 39: what is loaded already serves on, whatever comes after it and is refused, early or late. Case 213.
 #[tokio::test]
 async fn what_is_refused_does_not_disturb_what_serves() {
     let bench = Bench::new();
@@ -120,6 +120,7 @@ async fn what_is_refused_does_not_disturb_what_serves() {
     bench.is_well().await;
 }
 
+/// Case 212.
 #[tokio::test]
 async fn an_interface_of_other_types_is_refused() {
     let bench = Bench::new();

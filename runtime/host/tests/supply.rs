@@ -195,6 +195,7 @@ impl ComponentSource for Store {
     }
 }
 
+/// Case 218.
 #[tokio::test(flavor = "multi_thread")]
 async fn lost_code_is_made_again_from_the_store_once() {
     let bench = Bench::new();

@@ -66,7 +66,7 @@ async fn every_attempt_has_an_instance_of_its_own() {
 }
 
 /// Case 17: sandboxes come from a pool. Whatever one guest left in memory and tables, on its trap or on its return, the
-/// next one in the same place, another plugin of another size, finds zeroes and nulls.
+/// next one in the same place, another plugin of another size, finds zeroes and nulls. Case 214.
 #[tokio::test]
 async fn what_a_guest_leaves_in_its_sandbox_is_gone() {
     let bench = Bench::with(|limits| {

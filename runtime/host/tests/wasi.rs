@@ -254,6 +254,7 @@ fn senses(guest: Guest) -> Guest {
         )
 }
 
+/// Case 217.
 #[tokio::test]
 async fn a_transform_senses_nothing_a_tool_the_world() {
     let bench = Bench::new();
@@ -432,6 +433,7 @@ async fn polls_are_bounded() {
     assert_eq!(bench.fails(&sleeper(Guest::tool("hoards"), hoard)).await.kind, FailureKind::HandleLimit);
 }
 
+/// Case 215.
 #[tokio::test]
 async fn there_is_no_environment_no_file_and_no_network() {
     let bench = Bench::new();
@@ -473,6 +475,7 @@ async fn context_and_progress_reach_those_who_may_have_them() {
     assert_eq!(*recorder.progress.lock().unwrap(), [expected]);
 }
 
+/// Case 216.
 #[tokio::test]
 async fn describe_has_the_rights_of_a_transform() {
     let bench = Bench::new();
