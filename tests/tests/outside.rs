@@ -415,23 +415,31 @@ fn what_an_operator_writes_is_checked() {
     }
 }
 
+/// A server that grants the probe each thing that a step can take away.
+fn granting_much(folder: &Path, at: &str) -> Server {
+    let grants = format!(
+        "http = [\"GET|POST {at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nartifacts = true\nconfig = '{{\"region\": \"eu\"}}'"
+    );
+    configured(folder, &grants);
+    let server = Server::start(folder, &[]);
+    server.push(plugin("probe"));
+    server
+}
+
+/// A workflow of one step that asks the probe, with these lines above it and in it.
+fn asking(name: &str, top: &str, step: &str) -> String {
+    let body = format!(
+        "{top}steps: {{ask: {{call: \"tool:probe\", with: {{ask: \"${{ input }}\"}}, {step}}}}}\noutput: {{as: \"${{ steps.ask.output.answers }}\"}}"
+    );
+    workflow(name, &body)
+}
+
 /// A step takes away of what is granted, and never adds. Case 223.
 #[test]
 fn a_step_leaves_less_than_is_granted() {
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
     let at = service.url("");
-    let grants = format!(
-        "http = [\"GET|POST {at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nartifacts = true\nconfig = '{{\"region\": \"eu\"}}'"
-    );
-    configured(folder.path(), &grants);
-    let server = Server::start(folder.path(), &[]);
-    server.push(plugin("probe"));
-    let asking = |name: &str, top: &str, step: &str| {
-        let body = format!(
-            "{top}steps: {{ask: {{call: \"tool:probe\", with: {{ask: \"${{ input }}\"}}, {step}}}}}\noutput: {{as: \"${{ steps.ask.output.answers }}\"}}"
-        );
-        workflow(name, &body)
-    };
+    let server = granting_much(folder.path(), &at);
     let answers = |definition: &str, questions: Value| {
         let run = server.run(definition, questions);
         run["output"].as_array().unwrap_or_else(|| panic!("{run}")).clone()
@@ -486,18 +494,7 @@ fn a_step_leaves_less_than_is_granted() {
 fn what_a_step_leaves_holds_for_answers_and_for_what_is_called_instead() {
     let (folder, service) = (tempfile::tempdir().unwrap(), Service::start());
     let at = service.url("");
-    let grants = format!(
-        "http = [\"GET|POST {at}\"]\nsecrets = [\"api-key {at}\"]\nkv = true\nartifacts = true\nconfig = '{{\"region\": \"eu\"}}'"
-    );
-    configured(folder.path(), &grants);
-    let server = Server::start(folder.path(), &[]);
-    server.push(plugin("probe"));
-    let asking = |name: &str, top: &str, step: &str| {
-        let body = format!(
-            "{top}steps: {{ask: {{call: \"tool:probe\", with: {{ask: \"${{ input }}\"}}, {step}}}}}\noutput: {{as: \"${{ steps.ask.output.answers }}\"}}"
-        );
-        workflow(name, &body)
-    };
+    let server = granting_much(folder.path(), &at);
     let answers = |definition: &str, questions: Value| {
         let run = server.run(definition, questions);
         run["output"].as_array().unwrap_or_else(|| panic!("{run}")).clone()
