@@ -6,7 +6,7 @@ use crate::app::folder::signature_beside;
 use crate::signature::{EXTENSION, id_of, public_key, verify as is_signed};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use minisign::{KeyPair, SecretKey, SecretKeyBox};
+use minisign::{KeyPair, PublicKey, SecretKey, SecretKeyBox};
 use serde_json::json;
 use std::fs::OpenOptions;
 use std::io::{Cursor, Write as _};
@@ -99,16 +99,21 @@ pub(super) fn sign(files: &[PathBuf], key: &Path, context: &Context) -> Result<E
     Ok(Exit::Ok)
 }
 
-pub(super) fn verify(file: &Path, key: &str, context: &Context) -> Result<Exit, Fault> {
-    let text = match Path::new(key).is_file() {
-        true => std::fs::read_to_string(key)
-            .map_err(|error| Fault::usage(format!("the key `{key}` cannot be read: {error}")))?,
-        false => key.to_owned(),
+/// A public key, from its file or from its line.
+pub(in crate::cli) fn public(said: &str) -> Result<PublicKey, Fault> {
+    let text = match Path::new(said).is_file() {
+        true => std::fs::read_to_string(said)
+            .map_err(|error| Fault::usage(format!("the key `{said}` cannot be read: {error}")))?,
+        false => said.to_owned(),
     };
-    let key = public_key(&text).map_err(|fault| {
-        Fault::usage(format!("`{key}` is no public key: {fault}"))
+    public_key(&text).map_err(|fault| {
+        Fault::usage(format!("`{said}` is no public key: {fault}"))
             .with_hint("give a `.pub` file, or the line that begins with `RW`")
-    })?;
+    })
+}
+
+pub(super) fn verify(file: &Path, key: &str, context: &Context) -> Result<Exit, Fault> {
+    let key = public(key)?;
     let bytes = std::fs::read(file)
         .map_err(|error| Fault::usage(format!("`{}` cannot be read: {error}", file.display())))?;
     let shown = file.display();

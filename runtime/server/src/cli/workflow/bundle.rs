@@ -8,7 +8,7 @@ use super::super::plugin::{Pushed, ended, sign};
 use super::super::{Context, input, out};
 use super::{ask, read, refused, told as tell};
 use crate::registry::RegistryFault;
-use crate::signature::{EXTENSION, HEADER, id_of, public_key, to_header, verify};
+use crate::signature::{EXTENSION, HEADER, id_of, to_header, verify};
 use clap::Args;
 use heddle_core::oci::Which;
 use heddle_core::oci::bundle::{Bundle, Part, of_bundle};
@@ -163,7 +163,7 @@ fn found<'a>(callee: &Callee, known: &'a [Value]) -> Vec<&'a Value> {
 
 pub(super) async fn pull(asked: &PullArgs, context: &Context) -> Result<Exit, Fault> {
     let reference = read_reference(&asked.reference)?;
-    let key = asked.key.as_deref().map(key).transpose()?;
+    let key = asked.key.as_deref().map(sign::public).transpose()?;
     let judge = |manifest: &[u8], signatures: &[String]| match &key {
         None => Ok(()),
         Some(key) if signatures.iter().any(|text| verify(key, manifest, text).is_ok()) => Ok(()),
@@ -186,17 +186,6 @@ pub(super) async fn pull(asked: &PullArgs, context: &Context) -> Result<Exit, Fa
         Some(folder) => write(folder, bundle, (&workflow, &pinned), context),
         None => load(bundle, &pinned, context).await,
     }
-}
-
-fn key(said: &str) -> Result<minisign::PublicKey, Fault> {
-    let text = match Path::new(said).is_file() {
-        true => input::file(said)?,
-        false => said.to_owned(),
-    };
-    public_key(&text).map_err(|fault| {
-        Fault::usage(format!("`{said}` is no public key: {fault}"))
-            .with_hint("give a `.pub` file, or the line that begins with `RW`")
-    })
 }
 
 /// Writes all of it into a folder.
