@@ -82,6 +82,7 @@ async fn executor(invoker: Arc<dyn Invoker>) -> anyhow::Result<Executor> {
         left_inside: None,
         webhooks: WebhookParts::default(),
         outside: heddle_executor::OutsideParts::default(),
+        models: heddle_executor::ModelParts::default(),
     })
     .await?;
     let metadata = Metadata {

@@ -39,7 +39,7 @@ pub(crate) fn row_body() -> Vec<u8> {
         wall_us: 96,
         cpu_us: 61,
         hostcalls: 2,
-        queued_us: 0,
+        ..Usage::default()
     };
     let batch = Batch {
         at: Timestamp(1_795_219_200_000),

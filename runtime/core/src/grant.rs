@@ -23,6 +23,8 @@ pub struct Grants {
     pub artifacts: bool,
     /// What it is told: a JSON object.
     pub config: Option<Json>,
+    /// The models that it may ask, by the operator's names; `*` for all.
+    pub models: Vec<Arc<str>>,
     /// Of its requests only those that fit one of these, too, where a step says so.
     pub only: Option<Vec<HttpRule>>,
 }
@@ -223,6 +225,7 @@ impl Grants {
         }
         lines.extend(self.kv.then(|| "kv".to_owned()));
         lines.extend(self.artifacts.then(|| "artifacts".to_owned()));
+        lines.extend(self.models.iter().map(|name| format!("model {name}")));
         lines.extend(self.config.as_ref().map(|config| format!("config {}", config.text())));
         lines.sort();
         lines
@@ -352,6 +355,7 @@ mod tests {
             kv: true,
             artifacts: true,
             config: Some(Json::trusted(r#"{"a":1}"#)),
+            models: vec!["fast".into()],
             only: None,
         };
         let lines = [
@@ -359,6 +363,7 @@ mod tests {
             r#"config {"a":1}"#,
             "http GET https://a.example:443",
             "kv",
+            "model fast",
             "secret key at https://a.example:443",
         ];
         assert_eq!(some.lines(), lines);

@@ -3,6 +3,7 @@
 //! `workflow` is what an author wrote, `plan` its checked and frozen form, `run` one execution as a state machine.
 //! `limits` holds every maximum, `outcome` every way in which an attempt can end.
 
+pub mod call_log;
 pub mod connector;
 pub mod diff;
 pub mod document;
@@ -12,10 +13,12 @@ pub mod fingerprint;
 pub mod gate;
 pub mod grant;
 pub mod health;
+pub mod host_call;
 pub mod id;
 pub mod journal;
 pub mod json;
 pub mod limits;
+pub mod model;
 pub mod oci;
 pub mod outcome;
 pub mod outside;

@@ -12,7 +12,7 @@ pub enum PluginKind {
     Transform,
     /// Acts on the world within its grants.
     Tool,
-    /// Decides as it goes. Its output is recorded; its calls are not yet, so an interrupted one begins again.
+    /// Decides as it goes. Its calls and their answers are recorded, so that one that was cut off goes on where it was.
     Agent,
 }
 
@@ -52,6 +52,18 @@ macro_rules! failure_kinds {
     };
     (@again) => { true };
     (@never) => { false };
+}
+
+impl FailureKind {
+    /// Whether an agent that ended so is to be told, when it is tried again, what it was told before: where it was cut
+    /// off, and not where it failed by itself.
+    pub fn keeps_calls(self) -> bool {
+        use FailureKind::*;
+        matches!(
+            self,
+            DeadlineExceeded | HeartbeatTimeout | Interrupted | Cancelled | StoreUnavailable | Internal
+        )
+    }
 }
 
 failure_kinds! {
@@ -186,6 +198,52 @@ pub struct Usage {
     /// Time for which it waited for a sandbox before, in microseconds.
     #[serde(skip_serializing_if = "is_zero")]
     pub queued_us: u64,
+    /// What its calls of language models cost.
+    #[serde(skip_serializing_if = "Spent::is_nothing")]
+    pub spent: Spent,
+}
+
+/// Tokens and money.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Spent {
+    /// Calls of a model.
+    pub model_calls: u64,
+    /// Tokens that were read, those from the provider's cache included.
+    pub input_tokens: u64,
+    /// Tokens that were written.
+    pub output_tokens: u64,
+    /// Millionths of the operator's currency.
+    pub cost_micros: u64,
+}
+
+impl Spent {
+    /// Whether it is nothing.
+    pub fn is_nothing(&self) -> bool {
+        *self == Spent::default()
+    }
+    /// Both together.
+    pub fn and(self, other: Spent) -> Spent {
+        Spent {
+            model_calls: self.model_calls.saturating_add(other.model_calls),
+            input_tokens: self.input_tokens.saturating_add(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_add(other.output_tokens),
+            cost_micros: self.cost_micros.saturating_add(other.cost_micros),
+        }
+    }
+    /// What is left of this where that is taken away.
+    pub fn without(self, other: Spent) -> Spent {
+        Spent {
+            model_calls: self.model_calls.saturating_sub(other.model_calls),
+            input_tokens: self.input_tokens.saturating_sub(other.input_tokens),
+            output_tokens: self.output_tokens.saturating_sub(other.output_tokens),
+            cost_micros: self.cost_micros.saturating_sub(other.cost_micros),
+        }
+    }
+    /// Tokens, read and written.
+    pub fn tokens(self) -> u64 {
+        self.input_tokens.saturating_add(self.output_tokens)
+    }
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -202,6 +260,7 @@ impl Usage {
             cpu_us: self.cpu_us.saturating_add(other.cpu_us),
             hostcalls: self.hostcalls.saturating_add(other.hostcalls),
             queued_us: self.queued_us.saturating_add(other.queued_us),
+            spent: self.spent.and(other.spent),
         }
     }
 }

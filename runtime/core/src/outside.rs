@@ -1,9 +1,11 @@
 //! What a guest asks of the world outside its sandbox, as data: between the sandbox, which reads it off a component's
 //! calls, and the shell, which does it. What can be refused without looking anywhere is refused here.
 
+use crate::host_call::bytes;
 use crate::limits::Limits;
 use crate::outcome::FailureKind;
 use crate::run::artifact::Artifact;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use std::time::Duration;
 pub use url::Url;
@@ -35,7 +37,8 @@ pub const URL_BYTES: usize = 8 * 1024;
 const METHODS_REFUSED: &[&str] = &["CONNECT", "TRACE", "TRACK"];
 
 /// A request, as a guest makes it.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct HttpRequest {
     /// `GET` and its like.
     pub method: String,
@@ -44,6 +47,7 @@ pub struct HttpRequest {
     /// Names and values.
     pub headers: Vec<(String, String)>,
     /// What is sent.
+    #[serde(with = "bytes::option")]
     pub body: Option<Vec<u8>>,
     /// How long it may take, in milliseconds.
     pub timeout_ms: Option<u64>,
@@ -65,18 +69,21 @@ pub struct Prepared {
 }
 
 /// An answer.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub struct HttpResponse {
     /// The status. A redirect is an answer like any other.
     pub status: u16,
     /// Names in lower case, and values; what is no text is left out.
     pub headers: Vec<(String, String)>,
     /// The body as it came: nothing is unpacked.
+    #[serde(with = "bytes")]
     pub body: Vec<u8>,
 }
 
 /// Why there is no answer.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum HttpFaultKind {
     /// The plugin may not send it, or the address may not be dialled.
     Denied,
@@ -116,7 +123,8 @@ impl HttpFaultKind {
 }
 
 /// Why there is no answer, in a word and a sentence.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 #[error("{message}")]
 pub struct HttpFault {
     /// The word.
@@ -206,7 +214,8 @@ pub fn header(name: &str, value: String) -> Result<(String, String), String> {
 }
 
 /// What a plugin asks of the files of its run.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum ArtifactCall {
     /// Keeps one.
     Put {
@@ -215,6 +224,7 @@ pub enum ArtifactCall {
         /// What it is.
         media_type: String,
         /// Its bytes.
+        #[serde(with = "bytes")]
         bytes: Vec<u8>,
     },
     /// Reads one.
@@ -225,16 +235,18 @@ pub enum ArtifactCall {
 }
 
 /// What came of it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ArtifactAnswer {
     /// It is kept.
     Kept(Artifact),
     /// Its bytes.
-    Bytes(Arc<[u8]>),
+    Bytes(#[serde(with = "bytes")] Arc<[u8]>),
 }
 
 /// Why it did not.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum ArtifactFault {
     /// Nobody has granted it.
     Denied(String),
@@ -256,7 +268,8 @@ pub fn is_ours(name: &str) -> bool {
 }
 
 /// What a plugin asks of the values that it keeps.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum KvCall {
     /// Reads one.
     Get {
@@ -268,6 +281,7 @@ pub enum KvCall {
         /// Its key.
         key: String,
         /// Its value.
+        #[serde(with = "bytes")]
         value: Vec<u8>,
         /// Only if it has this version; 0 for one that is not there. Whatever it is, where nothing is said.
         expected: Option<u64>,
@@ -298,10 +312,11 @@ pub enum KvCall {
 }
 
 /// What comes back.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum KvAnswer {
     /// A value with its version, where it is there.
-    Entry(Option<(Vec<u8>, u64)>),
+    Entry(#[serde(with = "bytes::entry")] Option<(Vec<u8>, u64)>),
     /// The version that was written.
     Version(u64),
     /// The sum.
@@ -313,7 +328,8 @@ pub enum KvAnswer {
 }
 
 /// Why not.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub enum KvFault {
     /// The plugin may keep nothing.
     #[error("{0}")]

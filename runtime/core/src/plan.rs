@@ -6,7 +6,7 @@
 
 mod absent;
 pub mod admission;
-mod agent;
+pub mod agent;
 mod approval;
 mod ask;
 mod call;
@@ -202,6 +202,8 @@ pub struct Step {
     pub narrowing: Option<Arc<Narrowing>>,
     /// What an agent may call: `kind:name` or `kind:*`.
     pub tools: Vec<Arc<str>>,
+    /// How far an agent may go.
+    pub budget: agent::AgentBudget,
     /// Every step whose outcome one of its expressions reads.
     pub reads: BTreeSet<u32>,
     /// The part that it belongs to.

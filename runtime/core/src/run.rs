@@ -18,6 +18,7 @@
 
 mod advance;
 mod aftermath;
+mod agent;
 mod apply;
 pub mod approval;
 pub mod artifact;

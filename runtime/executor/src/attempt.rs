@@ -1,6 +1,7 @@
 //! One attempt: the cache is asked, then a slot is taken, then the sandbox runs, and every end is a value.
 
 use crate::cache::{Found, Lookup};
+use crate::calls::Calls;
 use crate::gates::{Ahead, Who, no_sandbox};
 use crate::outside::Files;
 use crate::parts::{Begin, Held, Invocation};
@@ -13,7 +14,7 @@ use heddle_core::fingerprint::Parts as FingerprintParts;
 use heddle_core::id::{Digest, RunId, Tenant, idempotency_key};
 use heddle_core::json::Json;
 use heddle_core::limits::AskedLimits;
-use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind, Usage};
+use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind, Spent, Usage};
 use heddle_core::plan::{CacheMode, CachePolicy, CacheScope, OnCrash, Step};
 use heddle_core::plugin::Pinned;
 use heddle_core::run::artifact::Artifact;
@@ -41,6 +42,10 @@ pub(crate) struct AttemptCall {
     pub(crate) within: Option<Arc<str>>,
     /// Which of its candidates it goes to, where it is a call by capability.
     pub(crate) turn: u32,
+    /// Which of the step's call logs it goes on with, where it is an agent's.
+    pub(crate) log: u32,
+    /// What earlier attempts have been charged for that this one goes on with.
+    pub(crate) charged: Spent,
     pub(crate) input: Json,
     pub(crate) traceparent: Option<String>,
     /// How long the attempt may take where the workflow does not say.
@@ -88,14 +93,13 @@ impl AttemptCall {
             _ => CachePolicy::default_of(pin.kind),
         }
     }
-    /// What an agent's randomness grows from; the other kinds have none, or the machine's.
-    fn seed(&self, kind: PluginKind) -> [u8; 32] {
-        if kind != PluginKind::Agent {
-            return [0; 32];
-        }
+    /// What an agent's randomness grows from: the same as long as it goes on with one call log. The other kinds have none,
+    /// or the machine's.
+    fn seed(&self, calls: Option<&Arc<Calls>>) -> [u8; 32] {
+        let Some(calls) = calls else { return [0; 32] };
         let mut hash = Sha256::new();
         hash.update(idempotency_key(self.run, &self.step().id, self.node.item, self.alternative, None));
-        hash.update(self.attempt.to_le_bytes());
+        hash.update(calls.name());
         hash.finalize().into()
     }
     fn fingerprint(&self, shared: &Shared, pin: &Pinned, policy: CachePolicy) -> Digest {
@@ -291,8 +295,20 @@ pub(crate) async fn sandbox(
     let opened = shared.now();
     let queued_us = opened.since_ms(in_line_since) * 1_000;
     let deadline = opened.plus_ms(limits.wall_ms);
-    let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone(), &pin, deadline));
     let kind = pin.kind;
+    let calls = match kind {
+        PluginKind::Agent => match Calls::open(shared.clone(), call, &pin, deadline).await {
+            Ok(calls) => Some(Arc::new(calls)),
+            Err(failure) => {
+                return AttemptEnd { outcome: Outcome::Failed(failure), usage: Usage::default() };
+            }
+        },
+        PluginKind::Tool | PluginKind::Transform => None,
+    };
+    // An agent knows of itself what it knew when its log was opened.
+    let known = calls.as_ref().and_then(|calls| calls.opened());
+    let (opened, attempt, deadline) = known.unwrap_or((opened, call.attempt, deadline));
+    let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone(), &pin, deadline, calls.clone()));
     let invocation = Invocation {
         plugin: pin.clone(),
         input: call.input.clone(),
@@ -303,8 +319,8 @@ pub(crate) async fn sandbox(
         step: step.id.clone(),
         step_number: call.node.step,
         item: call.node.item,
-        attempt: call.attempt,
-        seed: call.seed(kind),
+        attempt,
+        seed: call.seed(calls.as_ref()),
         alternative: call.alternative,
         within: call.within.clone(),
         at_most_once: step.on_crash == OnCrash::Fail,
@@ -315,7 +331,10 @@ pub(crate) async fn sandbox(
         reach,
         held: call.held.clone(),
     };
-    let end = segments(shared, invocation, Usage { queued_us, ..Usage::default() }).await;
+    let before = Usage { queued_us, ..Usage::default() };
+    let mut end = segments(shared, invocation, calls.as_deref(), before).await;
+    let spent = calls.map(|calls| calls.spent()).unwrap_or_default();
+    end.usage.spent = spent.without(call.charged);
     shared.meters.attempt_ended(kind, &end.outcome, end.usage.wall_us);
     health::observe(shared, &call.tenant, &pin, &end);
     if let Some(passed) = passed {
@@ -325,24 +344,36 @@ pub(crate) async fn sandbox(
 }
 
 /// Runs the plugin, and again from its checkpoint where an agent gives one.
-async fn segments(shared: &Shared, first: Invocation, mut usage: Usage) -> AttemptEnd {
-    let kind = first.plugin.kind;
-    let mut next = Some(first);
-    for _ in 0..shared.limits.agent_segments {
-        let Some(invocation) = next.take() else { break };
-        // Only an agent may have to go on.
-        let again = (kind == PluginKind::Agent).then(|| invocation.clone());
+async fn segments(
+    shared: &Shared,
+    invocation: Invocation,
+    calls: Option<&Calls>,
+    mut usage: Usage,
+) -> AttemptEnd {
+    let Some(calls) = calls else {
         let end = shared.invoker.invoke(invocation).await;
+        return AttemptEnd { usage: usage.and(end.usage), ..end };
+    };
+    let most = shared.limits.agent_segments;
+    loop {
+        let state = match calls.began_with().await {
+            Ok(state) => state,
+            Err(failure) => return AttemptEnd { outcome: Outcome::Failed(failure), usage },
+        };
+        let opened = calls.opened().map_or(invocation.opened, |(at, ..)| at);
+        let end = shared.invoker.invoke(Invocation { state, opened, ..invocation.clone() }).await;
         usage = usage.and(end.usage);
-        if let (Outcome::Continue(state), Some(again)) = (&end.outcome, again) {
-            next = Some(Invocation { state: Some(state.clone()), ..again });
-            continue;
+        match end.outcome {
+            Outcome::Continue(state) if calls.segments() + 1 < most => calls.continued(&state),
+            Outcome::Continue(_) => {
+                calls.close();
+                let message = format!("the agent returned `continue` {most} times (limit agent_segments)");
+                return AttemptEnd { usage, ..AttemptEnd::failed(FailureKind::BudgetExhausted, message) };
+            }
+            outcome => {
+                calls.close();
+                return AttemptEnd { outcome, usage };
+            }
         }
-        return AttemptEnd { outcome: end.outcome, usage };
     }
-    let message = format!(
-        "the agent returned `continue` {} times (limit agent_segments)",
-        shared.limits.agent_segments
-    );
-    AttemptEnd { usage, ..AttemptEnd::failed(FailureKind::BudgetExhausted, message) }
 }

@@ -8,6 +8,7 @@ mod artifacts;
 mod attempt;
 mod bus;
 mod cache;
+mod calls;
 mod children;
 mod driver;
 mod feed;
@@ -16,6 +17,7 @@ mod inbox;
 mod listing;
 mod meters;
 mod migrate;
+mod models;
 mod outside;
 mod parts;
 mod plugins;
@@ -39,6 +41,7 @@ pub use feed::{FeedEvent, FeedItem};
 pub use gates::{CircuitReport, Hold, HoldAt, RateReport};
 pub use listing::{RunFilter, WorkflowFilter};
 pub use migrate::{MigrateFault, WaitingMove};
+pub use models::{ModelAlias, ModelParts, Price, Provider};
 pub use outside::{Outbound, OutsideParts};
 pub use parts::{
     Begin, Clock, Held, Invocation, Invoker, LeftInside, LogLevel, Parts, Reach, Settings, SystemClock,

@@ -128,8 +128,8 @@ pub(crate) struct For {
     pub(crate) step: Arc<str>,
     pub(crate) attempt: u32,
     pub(crate) traceparent: Option<String>,
-    /// When the attempt is over.
-    pub(crate) deadline: Timestamp,
+    /// When the attempt is over, where its requests are its own time.
+    pub(crate) deadline: Option<Timestamp>,
 }
 
 /// What one attempt does outside.
@@ -176,13 +176,25 @@ impl Desk {
         }
         .boxed()
     }
+    /// For whom it all is.
+    pub(crate) fn who(&self) -> Arc<For> {
+        self.who.clone()
+    }
+    /// The names of the models that the plugin may ask, the default first.
+    pub(crate) fn models(&self) -> Vec<String> {
+        self.shared.models.granted(&self.grants)
+    }
+    /// What stands for secrets, to be told what stood for them before.
+    pub(crate) fn stands(&self) -> Stands {
+        Stands { placeholders: self.placeholders.clone(), narrowing: self.narrowing.clone() }
+    }
     /// What stands for a secret.
     pub(crate) fn secret(&self, asked: &str) -> Result<String, String> {
-        let named = self.narrowing.as_ref().and_then(|step| step.secrets.as_ref());
-        let name = named.map_or(Some(asked), |named| named.get(asked).map(|name| &**name));
+        let name = secret_of(self.narrowing.as_deref(), asked);
         let Some(name) = name else {
             self.audit("secret", "denied", &asked.chars().take(NAME_SHOWN).collect::<String>());
             let asked: String = asked.chars().take(NAME_SHOWN).collect();
+            let named = self.narrowing.as_ref().and_then(|step| step.secrets.as_ref());
             let left: Vec<String> =
                 named.iter().flat_map(|all| all.keys()).map(|name| format!("`{name}`")).collect();
             return Err(format!(
@@ -251,6 +263,30 @@ impl Desk {
         counter!(t::OUTSIDE_CALLS, "capability" => capability, "outcome" => outcome).increment(1);
         let who = &self.who;
         tracing::info!(target: "heddle::audit", capability, outcome, what, plugin = %who.plugin, tenant = %who.tenant, run = %who.run, step = %who.step, attempt = who.attempt, "a plugin asked the outside");
+    }
+}
+
+/// The secret of the node that is meant by a name.
+fn secret_of<'a>(narrowing: Option<&'a Narrowing>, asked: &'a str) -> Option<&'a str> {
+    match narrowing.and_then(|step| step.secrets.as_ref()) {
+        None => Some(asked),
+        Some(named) => named.get(asked).map(|name| &**name),
+    }
+}
+
+/// What stands for the secrets of one attempt.
+pub(crate) struct Stands {
+    placeholders: Arc<Placeholders>,
+    narrowing: Option<Arc<Narrowing>>,
+}
+
+impl Stands {
+    /// This text stands for the secret that is meant by this name. Whether it is put in anywhere is for the grants to say,
+    /// as ever.
+    pub(crate) fn adopt(&self, asked: &str, text: &str) {
+        if let Some(name) = secret_of(self.narrowing.as_deref(), asked) {
+            self.placeholders.adopt(name, text);
+        }
     }
 }
 
@@ -340,8 +376,9 @@ async fn send(
     // What a step does not leave is not put in; it is searched for all the same.
     let granted = there(granted, known, &request.url);
     let mut request = placeholders.put_in(request, &left, &shared.limits)?;
-    let left = Duration::from_millis(who.deadline.since_ms(shared.now()).max(1));
-    request.timeout = request.timeout.min(left);
+    if let Some(deadline) = who.deadline {
+        request.timeout = request.timeout.min(Duration::from_millis(deadline.since_ms(shared.now()).max(1)));
+    }
     if !request.headers.iter().any(|(name, _)| name == "user-agent") {
         request.headers.push(("user-agent".into(), concat!("heddle/", env!("CARGO_PKG_VERSION")).into()));
     }

@@ -1,16 +1,15 @@
 //! What an executor is made of, and the seams at which the outside is plugged in.
 
+use crate::models::ModelParts;
 use crate::outside::OutsideParts;
 use crate::webhooks::WebhookParts;
 use futures_util::future::BoxFuture;
+use heddle_core::call_log::Budget;
+use heddle_core::host_call::{Answered, HostCall};
 use heddle_core::id::RunId;
 use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure};
-use heddle_core::outside::{
-    ArtifactAnswer, ArtifactCall, ArtifactFault, HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall,
-    KvFault,
-};
 use heddle_core::plugin::{Metadata, Pinned};
 use heddle_core::run::event::{Defaults, Node};
 use heddle_core::share::Share;
@@ -44,6 +43,8 @@ pub struct Parts {
     pub webhooks: WebhookParts,
     /// What plugins may do outside their sandboxes, and what does it.
     pub outside: OutsideParts,
+    /// The language models of the node.
+    pub models: ModelParts,
 }
 
 /// Something of the invoker's that is held until the end of an attempt is on disk, and then dropped: what tells the
@@ -217,20 +218,23 @@ pub trait Reach: Send + Sync + 'static {
     fn dropped(&self, _lines: u64, _bytes: u64) {}
     /// How far along the work is.
     fn progress(&self, stage: &str, percent: Option<u8>, message: &str);
-    /// Sends a request to the outside, if the plugin may.
-    fn http(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, HttpFault>>;
-    /// What stands for a secret, or why the plugin has none of this name.
-    fn secret(&self, name: &str) -> Result<String, String>;
-    /// What the plugin is told: an object.
-    fn config(&self) -> Option<Json>;
-    /// Reads or writes a value that the plugin keeps.
-    fn kv(&self, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>>;
-    /// Keeps or reads a file of the run.
-    fn artifact(&self, call: ArtifactCall) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>>;
+    /// Asks for something, if the plugin may. Calls are asked in the order in which the guest makes them. Dropping the
+    /// future cancels the call; an `Err` ends the attempt.
+    fn ask(&self, call: HostCall) -> BoxFuture<'static, Result<Answered, Failure>>;
+    /// Which of several calls have ended first: `first` finds it out, and a record may know better.
+    fn pick(&self, first: BoxFuture<'static, Vec<u32>>) -> BoxFuture<'static, Vec<u32>> {
+        first
+    }
     /// The plugins that the step grants, by name.
     fn tools(&self) -> Vec<Arc<Metadata>>;
-    /// Calls one of them. `index` counts the calls of this attempt from 0.
-    fn call_tool(&self, name: String, input: Json, index: u64) -> BoxFuture<'static, Result<Json, Failure>>;
+    /// The names of the models that the plugin may ask, the default first.
+    fn models(&self) -> Vec<String> {
+        Vec::new()
+    }
+    /// What an agent has spent, and may still spend.
+    fn budget(&self) -> Budget {
+        Budget::default()
+    }
 }
 
 /// The time.

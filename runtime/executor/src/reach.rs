@@ -1,48 +1,59 @@
-//! What a guest reaches through the host while its attempt runs: the log, progress, and for agents the plugins that
-//! their step grants. A grant is decided by the run's snapshot, never by what a guest or a model says.
+//! What a guest reaches through the host while its attempt runs: the log, progress, the outside, and for agents models and
+//! the plugins that their step grants. A grant is decided by the run's snapshot and the node's configuration, never by
+//! what a guest or a model says.
 
 use crate::attempt::{AttemptCall, sandbox};
 use crate::bus::Told;
+use crate::calls::{Calls, Made};
 use crate::feed::Passing;
-use crate::outside::{Desk, For};
+use crate::models::{self, Wanted, budget};
+use crate::outside::{Desk, Files, For};
 use crate::parts::{Begin, LogLevel, Reach};
 use crate::shared::Shared;
 use crate::slots::Depth;
 use crate::telemetry as t;
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use heddle_core::id::call_within;
+use heddle_core::call_log::Budget;
+use heddle_core::host_call::{Answered, HostAnswer, HostCall, ToolCall};
+use heddle_core::id::{call_within, idempotency_key};
 use heddle_core::json::Json;
-use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome};
-use heddle_core::outside::{
-    ArtifactAnswer, ArtifactCall, ArtifactFault, HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall,
-    KvFault,
-};
+use heddle_core::model::ModelCall;
+use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, Spent};
+use heddle_core::outside::ArtifactCall;
 use heddle_core::plugin::{Metadata, Pinned};
 use heddle_core::run::public::PublicEvent;
 use heddle_core::time::Timestamp;
 use heddle_core::value::Value;
 use metrics::counter;
+use std::future::ready;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use tokio::sync::Semaphore;
 
 /// The reach of one attempt.
-pub(crate) struct AttemptReach {
+pub(crate) struct AttemptReach(Arc<Caller>);
+
+/// Who makes the calls of one attempt.
+struct Caller {
     shared: Arc<Shared>,
     call: Arc<AttemptCall>,
-    calls: AtomicU64,
+    number_of_tools: AtomicU64,
     at_once: Arc<Semaphore>,
     desk: Desk,
+    /// What an agent asks goes through its log.
+    calls: Option<Arc<Calls>>,
 }
 
 impl AttemptReach {
-    /// What this plugin may reach until then.
+    /// What this plugin may reach until then. An agent's waits are not its own time, so its requests know no end but
+    /// their own.
     pub(crate) fn new(
         shared: Arc<Shared>,
         call: Arc<AttemptCall>,
         plugin: &Pinned,
         deadline: Timestamp,
+        calls: Option<Arc<Calls>>,
     ) -> AttemptReach {
         let at_once = Arc::new(Semaphore::new(shared.limits.tool_calls_at_once as usize));
         let who = For {
@@ -52,12 +63,15 @@ impl AttemptReach {
             step: call.step().id.clone(),
             attempt: call.attempt,
             traceparent: call.traceparent.clone(),
-            deadline,
+            deadline: calls.is_none().then_some(deadline),
         };
         let desk = Desk::new(shared.clone(), who, call.step().narrowing.clone(), call.files.clone());
-        AttemptReach { shared, call, calls: AtomicU64::new(0), at_once, desk }
+        let number_of_tools = AtomicU64::new(0);
+        AttemptReach(Arc::new(Caller { shared, call, number_of_tools, at_once, desk, calls }))
     }
+}
 
+impl Caller {
     fn tell(&self, kind: &'static str, more: Vec<(&'static str, Value)>) {
         let run = self.call.run;
         let bus = &self.shared.bus;
@@ -91,8 +105,12 @@ impl AttemptReach {
 
 impl Reach for AttemptReach {
     fn log(&self, level: LogLevel, message: &str) {
-        tracing::debug!(target: "heddle::guest", run = %self.call.run, step = %self.call.step().id, attempt = self.call.attempt, level = level.word(), "{message}");
-        self.tell("log", vec![("level", Value::text(level.word())), ("message", Value::text(message))]);
+        let caller = &self.0;
+        if caller.is_silent() {
+            return;
+        }
+        tracing::debug!(target: "heddle::guest", run = %caller.call.run, step = %caller.call.step().id, attempt = caller.call.attempt, level = level.word(), "{message}");
+        caller.tell("log", vec![("level", Value::text(level.word())), ("message", Value::text(message))]);
     }
 
     fn dropped(&self, lines: u64, bytes: u64) {
@@ -101,62 +119,145 @@ impl Reach for AttemptReach {
     }
 
     fn progress(&self, stage: &str, percent: Option<u8>, message: &str) {
+        if self.0.is_silent() {
+            return;
+        }
         let mut more = vec![("stage", Value::text(stage)), ("message", Value::text(message))];
         if let Some(percent) = percent {
             more.push(("percent", Value::Int(i64::from(percent.min(100)))));
         }
-        self.tell("progress", more);
+        self.0.tell("progress", more);
     }
 
-    fn http(&self, request: HttpRequest) -> BoxFuture<'static, Result<HttpResponse, HttpFault>> {
-        self.desk.http(request)
+    fn ask(&self, call: HostCall) -> BoxFuture<'static, Result<Answered, Failure>> {
+        let caller = self.0.clone();
+        let Some(calls) = caller.calls.clone().filter(|_| is_recorded(&call)) else {
+            let made = caller.make(call, 0);
+            return async move {
+                let answer = made.await.answer;
+                Ok(Answered { answer, at: caller.shared.now() })
+            }
+            .boxed();
+        };
+        let secret = match &call {
+            HostCall::Secret(name) => Some((caller.desk.stands(), name.clone())),
+            _ => None,
+        };
+        let asked = calls.ask(&call.clone(), move |number| caller.make(call, number));
+        async move {
+            let answered = asked.await?;
+            // What stood for a secret in an attempt that was cut off stands for it in this one.
+            if let (Some((stands, name)), HostAnswer::Secret(Ok(text))) = (secret, &answered.answer) {
+                stands.adopt(&name, text);
+            }
+            Ok(answered)
+        }
+        .boxed()
     }
 
-    fn secret(&self, name: &str) -> Result<String, String> {
-        self.desk.secret(name)
-    }
-
-    fn config(&self) -> Option<Json> {
-        self.desk.config()
-    }
-
-    fn kv(&self, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
-        self.desk.kv(call)
-    }
-
-    fn artifact(&self, call: ArtifactCall) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>> {
-        self.desk.artifact(call)
+    fn pick(&self, first: BoxFuture<'static, Vec<u32>>) -> BoxFuture<'static, Vec<u32>> {
+        match &self.0.calls {
+            Some(calls) => calls.pick(first),
+            None => first,
+        }
     }
 
     fn tools(&self) -> Vec<Arc<Metadata>> {
-        self.granted().iter().map(|g| g.metadata.clone()).collect()
+        self.0.granted().iter().map(|g| g.metadata.clone()).collect()
     }
 
-    fn call_tool(&self, name: String, input: Json, _index: u64) -> BoxFuture<'static, Result<Json, Failure>> {
+    fn models(&self) -> Vec<String> {
+        self.0.desk.models()
+    }
+
+    fn budget(&self) -> Budget {
+        self.0.budget()
+    }
+}
+
+/// Whether a call stands in the log of an agent. A file that is kept goes with the end of the attempt, so it is kept again.
+fn is_recorded(call: &HostCall) -> bool {
+    !matches!(call, HostCall::Artifact(ArtifactCall::Put { .. }))
+}
+
+impl Caller {
+    /// Whoever says something while it is told what it was told before has said it before.
+    fn is_silent(&self) -> bool {
+        self.calls.as_ref().is_some_and(|calls| calls.is_silent())
+    }
+
+    fn budget(&self) -> Budget {
+        let spent = self.calls.as_ref().map(|calls| calls.spent()).unwrap_or_default();
+        budget(spent, &self.call.step().budget, &self.shared.limits)
+    }
+
+    /// Makes a call, which is one of this number in the log. What can be said at once is said before this returns.
+    fn make(&self, call: HostCall, number: u64) -> BoxFuture<'static, Made> {
+        let desk = &self.desk;
+        match call {
+            HostCall::Http(request) => {
+                desk.http(request).map(|answer| Made::plain(HostAnswer::Http(answer))).boxed()
+            }
+            HostCall::Kv(call) => desk.kv(call).map(|answer| Made::plain(HostAnswer::Kv(answer))).boxed(),
+            HostCall::Artifact(call) => {
+                desk.artifact(call).map(|answer| Made::plain(HostAnswer::Artifact(answer))).boxed()
+            }
+            HostCall::Secret(name) => ready(Made::plain(HostAnswer::Secret(desk.secret(&name)))).boxed(),
+            HostCall::Config => ready(Made::plain(HostAnswer::Config(desk.config()))).boxed(),
+            HostCall::Tool(ToolCall { name, input }) => self.call_tool(&name, input, number),
+            HostCall::Model(call) => self.call_model(*call, number),
+        }
+    }
+
+    fn call_tool(&self, name: &str, input: Json, number: u64) -> BoxFuture<'static, Made> {
+        let failed = |failure| ready(Made::plain(HostAnswer::Tool(Err(failure)))).boxed();
         let Some(granted) = self.granted().iter().find(|g| g.metadata.reference() == name).cloned() else {
             let message = format!("`{name}` is not granted to this step; grant it under `tools`");
-            return async { Err(Failure::new(FailureKind::CapabilityDenied, message)) }.boxed();
+            return failed(Failure::new(FailureKind::CapabilityDenied, message));
         };
         let most = self.shared.limits.tool_calls;
-        let number = self.calls.fetch_add(1, Ordering::Relaxed);
-        if number >= most {
+        if self.number_of_tools.fetch_add(1, Ordering::Relaxed) >= most {
             let message = format!("more than {most} tool calls in one attempt (limit tool_calls)");
-            return async { Err(Failure::new(FailureKind::HostcallLimit, message)) }.boxed();
+            return failed(Failure::new(FailureKind::HostcallLimit, message));
         }
         let (shared, at_once) = (self.shared.clone(), self.at_once.clone());
-        let within = Some(call_within(number, &name, input.text()).into());
+        let within = Some(call_within(number, name, input.text()).into());
         let call = (*self.call).clone();
-        let call = Arc::new(AttemptCall { input, within, begin: Begin::Apart, ahead: None, ..call });
+        let files = Files::default();
+        let call =
+            AttemptCall { input, within, begin: Begin::Apart, ahead: None, files: files.clone(), ..call };
+        let call = Arc::new(call);
         async move {
             let _turn = at_once.acquire().await.ok();
             let AttemptEnd { outcome, .. } = sandbox(&shared, &call, granted.pin, Depth::Nested).await;
-            match outcome {
+            let answer = HostAnswer::Tool(match outcome {
                 Outcome::Done(output) => Ok(output),
                 Outcome::Failed(failure) => Err(failure),
                 Outcome::Continue(_) => {
                     Err(Failure::new(FailureKind::Internal, "a tool returned a checkpoint"))
                 }
-            }
+            });
+            Made { answer, files, spent: Spent::default() }
+        }
+        .boxed()
+    }
+
+    fn call_model(&self, call: ModelCall, number: u64) -> BoxFuture<'static, Made> {
+        let left = self.budget();
+        let who = self.desk.who();
+        let granted = self.desk.models();
+        let key = idempotency_key(
+            self.call.run,
+            &self.call.step().id,
+            self.call.node.item,
+            self.call.alternative,
+            Some(&format!("model:{}:{number}", self.call.log)),
+        );
+        let shared = self.shared.clone();
+        async move {
+            let completed = models::complete(&shared, &who, Wanted { call, granted, left, key }).await;
+            let spent = completed.as_ref().map(models::spent).unwrap_or_default();
+            Made { answer: HostAnswer::Model(completed), files: Files::default(), spent }
         }
         .boxed()
     }

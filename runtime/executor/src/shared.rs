@@ -6,6 +6,7 @@ use crate::driver::Nudge;
 use crate::gates::Gates;
 use crate::meters::Meters;
 use crate::migrate::Moves;
+use crate::models::Models;
 use crate::outside::{KeptValues, OutsideParts};
 use crate::parts::{Clock, Held, Invoker, Parts, Settings};
 use crate::plugins::health::Healths;
@@ -61,6 +62,7 @@ pub(crate) struct Shared {
     pub(crate) webhooks: Endpoints,
     pub(crate) triggers: Triggers,
     pub(crate) outside: OutsideParts,
+    pub(crate) models: Models,
     pub(crate) kept_values: KeptValues,
     lease: RwLock<Lease>,
     active: Mutex<HashMap<RunId, Active>>,
@@ -122,6 +124,7 @@ impl Shared {
             webhooks: Endpoints::new(parts.webhooks),
             triggers: Triggers::default(),
             outside: parts.outside,
+            models: Models::new(parts.models),
             kept_values: KeptValues::default(),
             lease: RwLock::new(lease),
             active: Mutex::new(HashMap::new()),

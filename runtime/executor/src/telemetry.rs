@@ -64,6 +64,9 @@ metrics_table! {
     DELIVERY_SECONDS = "heddle_webhook_delivery_duration_seconds" Histogram "Time that a try to deliver took.";
     DELIVERIES_WAITING = "heddle_webhook_deliveries_waiting" Gauge "Messages to webhooks that wait.";
     OUTSIDE_CALLS = "heddle_outside_calls_total" Counter "What plugins asked of the outside, by `capability` (http, kv, secret) and `outcome`: ok, denied, or why not.";
+    MODEL_CALLS = "heddle_model_calls_total" Counter "Requests to language models, by `provider` and `outcome`: ok, or why not.";
+    MODEL_SECONDS = "heddle_model_call_duration_seconds" Histogram "Time that one of them took, by `provider`.";
+    MODEL_TOKENS = "heddle_model_tokens_total" Counter "Tokens of language models, by `provider` and `direction`: input or output.";
     LOG_LINES_DROPPED = "heddle_guest_log_lines_dropped_total" Counter "Log lines of plugins that were dropped for want of room.";
     OUTPUT_BYTES_DROPPED = "heddle_guest_output_bytes_dropped_total" Counter "Bytes on stdout and stderr of plugins that were dropped for want of room.";
     LEASE_LOST = "heddle_lease_lost_total" Counter "Times that this node lost its lease.";

@@ -98,6 +98,7 @@ impl Stage {
             left_inside: left.map(|left| left.into_iter().map(|one| (one, Held::default())).collect()),
             webhooks: WebhookParts::default(),
             outside: OutsideParts::default(),
+            models: ModelParts::default(),
         };
         Executor::start(parts).await.unwrap()
     }

@@ -52,6 +52,7 @@ impl World {
             left_inside: None,
             webhooks: WebhookParts::default(),
             outside: OutsideParts::default(),
+            models: ModelParts::default(),
         };
         let executor = Executor::start(parts).await.unwrap();
         let metadata = Metadata {

@@ -35,7 +35,7 @@ pub(crate) use agent::heddle::host::context::Context;
 pub(crate) use agent::heddle::host::log::Level;
 pub(crate) use agent::heddle::host::tools::{Request, ToolInfo};
 pub(crate) use agent::heddle::host::types::{Detail, Failure, Later};
-pub(crate) use agent::heddle::host::{artifacts, http, kv};
+pub(crate) use agent::heddle::host::{artifacts, http, kv, model};
 pub(crate) use agent::{Agent, AgentPre};
 pub(crate) use tool::{Tool, ToolPre};
 pub(crate) use transform::{Transform, TransformPre};

@@ -234,6 +234,6 @@ fn measured(fuel: u64, memory_peak_bytes: u64, hostcalls: u64, cpu: &CpuMeter, w
         wall_us: wall.elapsed().as_micros() as u64,
         cpu_us: cpu.spent_us(),
         hostcalls,
-        queued_us: 0,
+        ..Usage::default()
     }
 }

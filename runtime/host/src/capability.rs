@@ -19,6 +19,7 @@ pub(crate) mod held;
 mod http;
 mod kv;
 pub(crate) mod log;
+mod model;
 pub(crate) mod pending;
 mod progress;
 pub(crate) mod random;
@@ -75,6 +76,7 @@ fn linker(engine: &Engine, kind: PluginKind) -> wasmtime::Result<Linker<Guest>> 
         artifacts::link(&mut linker)?;
     }
     if kind == PluginKind::Agent {
+        model::link(&mut linker)?;
         tools::link(&mut linker)?;
     }
     Ok(linker)

@@ -16,6 +16,9 @@ pub(crate) fn classify(error: &wasmtime::Error, refused: Option<Refused>) -> Fai
     let mut failure = if let Some(refusal) = error.downcast_ref::<Refusal>() {
         let mut failure = Failure::new(refusal.kind, refusal.message.clone());
         failure.code.clone_from(&refusal.code);
+        if refusal.data.is_some() {
+            return Failure { data: refusal.data.clone(), ..failure };
+        }
         failure
     } else if let Some(trap) = error.downcast_ref::<Trap>() {
         of_trap(*trap, refused)

@@ -6,7 +6,7 @@ use crate::call::CallScope;
 use crate::capability::clock::Clock;
 use crate::capability::held::{Held, Hold};
 use crate::capability::log::LogSink;
-use crate::capability::pending::Calls;
+use crate::capability::pending::{Calls, first_ended};
 use crate::capability::random::Randomness;
 use crate::cpu::CpuMeter;
 use crate::host_calls::HostCalls;
@@ -14,9 +14,13 @@ use crate::limiter::{MemoryMeter, NodeMemory};
 use crate::refusal::Refusal;
 use crate::turns::next_turn;
 use crate::wall::WallClock;
+use futures_util::future::BoxFuture;
+use heddle_core::host_call::{Answered, HostAnswer, HostCall};
 use heddle_core::limits::{AttemptLimits, Limits};
-use heddle_core::outcome::{FailureKind, PluginKind};
+use heddle_core::outcome::{Failure, FailureKind, PluginKind};
+use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
+use tokio::sync::Notify;
 use wasmtime::component::{Resource, ResourceTable};
 use wasmtime::{Engine, Store, StoreContextMut, Trap, UpdateDeadline};
 
@@ -43,6 +47,7 @@ pub(crate) struct Guest {
     pub(crate) random: Randomness,
     pub(crate) tools: Calls,
     pub(crate) http: Calls,
+    pub(crate) model: Calls,
     pub(crate) http_held: Held,
     pub(crate) artifacts_held: Held,
     /// What the files take that the attempt has kept.
@@ -92,6 +97,7 @@ impl Guest {
             random: Randomness::of(acts_as, scope.seed),
             tools: Calls::new(limits.tool_calls, limits.tool_calls_at_once),
             http: Calls::new(limits.http_calls, limits.http_at_once),
+            model: Calls::new(limits.model_calls, limits.tool_calls_at_once),
             http_held,
             artifacts_held,
             artifacts: Vec::new(),
@@ -146,6 +152,14 @@ pub(crate) fn enter(cx: &mut Cx<'_>, bytes: usize) -> wasmtime::Result<()> {
     charge(cx, price.saturating_add(bytes as u64 / BYTES_PER_FUEL))
 }
 
+/// Asks and awaits the answer; an agent's clock goes by it.
+pub(crate) async fn answered(cx: &mut Cx<'_>, call: HostCall) -> wasmtime::Result<HostAnswer> {
+    let asked = cx.data().own_time(cx.data().ask(call));
+    let Answered { answer, at } = asked.await.map_err(Refusal::from)?;
+    cx.data_mut().clock.answered(at.0);
+    Ok(answer)
+}
+
 /// What a call brings back costs as much as what it takes along.
 pub(crate) fn carried(cx: &mut Cx<'_>, bytes: usize) -> wasmtime::Result<()> {
     charge(cx, bytes as u64 / BYTES_PER_FUEL)
@@ -175,6 +189,36 @@ pub(crate) fn require(cx: &Cx<'_>, kinds: &[PluginKind], capability: &str) -> wa
 }
 
 impl Guest {
+    /// Asks the rest of the product.
+    pub(crate) fn ask(&self, call: HostCall) -> BoxFuture<'static, Result<Answered, Failure>> {
+        self.host_calls.ask(&self.scope, call)
+    }
+    /// Awaits an answer. An agent has no part in how long that takes.
+    pub(crate) fn own_time<F: Future>(&self, work: F) -> impl Future<Output = F::Output> + use<F> {
+        let wall = (self.acts_as == PluginKind::Agent).then(|| self.wall.clone());
+        async move {
+            match wall {
+                Some(wall) => wall.wait(work).await,
+                None => work.await,
+            }
+        }
+    }
+    /// The index of the call that ended first among these, once one has.
+    pub(crate) fn first(
+        &self,
+        news: Arc<Notify>,
+        places: Vec<Arc<AtomicU64>>,
+    ) -> impl Future<Output = wasmtime::Result<u32>> + use<> {
+        let count = places.len() as u32;
+        let ended = async move { vec![first_ended(&news, &places).await] };
+        let picked = self.own_time(self.host_calls.pick(&self.scope, Box::pin(ended)));
+        async move {
+            let index = picked.await.first().copied().filter(|index| *index < count);
+            // A record of another wait than this one.
+            let other = "the record knows another wait in place of this one";
+            index.ok_or_else(|| Refusal::new(FailureKind::Diverged, other).into())
+        }
+    }
     /// Keeps a host-side thing for the guest, which gets a handle to it.
     pub(crate) fn push<T: Send + 'static>(&mut self, entry: T) -> wasmtime::Result<Resource<T>> {
         self.table.push(entry).map_err(|fault| {

@@ -6,12 +6,11 @@
 use crate::call::CallScope;
 use crate::inside::Mark;
 use futures_util::future::BoxFuture;
+use heddle_core::call_log::Budget;
+use heddle_core::host_call::{Answered, HostCall};
 use heddle_core::json::Json;
 use heddle_core::outcome::{Failure, FailureKind};
-use heddle_core::outside::{
-    ArtifactAnswer, ArtifactCall, ArtifactFault, HttpFault, HttpFaultKind, HttpRequest, HttpResponse,
-    KvAnswer, KvCall, KvFault,
-};
+use heddle_core::time::Timestamp;
 
 /// How much an operator cares about a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -54,16 +53,6 @@ pub struct ToolInfo {
     pub output_schema: Json,
 }
 
-/// How a tool call ended, and when: an agent's clock goes by the times of its answers, so that a replay with recorded
-/// answers sees the recorded times.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ToolAnswer {
-    /// The output, or why there is none.
-    pub result: Result<Json, Failure>,
-    /// Milliseconds since the Unix epoch at which the answer was recorded.
-    pub at_ms: u64,
-}
-
 /// What a guest's imports ask of the rest. None of these may block a thread; `log` and `progress` are called from
 /// within the sandbox and must be quick.
 pub trait HostCalls: Send + Sync + 'static {
@@ -79,48 +68,34 @@ pub trait HostCalls: Send + Sync + 'static {
     fn progress(&self, scope: &CallScope, progress: Progress);
     /// What this step may call, in the order of the names.
     fn tools(&self, scope: &CallScope) -> Vec<ToolInfo>;
-    /// Sends a request to the outside. Dropping the future cancels it.
-    fn http(
-        &self,
-        _scope: &CallScope,
-        _request: HttpRequest,
-    ) -> BoxFuture<'static, Result<HttpResponse, HttpFault>> {
-        let fault = HttpFault::new(HttpFaultKind::Denied, nobody_grants("http"));
-        Box::pin(async move { Err(fault) })
+    /// Asks for something. Calls are asked in the order in which the guest makes them. Dropping the future cancels the
+    /// call; an `Err` ends the attempt.
+    fn ask(&self, scope: &CallScope, call: HostCall) -> BoxFuture<'static, Result<Answered, Failure>> {
+        let failure = Failure::new(FailureKind::CapabilityDenied, nobody_grants(&call));
+        let answered = Answered { answer: call.refused(failure), at: Timestamp(scope.clock_ms) };
+        Box::pin(async move { Ok(answered) })
     }
-    /// What stands for a secret, or why the plugin has none of this name.
-    fn secret(&self, _scope: &CallScope, _name: &str) -> Result<String, String> {
-        Err(nobody_grants("secret"))
+    /// Which of several calls have ended first: `first` finds it out, and a record may know better.
+    fn pick(&self, _scope: &CallScope, first: BoxFuture<'static, Vec<u32>>) -> BoxFuture<'static, Vec<u32>> {
+        first
     }
-    /// What the plugin is told: an object.
-    fn config(&self, _scope: &CallScope) -> Option<Json> {
-        None
+    /// The names of the models that the plugin may ask, the default first.
+    fn models(&self, _scope: &CallScope) -> Vec<String> {
+        Vec::new()
     }
-    /// Reads or writes a value that the plugin keeps.
-    fn kv(&self, _scope: &CallScope, _call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
-        Box::pin(async { Err(KvFault::Denied(nobody_grants("kv"))) })
+    /// What an agent has spent, and may still spend.
+    fn budget(&self, _scope: &CallScope) -> Budget {
+        Budget::default()
     }
-    /// Keeps or reads a file of the run.
-    fn artifact(
-        &self,
-        _scope: &CallScope,
-        _call: ArtifactCall,
-    ) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>> {
-        Box::pin(async { Err(ArtifactFault::Denied(nobody_grants("artifacts"))) })
-    }
-    /// Calls another plugin. `index` counts the calls of this attempt from 0, in the order in which they were started.
-    /// Dropping the future cancels the call.
-    fn call_tool(
-        &self,
-        scope: &CallScope,
-        name: String,
-        input: Json,
-        index: u64,
-    ) -> BoxFuture<'static, ToolAnswer>;
 }
 
-fn nobody_grants(capability: &str) -> String {
-    format!("nobody has granted `{capability}` to this plugin")
+fn nobody_grants(call: &HostCall) -> String {
+    match call {
+        HostCall::Tool(call) => {
+            format!("`{}` is not granted to this step; grant it in the workflow", call.name)
+        }
+        call => format!("nobody has granted `{}` to this plugin", call.capability()),
+    }
 }
 
 /// Grants nothing and keeps nothing: for `describe`, and for plugins that need no more.
@@ -132,19 +107,5 @@ impl HostCalls for NoHostCalls {
     fn progress(&self, _scope: &CallScope, _progress: Progress) {}
     fn tools(&self, _scope: &CallScope) -> Vec<ToolInfo> {
         Vec::new()
-    }
-    fn call_tool(
-        &self,
-        scope: &CallScope,
-        name: String,
-        _input: Json,
-        _index: u64,
-    ) -> BoxFuture<'static, ToolAnswer> {
-        let message = format!("`{name}` is not granted to this step; grant it in the workflow");
-        let answer = ToolAnswer {
-            result: Err(Failure::new(FailureKind::CapabilityDenied, message)),
-            at_ms: scope.clock_ms,
-        };
-        Box::pin(async move { answer })
     }
 }

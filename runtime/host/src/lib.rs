@@ -52,7 +52,7 @@ pub use config::{Compiler, ComponentSource, HostConfig, HostFault, NoComponents}
 pub use engine::bare_wasmtime;
 pub use fault::ComponentFault;
 pub use host::{Gauges, Host, Loaded};
-pub use host_calls::{HostCalls, LogLevel, NoHostCalls, Progress, ToolAnswer, ToolInfo};
+pub use host_calls::{HostCalls, LogLevel, NoHostCalls, Progress, ToolInfo};
 pub use inside::{Left, LeftInside, Mark};
 pub use inspect::{Inspection, inspect};
 pub use output::{check_input, check_output};

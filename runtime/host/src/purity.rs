@@ -24,6 +24,7 @@ const CAPABILITIES: &[(&str, &[PluginKind])] = &[
     ("config", &[Tool, Agent]),
     ("kv", &[Tool, Agent]),
     ("artifacts", &[Tool, Agent]),
+    ("model", &[Agent]),
     ("tools", &[Agent]),
 ];
 

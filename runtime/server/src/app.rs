@@ -112,6 +112,7 @@ impl App {
             left_inside: Some(host.take_left_inside().into_iter().map(left_inside).collect()),
             webhooks,
             outside: secrets::outside_parts(config, &limits)?,
+            models: secrets::model_parts(config, &limits)?,
         };
         let executor = Executor::start(parts).await.context("the node cannot start")?;
         let puller = puller::Puller::new(config, &limits)?;

@@ -6,6 +6,7 @@
 mod artifacts;
 mod asks;
 mod author;
+mod calls;
 mod circuits;
 mod client;
 mod connector;

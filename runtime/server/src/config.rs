@@ -6,6 +6,7 @@
 
 pub mod example;
 mod grants;
+pub mod models;
 pub mod quantity;
 pub mod registries;
 pub mod said;
@@ -66,6 +67,8 @@ pub struct Config {
     pub secrets: BTreeMap<Arc<str>, SecretSource>,
     /// What plugins may do outside their sandboxes, by `kind:name`.
     pub grants: BTreeMap<String, Arc<Grants>>,
+    /// Language models, and who can be asked for them.
+    pub models: models::ModelSettings,
     /// What the node pulls from OCI registries, by their hosts.
     pub registries: BTreeMap<String, registries::Source>,
     /// The limits.
@@ -228,7 +231,8 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
     let webhook_secrets = reader.secrets();
     let webhooks = reader.webhooks(&webhook_secrets);
     let secrets = reader.plugin_secrets();
-    let grants = reader.grants(&secrets);
+    let models = reader.models(&secrets);
+    let grants = reader.grants(&secrets, &models.aliases);
     let registries = reader.registries();
     let limits = reader.limits();
     let shown = reader.shown;
@@ -251,6 +255,7 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
         webhooks,
         secrets,
         grants,
+        models,
         registries,
         limits,
         shown,

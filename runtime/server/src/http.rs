@@ -10,6 +10,7 @@ mod approvals;
 mod artifacts;
 pub mod body;
 mod caller;
+mod calls;
 mod circuits;
 pub mod codes;
 mod connectors;
@@ -91,6 +92,7 @@ fn routes() -> OpenApiRouter<Api> {
         .merge(orders::routes())
         .merge(approvals::routes())
         .merge(artifacts::routes())
+        .merge(calls::routes())
         .merge(events::routes())
         .merge(ws::routes())
         .merge(workflows::routes())

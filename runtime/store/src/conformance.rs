@@ -6,6 +6,7 @@
 #![allow(clippy::unwrap_used, reason = "an expectation that does not hold is a test that fails")]
 
 pub mod appends;
+pub mod calls;
 pub mod driving;
 pub mod feed;
 pub mod keeping;
@@ -196,6 +197,8 @@ macro_rules! conformance_tests {
             a_refused_append_poisons_those_behind_it an_ended_lease_is_fenced a_run_is_taken_over
             an_idempotency_key_is_one_run an_idempotency_key_ends many_appends_at_once two_drivers_never_both_win
             a_journal_is_read_in_pages a_damaged_row_is_found);
+        $crate::conformance_tests!(@ $open, calls:
+            entries_are_numbered_in_their_log entries_are_fenced entries_go_with_their_run);
         $crate::conformance_tests!(@ $open, driving:
             a_name_is_held_once a_lease_is_renewed_until_it_ends claims_what_has_something_to_do
             claims_what_was_left_behind claims_are_fair a_claimed_run_is_not_claimed_again

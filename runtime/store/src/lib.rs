@@ -10,6 +10,7 @@
 //!   behind it fail too, because their versions no longer fit.
 //! - A failure to commit for any other reason is fatal: the process must end. A flush is never tried again.
 
+pub mod calls;
 pub mod clock;
 #[cfg(feature = "conformance")]
 pub mod conformance;
@@ -26,6 +27,7 @@ pub mod shelf;
 pub mod sqlite;
 pub mod timetable;
 
+pub use calls::{CallAppend, CallLogs, CallQuery, CallRow};
 pub use clock::StoreClock;
 pub use feed::{Feed, FeedPage, FeedQuery, FeedRow};
 pub use memory::MemoryStore;

@@ -1,12 +1,14 @@
 //! A store that keeps everything in memory: for simulation and for tests. It answers as the SQLite store does, down to
 //! the bytes of its journal rows, and adds what a test needs: commits that wait for a word, and one that fails.
 
+mod calls;
 mod outbox;
 mod retain;
 mod slots;
 mod state;
 mod timetable;
 
+use crate::calls::{CallAppend, CallLogs, CallQuery, CallRow};
 use crate::clock::StoreClock;
 use crate::feed::{Feed, FeedPage, FeedQuery};
 use crate::model::*;
@@ -241,6 +243,16 @@ impl RunStore for MemoryStore {
             _ => 0,
         };
         self.read(|state| Ok(StoreReport { queued, ..state.report(depth) }))
+    }
+}
+
+impl CallLogs for MemoryStore {
+    fn append_calls(&self, append: CallAppend) -> BoxFuture<'static, Result<(), AppendFault>> {
+        let answer = self.write(move |state| state.append_calls(append));
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(AppendFault::Unavailable(FAILED.into()))) })
+    }
+    fn calls(&self, query: CallQuery) -> BoxFuture<'static, Result<Vec<CallRow>, StoreFault>> {
+        self.read(|state| state.calls(&query))
     }
 }
 

@@ -1,10 +1,13 @@
 //! How facts become bytes: the body and checksum of a journal row, the checksum of a cache entry, and which
 //! values a batch refers to. Shared by the backends, so that a journal reads the same wherever it was written.
 
+use crate::calls::CallRow;
 use crate::model::{CacheRow, CachedOutput, JournalRow, StoreFault};
+use heddle_core::call_log::Entry;
 use heddle_core::id::{Digest, RunId};
 use heddle_core::run::event::{Batch, ENCODING, Event, Payload};
 use sha2::{Digest as _, Sha256};
+use std::sync::Arc;
 
 /// A journal row as it is kept.
 #[derive(Clone, Debug)]
@@ -41,6 +44,57 @@ pub(crate) fn decode(
     }
     let batch = serde_json::from_slice(body).map_err(|error| damaged(error.to_string()))?;
     Ok(JournalRow { seq, batch })
+}
+
+/// Writes an entry of a call log down, with its checksum.
+pub(crate) fn encode_call(
+    run: RunId,
+    log: &str,
+    seq: u64,
+    entry: &Entry,
+) -> Result<(Vec<u8>, i64), serde_json::Error> {
+    let body = serde_json::to_vec(entry)?;
+    let checksum = call_checksum(run, log, seq, &body);
+    Ok((body, checksum))
+}
+
+/// Reads an entry of a call log back, if it is what was written.
+pub(crate) fn decode_call(
+    run: RunId,
+    log: Arc<str>,
+    seq: u64,
+    body: &[u8],
+    found: i64,
+) -> Result<CallRow, StoreFault> {
+    let damaged = |why: String| StoreFault::Damaged {
+        what: format!("entry {seq} of the call log `{log}` of run {run}"),
+        why,
+    };
+    if call_checksum(run, &log, seq, body) != found {
+        return Err(damaged("its checksum does not hold".into()));
+    }
+    let entry = serde_json::from_slice(body).map_err(|error| damaged(error.to_string()))?;
+    Ok(CallRow { log, seq, entry })
+}
+
+fn call_checksum(run: RunId, log: &str, seq: u64, body: &[u8]) -> i64 {
+    let size = (log.len() as u64).to_be_bytes();
+    checksum(&[&run.0.to_be_bytes(), &size, log.as_bytes(), &seq.to_be_bytes(), body])
+}
+
+/// The values that an entry of a call log refers to by digest.
+pub(crate) fn call_references(entry: &Entry) -> Vec<Digest> {
+    let (payload, files) = match entry {
+        Entry::Asked { request, .. } => (request, None),
+        Entry::Answered { answer, files, .. } => (answer, Some(files)),
+        Entry::Continued { state, .. } => (state, None),
+        Entry::Opened { .. } | Entry::Picked { .. } => return Vec::new(),
+    };
+    let stored = match payload {
+        Payload::Stored { digest, .. } => Some(*digest),
+        Payload::Inline(_) | Payload::Derived => None,
+    };
+    stored.into_iter().chain(files.into_iter().flatten().map(|file| file.digest)).collect()
 }
 
 fn journal_checksum(run: RunId, seq: u64, body: &[u8]) -> i64 {

@@ -1,5 +1,6 @@
 //! Runs and their journals.
 
+use crate::calls::CallLogs;
 use crate::feed::Feed;
 use crate::model::*;
 use futures_util::future::BoxFuture;
@@ -9,8 +10,9 @@ use std::sync::Arc;
 
 /// The store of runs. Every method may be called from any task; none blocks the caller's thread.
 ///
-/// At most sixteen methods: what can be said by a query is not a method. What all runs did together is read by [`Feed`].
-pub trait RunStore: Feed {
+/// At most sixteen methods: what can be said by a query is not a method. What all runs did together is read by [`Feed`];
+/// what agents ask and are told lies in [`CallLogs`].
+pub trait RunStore: Feed + CallLogs {
     /// Takes the node's name with a new epoch, or finds it held by a living other (`None`).
     /// With an embedded store nobody else can hold it, so a restart waits for nothing.
     fn take_lease(&self, node: &str, ttl_ms: u64) -> BoxFuture<'static, Result<Option<Lease>, StoreFault>>;

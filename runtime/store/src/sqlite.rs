@@ -13,6 +13,7 @@
 
 mod append;
 mod cache;
+mod calls;
 mod checkpoint;
 mod drive;
 mod feed;
@@ -34,6 +35,7 @@ mod timetable;
 mod values;
 mod writer;
 
+use crate::calls::{CallAppend, CallLogs, CallQuery, CallRow};
 use crate::clock::StoreClock;
 use crate::feed::{Feed, FeedPage, FeedQuery};
 use crate::model::*;
@@ -220,6 +222,16 @@ impl SqliteStore {
         let health = self.0.health.clone();
         Box::pin(async move { answer.await.map_err(|_| StoreFault::Unavailable(health.why())) })
     }
+    /// Puts an append of a run in line, behind those that were handed over before, once its files are on disk.
+    fn hand_over(&self, run: RunId, lane: Lane, files: Vec<Blob>, operation: Operation) {
+        let operation = self.0.counters.waits(operation);
+        if files.is_empty() {
+            return self.0.handover.put(run, lane, operation);
+        }
+        let place = self.0.handover.hold(run, operation);
+        let handover = self.0.handover.clone();
+        self.write_files(files, move |claim| handover.written(&place, claim));
+    }
     /// Writes files on their threads, then does `then`. What waits for files that cannot be written is dropped, and
     /// the store is at its end.
     fn write_files(&self, blobs: Vec<Blob>, then: impl FnOnce(values::Claim) + Send + 'static) {
@@ -239,6 +251,14 @@ impl SqliteStore {
                 }
             }
         });
+    }
+}
+
+/// Where an append waits.
+fn lane(urgency: Urgency) -> Lane {
+    match urgency {
+        Urgency::Now => Lane::First,
+        Urgency::Later => Lane::Lingering,
     }
 }
 
@@ -290,11 +310,7 @@ impl RunStore for SqliteStore {
     }
 
     fn append(&self, append: Append) -> BoxFuture<'static, Result<u64, AppendFault>> {
-        let run = append.run;
-        let lane = match append.urgency {
-            Urgency::Now => Lane::First,
-            Urgency::Later => Lane::Lingering,
-        };
+        let (run, urgency) = (append.run, append.urgency);
         let (prepared, files) = match Prepared::new(append) {
             Ok(prepared) => prepared,
             Err(error) => {
@@ -308,14 +324,7 @@ impl RunStore for SqliteStore {
             counters.appends.fetch_add(u64::from(result.is_ok()), Ordering::Relaxed);
             Ok(result)
         });
-        let operation = self.0.counters.waits(operation);
-        if files.is_empty() {
-            self.0.handover.put(run, lane, operation);
-        } else {
-            let place = self.0.handover.hold(run, operation);
-            let handover = self.0.handover.clone();
-            self.write_files(files, move |claim| handover.written(&place, claim));
-        }
+        self.hand_over(run, lane(urgency), files, operation);
         let health = self.0.health.clone();
         Box::pin(async move { answer.await.unwrap_or_else(|_| Err(AppendFault::Unavailable(health.why()))) })
     }
@@ -438,6 +447,26 @@ impl RunStore for SqliteStore {
             ..StoreReport::default()
         };
         self.read(move |db| report::report(db, &folder, depth, report))
+    }
+}
+
+impl CallLogs for SqliteStore {
+    fn append_calls(&self, append: CallAppend) -> BoxFuture<'static, Result<(), AppendFault>> {
+        let (run, urgency) = (append.run, append.urgency);
+        let (entries, files) = match calls::Entries::new(append) {
+            Ok(prepared) => prepared,
+            Err(error) => {
+                let why = format!("an entry has no encoding: {error}");
+                return Box::pin(async move { Err(AppendFault::Unavailable(why)) });
+            }
+        };
+        let (operation, answer) = operation(move |writer| calls::append(writer, &entries));
+        self.hand_over(run, lane(urgency), files, operation);
+        let health = self.0.health.clone();
+        Box::pin(async move { answer.await.unwrap_or_else(|_| Err(AppendFault::Unavailable(health.why()))) })
+    }
+    fn calls(&self, query: CallQuery) -> BoxFuture<'static, Result<Vec<CallRow>, StoreFault>> {
+        self.read(move |db| calls::calls(db, &query))
     }
 }
 

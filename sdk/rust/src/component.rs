@@ -45,6 +45,7 @@ pub mod imports {
                 import heddle:host/config@0.1.0;
                 import heddle:host/kv@0.1.0;
                 import heddle:host/artifacts@0.1.0;
+                import heddle:host/model@0.1.0;
                 import heddle:host/tools@0.1.0;
             }",
         path: ["../../wit/host-0.1.0", "../../wit/plugin-0.1.0"],

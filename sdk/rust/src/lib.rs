@@ -13,6 +13,7 @@ pub mod http;
 mod json;
 pub mod kv;
 pub mod log;
+pub mod model;
 mod outcome;
 mod plugin;
 pub mod random;
@@ -52,7 +53,7 @@ pub mod prelude {
     pub use serde_json::{Value, json};
 
     pub use crate::{
-        Agent, Context, Failure, Json, Outcome, artifacts, clock, config, http, kv, random, secret,
+        Agent, Context, Failure, Json, Outcome, artifacts, clock, config, http, kv, model, random, secret,
     };
     pub use crate::{debug, error, info, trace, warn};
 }

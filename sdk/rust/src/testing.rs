@@ -8,7 +8,7 @@ use std::rc::Rc;
 
 use serde_json::Value;
 
-use crate::{Agent, Context, Failure, host, http};
+use crate::{Agent, Context, Failure, host, http, model};
 
 /// A context for a tool under test: tenant `test`, first attempt, a deadline in a minute. Its fields can be changed.
 pub fn context() -> Context {
@@ -28,6 +28,14 @@ pub fn offer(name: &str, tool: impl Fn(Value) -> Result<Value, Failure> + 'stati
 /// From now on requests of this thread are answered so.
 pub fn answer_http(answers: impl Fn(&http::Request) -> Result<http::Response, http::Fault> + 'static) {
     host::answer_http(Rc::new(answers));
+}
+
+/// From now on the model of this thread answers so, given its messages; until [`withdraw_all`] there is one, called
+/// `test`.
+pub fn answer_model(
+    answers: impl Fn(&[model::Message], &model::Ask) -> Result<model::Completion, Failure> + 'static,
+) {
+    host::answer_model(Rc::new(answers));
 }
 
 /// From now on the plugin is told this under this name.

@@ -13,6 +13,10 @@ const EXCERPT: usize = 2_048;
 const MOST_WAIT_MS: u64 = 86_400_000;
 
 impl Endpoint {
+    /// The secret that its requests carry.
+    pub fn secret(&self) -> Option<&str> {
+        self.auth.as_ref().map(|auth| &*auth.secret)
+    }
     /// The request of a call. `secret` gives what stands for a secret; `key` is the same for every attempt of a step.
     ///
     /// # Errors

@@ -6,9 +6,63 @@ use super::step::{Shared, compile};
 use super::walk::{Faults, Fields};
 use crate::document::{Doc, Part};
 use crate::expr::{Names, Template};
+use crate::limits::Limits;
 use crate::outcome::PluginKind;
 use crate::value::Value;
 use std::collections::BTreeSet;
+
+/// How far an agent may go, where its step says less than the node.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct AgentBudget {
+    /// Calls of a model.
+    pub turns: Option<u64>,
+    /// Tokens, read and written.
+    pub tokens: Option<u64>,
+    /// Millionths of the operator's currency.
+    pub cost_micros: Option<u64>,
+}
+
+/// Reads `maxTurns` and `budget: {tokens, cost}` of an `agent`.
+pub(super) fn budget(step: &mut Fields<'_>, limits: &Limits, faults: &mut Faults) -> AgentBudget {
+    let Some((doc, path)) = step.get("agent").filter(|(doc, _)| matches!(doc.part, Part::Map(_))) else {
+        return AgentBudget::default();
+    };
+    let mut agent = Fields::of(doc, &path, faults);
+    let turns = agent.count("maxTurns", limits.model_calls, faults).map(u64::from);
+    let Some((doc, path)) = agent.get("budget") else {
+        return AgentBudget { turns, ..AgentBudget::default() };
+    };
+    let mut budget = Fields::of(doc, &path, faults);
+    let tokens = budget.count("tokens", limits.agent_tokens, faults).map(u64::from);
+    let cost_micros = budget.get("cost").and_then(|(doc, path)| money(doc, &path, limits, faults));
+    budget.finish(faults);
+    AgentBudget { turns, tokens, cost_micros }
+}
+
+/// An amount of the operator's currency, such as `0.25`, in millionths.
+fn money(doc: &Doc, path: &str, limits: &Limits, faults: &mut Faults) -> Option<u64> {
+    let amount = match &doc.part {
+        Part::Scalar(Value::Int(whole)) => Some(*whole as f64),
+        Part::Scalar(number @ Value::Number(_)) => {
+            let mut text = String::new();
+            number.write_json(&mut text);
+            text.parse().ok()
+        }
+        _ => None,
+    };
+    let micros = amount.map(|amount: f64| amount * 1e6).filter(|micros| *micros >= 1.0);
+    let most = limits.agent_cost_micros;
+    let micros = micros.filter(|micros| *micros <= most as f64).map(|micros| micros.round() as u64);
+    if micros.is_none() {
+        let most = most as f64 / 1e6;
+        faults.at(
+            doc,
+            path,
+            format!("wants an amount such as `0.25`, at most {most} (`limits.agent_cost_micros`)"),
+        );
+    }
+    micros
+}
 
 /// The agent that the map means: its kind may be left out.
 pub(super) fn named(agent: &Doc) -> Option<Doc> {
@@ -40,7 +94,9 @@ pub(super) fn read(
     }
     let mut fields = Fields::of(doc, path, faults);
     let (used, goal) = (fields.need("use", faults), fields.need("goal", faults));
-    fields.get("tools");
+    for key in ["tools", "maxTurns", "budget"] {
+        fields.get(key);
+    }
     fields.finish(faults);
     let nothing = (Verb::Set(Template::literal(Value::Null)), BTreeSet::new());
     let (Some((_, use_path)), Some((goal_doc, goal_path)), Some(agent)) = (used, goal, named(doc)) else {

@@ -71,6 +71,7 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     let retry = own_retry.unwrap_or_else(|| shared.default_retry.clone());
     reads.extend(retry.iter().filter_map(|r| r.when.as_ref()).flat_map(|e| e.reads.iter().copied()));
     let (timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
+    let budget = agent::budget(&mut fields, shared.limits, faults);
     let timeouts = group_time(&mut fields, &verb, faults).unwrap_or(timeouts);
     let narrowing = narrow::read(&mut fields, &callees(&verb, &fallback, shared), shared, faults);
     let (on_failure, skippable) = ask::read(&mut fields, &verb, timeouts.total, faults);
@@ -92,6 +93,7 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
         limits,
         narrowing,
         tools,
+        budget,
         reads,
         part: entry.part,
         group: None,

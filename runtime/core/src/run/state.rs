@@ -113,6 +113,8 @@ pub struct NodeState {
     pub alternative: u32,
     /// Which of its candidates the last attempt went to, where it is called by capability.
     pub turn: u32,
+    /// Attempts that failed by themselves: an agent's next one is told nothing of what those were told.
+    pub call_log: u32,
     /// Every attempt so far.
     pub attempts: Vec<Attempt>,
     /// How many attempts there were when somebody had it tried again.

@@ -93,6 +93,8 @@ impl Driver {
                     alternative: self.run.alternative(node),
                     within: None,
                     turn: self.run.candidate(node),
+                    log: self.run.call_log(node),
+                    charged: self.run.charged(node),
                     input,
                     traceparent,
                     default_timeout: accepted.and_then(|a| a.defaults?.attempt_timeout),

@@ -13,7 +13,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Files(Arc<Mutex<WithBytes>>);
 
-type WithBytes = Vec<(Artifact, Arc<[u8]>)>;
+/// Those without bytes are among the values of the run already.
+type WithBytes = Vec<(Artifact, Option<Arc<[u8]>>)>;
 
 impl Files {
     fn kept(&self) -> MutexGuard<'_, WithBytes> {
@@ -25,12 +26,17 @@ impl Files {
     }
     /// All of them, with their bytes.
     pub(crate) fn take(&self) -> (Vec<Artifact>, Vec<Blob>) {
-        let kept = std::mem::take(&mut *self.kept()).into_iter();
-        kept.map(|(artifact, bytes)| {
-            let digest = artifact.digest;
-            (artifact, Blob { digest, bytes })
-        })
-        .unzip()
+        told(std::mem::take(&mut *self.kept()))
+    }
+    /// Takes over the files of a plugin that was called, and gives what is to be recorded of them.
+    pub(crate) fn take_over(&self, of: Files) -> (Vec<Artifact>, Vec<Blob>) {
+        let theirs = std::mem::take(&mut *of.kept());
+        self.kept().extend(theirs.iter().cloned());
+        told(theirs)
+    }
+    /// Takes over files that are recorded.
+    pub(crate) fn adopt(&self, files: Vec<Artifact>) {
+        self.kept().extend(files.into_iter().map(|file| (file, None)));
     }
     fn put(
         &self,
@@ -58,13 +64,21 @@ impl Files {
         }
         let digest = Digest::of(&bytes);
         let artifact = Artifact { name: name.into(), media_type: media_type.into(), digest, size };
-        kept.push((artifact.clone(), bytes.into()));
+        kept.push((artifact.clone(), Some(bytes.into())));
         Ok(artifact)
     }
     fn get(&self, digest: Digest) -> Option<Arc<[u8]>> {
         let kept = self.kept();
-        kept.iter().find(|(artifact, _)| artifact.digest == digest).map(|(_, bytes)| bytes.clone())
+        kept.iter().find(|(artifact, _)| artifact.digest == digest).and_then(|(_, bytes)| bytes.clone())
     }
+}
+
+/// Files, and the bytes of those that have theirs with them.
+fn told(files: WithBytes) -> (Vec<Artifact>, Vec<Blob>) {
+    let blobs =
+        files.iter().filter_map(|(file, bytes)| Some(Blob { digest: file.digest, bytes: bytes.clone()? }));
+    let blobs = blobs.collect();
+    (files.into_iter().map(|(file, _)| file).collect(), blobs)
 }
 
 /// Does it.

@@ -3,6 +3,7 @@
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
 use heddle_core::document::Doc;
+use heddle_core::host_call::{HostCall, ToolCall};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::limits::{AskedLimits, Limits};
@@ -86,10 +87,14 @@ impl Invoker for Script {
                     }
                 }
                 "hang" => futures_util::future::pending().await,
-                "ask" => match i.reach.call_tool("transform:t".into(), Json::null(), 0).await {
-                    Ok(output) => Outcome::Done(output),
-                    Err(failure) => Outcome::Failed(failure),
-                },
+                "ask" => {
+                    let call = ToolCall { name: "transform:t".into(), input: Json::null() };
+                    let asked = i.reach.ask(HostCall::Tool(call)).await;
+                    match asked.and_then(|answered| answered.answer.tool()?) {
+                        Ok(output) => Outcome::Done(output),
+                        Err(failure) => Outcome::Failed(failure),
+                    }
+                }
                 "segments" => match i.state {
                     Some(state) if state.text() == arg.to_string() => Outcome::Done(state),
                     state => {
@@ -178,6 +183,7 @@ async fn start(
         left_inside: left_inside.map(|left| left.into_iter().map(|one| (one, script.token())).collect()),
         webhooks,
         outside: OutsideParts::default(),
+        models: ModelParts::default(),
     };
     let executor = Executor::start(parts).await.unwrap();
     let node = Node { executor, script, store };

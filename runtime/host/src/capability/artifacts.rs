@@ -2,8 +2,9 @@
 //! [`HostCalls`](crate::HostCalls); here they are counted as memory until the attempt has ended.
 
 use crate::bindings::artifacts::{Artifact, Fault};
-use crate::guest::{Cx, Guest, carried, enter, require};
+use crate::guest::{Cx, Guest, answered, carried, enter, require};
 use crate::refusal::Refusal;
+use heddle_core::host_call::HostCall;
 use heddle_core::outcome::FailureKind;
 use heddle_core::outcome::PluginKind::{Agent, Tool};
 use heddle_core::outside::{ArtifactAnswer, ArtifactCall, ArtifactFault};
@@ -19,8 +20,7 @@ async fn ask(
 ) -> wasmtime::Result<Result<ArtifactAnswer, Fault>> {
     require(cx, &[Tool, Agent], INTERFACE)?;
     enter(cx, bytes)?;
-    let guest = cx.data();
-    let answer = guest.host_calls.artifact(&guest.scope, call).await;
+    let answer = answered(cx, HostCall::Artifact(call)).await?.artifact().map_err(Refusal::from)?;
     Ok(answer.map_err(|fault| match fault {
         ArtifactFault::Denied(why) => Fault::Denied(why),
         ArtifactFault::Invalid(why) => Fault::Invalid(why),

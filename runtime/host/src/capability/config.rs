@@ -1,6 +1,8 @@
 //! `heddle:host/config`: what the operator tells the plugin.
 
-use crate::guest::{Cx, Guest, enter, require};
+use crate::guest::{Cx, Guest, answered, carried, enter, require};
+use crate::refusal::Refusal;
+use heddle_core::host_call::HostCall;
 use heddle_core::json::Json;
 use heddle_core::outcome::PluginKind::{Agent, Tool};
 use heddle_core::value::Value;
@@ -10,25 +12,29 @@ const INTERFACE: &str = "heddle:host/config@0.1.0";
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut config = linker.instance(INTERFACE)?;
-    config.func_wrap("get", |mut cx: Cx<'_>, (name,): (String,)| {
-        require(&cx, &[Tool, Agent], INTERFACE)?;
-        let said = said(&cx);
-        let value = said.and_then(|said| said.value().get(&name).cloned()).map(Json::from_value);
-        enter(&mut cx, name.len() + value.as_ref().map_or(0, Json::size))?;
-        Ok((value.map(|value| value.text().to_owned()),))
+    config.func_wrap_async("get", |mut cx: Cx<'_>, (name,): (String,)| {
+        Box::new(async move {
+            let said = said(&mut cx, name.len()).await?;
+            let value = said.and_then(|said| said.value().get(&name).cloned()).map(Json::from_value);
+            carried(&mut cx, value.as_ref().map_or(0, Json::size))?;
+            Ok((value.map(|value| value.text().to_owned()),))
+        })
     })?;
-    config.func_wrap("names", |mut cx: Cx<'_>, (): ()| {
-        require(&cx, &[Tool, Agent], INTERFACE)?;
-        let names: Vec<String> = match said(&cx).as_ref().map(Json::value) {
-            Some(Value::Map(said)) => said.keys().map(ToString::to_string).collect(),
-            _ => Vec::new(),
-        };
-        enter(&mut cx, names.iter().map(String::len).sum())?;
-        Ok((names,))
+    config.func_wrap_async("names", |mut cx: Cx<'_>, (): ()| {
+        Box::new(async move {
+            let names: Vec<String> = match said(&mut cx, 0).await?.as_ref().map(Json::value) {
+                Some(Value::Map(said)) => said.keys().map(ToString::to_string).collect(),
+                _ => Vec::new(),
+            };
+            carried(&mut cx, names.iter().map(String::len).sum())?;
+            Ok((names,))
+        })
     })
 }
 
-fn said(cx: &Cx<'_>) -> Option<Json> {
-    let guest = cx.data();
-    guest.host_calls.config(&guest.scope)
+async fn said(cx: &mut Cx<'_>, bytes: usize) -> wasmtime::Result<Option<Json>> {
+    require(cx, &[Tool, Agent], INTERFACE)?;
+    enter(cx, bytes)?;
+    let answer = answered(cx, HostCall::Config).await?;
+    Ok(answer.config().map_err(Refusal::from)?)
 }

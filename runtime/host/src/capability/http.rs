@@ -1,19 +1,23 @@
 //! `heddle:host/http`: requests to services outside. What may be sent is judged behind [`HostCalls`](crate::HostCalls);
-//! here they are counted and bounded. Their time is the attempt's own: a tool that waits for a slow service is slow.
+//! here they are counted and bounded. Their time is a tool's own: one that waits for a slow service is slow.
 
 use super::held::{Held, Hold};
-use super::pending::{Pending, Running, first_ended, places};
+use super::pending::{Pending, Running, places};
 use crate::bindings::http::{Fault, FaultKind, Header, Request, Response};
 use crate::guest::{Cx, Guest, enter, require};
+use crate::refusal::Refusal;
+use heddle_core::host_call::{Answered, HostCall};
+use heddle_core::outcome::Failure;
 use heddle_core::outcome::PluginKind::{Agent, Tool};
 use heddle_core::outside::{HttpFault, HttpFaultKind, HttpRequest, HttpResponse};
+use heddle_core::time::Timestamp;
 use wasmtime::component::{Linker, Resource, ResourceType};
 
 const INTERFACE: &str = "heddle:host/http@0.1.0";
 
 type Answer = Result<HttpResponse, HttpFault>;
-/// An answer that has come, and what it costs the node until it is taken.
-pub(super) type Arrived = (Answer, Option<Hold>);
+/// An answer that has come, what it costs the node until it is taken, and when it came; or why the attempt ends.
+pub(super) type Arrived = Result<(Answer, Option<Hold>, Timestamp), Failure>;
 type PendingResponse = Pending<Arrived>;
 
 /// Bytes that a request carries.
@@ -35,28 +39,47 @@ fn start(cx: &mut Cx<'_>, request: Request) -> PendingResponse {
 
 /// Begins a request, or what is said in its place where it is none.
 pub(super) fn begin(guest: &mut Guest, request: Result<HttpRequest, HttpFault>) -> PendingResponse {
+    let now = Timestamp(guest.clock.now_ms());
+    let said = |fault: HttpFault| std::future::ready(Ok((Err(fault), None, now)));
     let request = match request {
         Ok(request) => request,
-        Err(fault) => return guest.http.start(tracing::Span::none(), std::future::ready((Err(fault), None))),
+        Err(fault) => return guest.http.start(tracing::Span::none(), said(fault)),
     };
     let Some(index) = guest.http.next() else {
         let message = format!("more than {} requests in one attempt (`limits.http_calls`)", guest.http.max());
-        let fault = Err(HttpFault::new(HttpFaultKind::TooMany, message));
-        return guest.http.start(tracing::Span::none(), std::future::ready((fault, None)));
+        let fault = HttpFault::new(HttpFaultKind::TooMany, message);
+        return guest.http.start(tracing::Span::none(), said(fault));
     };
     let span = tracing::debug_span!("host_call", capability = "http", method = request.method, index);
-    let (call, held) = (guest.host_calls.http(&guest.scope, request), guest.http_held.clone());
-    guest.http.start(span, async move { hold(&held, call.await) })
+    let (call, held) = (guest.ask(HostCall::Http(request)), guest.http_held.clone());
+    guest.http.start(span, async move {
+        let Answered { answer, at } = call.await?;
+        Ok(hold(&held, answer.http()?, at))
+    })
 }
 
 /// Holds an answer until it is taken, where there is room for it.
-fn hold(held: &Held, answer: Answer) -> Arrived {
-    let Ok(response) = &answer else { return (answer, None) };
+fn hold(held: &Held, answer: Answer, at: Timestamp) -> (Answer, Option<Hold>, Timestamp) {
+    let Ok(response) = &answer else { return (answer, None, at) };
     let headers: usize = response.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
     match held.hold((response.body.len() + headers) as u64) {
-        Ok(hold) => (answer, Some(hold)),
-        Err(why) => (Err(HttpFault::new(HttpFaultKind::TooLarge, why)), None),
+        Ok(hold) => (answer, Some(hold), at),
+        Err(why) => (Err(HttpFault::new(HttpFaultKind::TooLarge, why)), None, at),
     }
+}
+
+/// An answer, once it is there. An agent's time stands still meanwhile, and goes on at that of the answer.
+pub(super) async fn arrived(
+    cx: &mut Cx<'_>,
+    running: Running<Arrived>,
+) -> wasmtime::Result<(Answer, Option<Hold>)> {
+    let own_time = cx.data().own_time(running);
+    let (answer, hold, at) = own_time.await?.map_err(Refusal::from)?;
+    let guest = cx.data_mut();
+    guest.clock.answered(at.0);
+    // What the guest makes of it decides how its attempt ends; if it fails, then for this.
+    guest.egress.note(answer.as_ref().err().map(|fault| fault.kind.failure()));
+    Ok((answer, hold))
 }
 
 async fn take(
@@ -67,9 +90,7 @@ async fn take(
         let message = "this answer was taken before".to_owned();
         return Ok(Err(Fault { kind: FaultKind::Invalid, message }));
     };
-    let (answer, _hold) = running.await?;
-    // What the guest makes of it decides how its attempt ends; if it fails, then for this.
-    cx.data().egress.note(answer.as_ref().err().map(|fault| fault.kind.failure()));
+    let (answer, _hold) = arrived(cx, running).await?;
     enter_more(cx, &answer)?;
     Ok(answer.map(raised).map_err(|fault| Fault { kind: kind(fault.kind), message: fault.message }))
 }
@@ -121,7 +142,8 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             enter(&mut cx, calls.len() * 4)?;
             let guest = cx.data_mut();
             let (places, news) = (places(&guest.table, &calls)?, guest.http.news());
-            Ok((first_ended(&news, &places).await,))
+            let first = guest.first(news, places);
+            Ok((first.await?,))
         })
     })?;
     http.func_wrap_async(

@@ -2,8 +2,9 @@
 //! [`HostCalls`](crate::HostCalls).
 
 use crate::bindings::kv::{Entry, Fault};
-use crate::guest::{Cx, Guest, carried, enter, require};
+use crate::guest::{Cx, Guest, answered, carried, enter, require};
 use crate::refusal::Refusal;
+use heddle_core::host_call::HostCall;
 use heddle_core::outcome::FailureKind;
 use heddle_core::outcome::PluginKind::{Agent, Tool};
 use heddle_core::outside::{KvAnswer, KvCall, KvFault};
@@ -17,8 +18,7 @@ const KEYS: u32 = 1_000;
 async fn ask(cx: &mut Cx<'_>, bytes: usize, call: KvCall) -> wasmtime::Result<Result<KvAnswer, Fault>> {
     require(cx, &[Tool, Agent], INTERFACE)?;
     enter(cx, bytes)?;
-    let guest = cx.data();
-    let answer = guest.host_calls.kv(&guest.scope, call).await;
+    let answer = answered(cx, HostCall::Kv(call)).await?.kv().map_err(Refusal::from)?;
     Ok(answer.map_err(|fault| match fault {
         KvFault::Denied(why) => Fault::Denied(why),
         KvFault::TooLarge(why) => Fault::TooLarge(why),

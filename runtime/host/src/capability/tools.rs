@@ -2,20 +2,23 @@
 //!
 //! A call is asked of [`HostCalls`](crate::HostCalls), which knows the grants and keeps the record.
 
-use super::pending::{Pending, Running, first_ended, places};
+use super::pending::{Pending, Running, places};
 use crate::bindings::{Detail, Failure as WitFailure, Later, Request, ToolInfo as WitToolInfo};
 use crate::guest::{Cx, Guest, enter, require};
-use crate::host_calls::ToolAnswer;
 use crate::refusal::Refusal;
+use heddle_core::host_call::{Answered, HostCall, ToolCall};
 use heddle_core::json::Json;
 use heddle_core::outcome::PluginKind::Agent;
 use heddle_core::outcome::{Failure, FailureKind};
+use heddle_core::time::Timestamp;
 use wasmtime::component::{Linker, Resource, ResourceType};
 
 const INTERFACE: &str = "heddle:host/tools@0.1.0";
 
 /// A call under way.
-type PendingCall = Pending<ToolAnswer>;
+type PendingCall = Pending<Answer>;
+/// How it ended, or why the attempt ends.
+type Answer = Result<(Result<Json, Failure>, Timestamp), Failure>;
 
 /// Starts a call, or says why not.
 fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
@@ -26,9 +29,9 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
         return Err(Refusal::new(FailureKind::HostcallLimit, message).into());
     };
     let span = tracing::debug_span!("host_call", capability = "tools", name = request.name, index);
-    let opened_ms = guest.scope.clock_ms;
-    let answer = Json::parse_within(request.input.as_bytes(), guest.limits.json_depth)
-        .map(|input| guest.host_calls.call_tool(&guest.scope, request.name, input, index))
+    let now = Timestamp(guest.clock.now_ms());
+    let asked = Json::parse_within(request.input.as_bytes(), guest.limits.json_depth)
+        .map(|input| guest.ask(HostCall::Tool(ToolCall { name: request.name, input })))
         .map_err(|fault| {
             Failure::new(
                 FailureKind::InvalidInput,
@@ -36,9 +39,12 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
             )
         });
     let call = async move {
-        match answer {
-            Ok(answer) => answer.await,
-            Err(failure) => ToolAnswer { result: Err(failure), at_ms: opened_ms },
+        match asked {
+            Ok(asked) => {
+                let Answered { answer, at } = asked.await?;
+                Ok((answer.tool()?, at))
+            }
+            Err(failure) => Ok((Err(failure), now)),
         }
     };
     Ok(guest.tools.start(span, call))
@@ -47,37 +53,38 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
 /// Waits for a call's answer without counting the time as the guest's own.
 async fn take(
     cx: &mut Cx<'_>,
-    running: Option<Running<ToolAnswer>>,
+    running: Option<Running<Answer>>,
 ) -> wasmtime::Result<Result<String, WitFailure>> {
     let Some(running) = running else {
-        return Ok(Err(WitFailure::Permanent(Detail {
-            code: "already_taken".into(),
-            message: "this call's answer was taken before".into(),
-            data: None,
-        })));
+        return Ok(Err(taken_before()));
     };
-    let wall = cx.data().wall.clone();
-    let answer = wall.wait(running).await?;
-    cx.data_mut().clock.answered(answer.at_ms);
-    Ok(lower(answer.result))
+    let own_time = cx.data().own_time(running);
+    let (result, at) = own_time.await?.map_err(Refusal::from)?;
+    cx.data_mut().clock.answered(at.0);
+    Ok(result.map(|output| output.text().to_owned()).map_err(lower))
 }
 
-/// An answer in the guest's words.
-fn lower(result: Result<Json, Failure>) -> Result<String, WitFailure> {
-    let failure = match result {
-        Ok(output) => return Ok(output.text().to_owned()),
-        Err(failure) => failure,
-    };
+/// That an answer was taken already.
+pub(super) fn taken_before() -> WitFailure {
+    WitFailure::Permanent(Detail {
+        code: "already_taken".into(),
+        message: "this call's answer was taken before".into(),
+        data: None,
+    })
+}
+
+/// A failure in the guest's words.
+pub(super) fn lower(failure: Failure) -> WitFailure {
     let detail = Detail {
         code: failure.code.unwrap_or_else(|| failure.kind.word().to_owned()),
         message: failure.message,
         data: failure.data.map(|data| data.text().to_owned()),
     };
-    Err(match (failure.retryable, failure.retry_after_ms) {
+    match (failure.retryable, failure.retry_after_ms) {
         (true, Some(retry_after_ms)) => WitFailure::RateLimited(Later { retry_after_ms, detail }),
         (true, None) => WitFailure::Retryable(detail),
         (false, _) => WitFailure::Permanent(detail),
-    })
+    }
 }
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
@@ -121,8 +128,8 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             enter(&mut cx, calls.len() * 4)?;
             let guest = cx.data_mut();
             let (places, news) = (places(&guest.table, &calls)?, guest.tools.news());
-            let wall = guest.wall.clone();
-            Ok((wall.wait(first_ended(&news, &places)).await,))
+            let first = guest.first(news, places);
+            Ok((first.await?,))
         })
     })?;
     tools.func_wrap_async("[method]pending-call.take", |mut cx: Cx<'_>, (call,): (Resource<PendingCall>,)| {

@@ -14,15 +14,17 @@
 pub mod process;
 mod wasi;
 
+use heddle_core::host_call::{Answered, HostAnswer, HostCall, ToolCall};
 use heddle_core::id::{Digest, RunId};
 use heddle_core::json::Json;
 use heddle_core::limits::{AskedLimits, AttemptLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind};
 use heddle_core::share::Share;
+use heddle_core::time::Timestamp;
 use heddle_host::testkit::Guest;
 use heddle_host::{
     Call, CallScope, Compiler, ComponentFault, Host, HostCalls, HostConfig, Loaded, LogLevel, NoComponents,
-    NoHostCalls, Progress, ToolAnswer, ToolInfo,
+    NoHostCalls, Progress, ToolInfo,
 };
 use std::future::Future;
 use std::path::PathBuf;
@@ -199,6 +201,12 @@ pub async fn soon(what: &str, holds: impl Fn() -> bool) {
     }
 }
 
+/// How a tool call ended, and when.
+pub struct ToolAnswer {
+    pub result: Result<Json, Failure>,
+    pub at_ms: u64,
+}
+
 type Answer = dyn Fn(String, Json, u64) -> Pin<Box<dyn Future<Output = ToolAnswer> + Send>> + Send + Sync;
 
 /// Keeps what guests say, and answers their tool calls.
@@ -232,20 +240,28 @@ impl HostCalls for Recorder {
             output_schema: Json::parse(b"true").unwrap(),
         }]
     }
-    fn call_tool(
+    fn ask(
         &self,
-        _: &CallScope,
-        name: String,
-        input: Json,
-        index: u64,
-    ) -> futures_util::future::BoxFuture<'static, ToolAnswer> {
-        self.calls.lock().unwrap().push((name.clone(), input.text().to_owned(), index));
-        match &self.answer {
+        scope: &CallScope,
+        call: HostCall,
+    ) -> futures_util::future::BoxFuture<'static, Result<Answered, Failure>> {
+        let HostCall::Tool(ToolCall { name, input }) = call else { return NoHostCalls.ask(scope, call) };
+        let index = {
+            let mut calls = self.calls.lock().unwrap();
+            let index = calls.len() as u64;
+            calls.push((name.clone(), input.text().to_owned(), index));
+            index
+        };
+        let answered = match &self.answer {
             Some(answer) => answer(name, input, index),
             None => {
                 Box::pin(async move { ToolAnswer { result: Ok(input), at_ms: 1_700_000_005_000 + index } })
             }
-        }
+        };
+        Box::pin(async move {
+            let ToolAnswer { result, at_ms } = answered.await;
+            Ok(Answered { answer: HostAnswer::Tool(result), at: Timestamp(at_ms) })
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 use super::invoker::scope_of;
 use futures_util::future::BoxFuture;
 use heddle_core::connector::{Endpoint, Tool};
+use heddle_core::host_call::HostCall;
 use heddle_core::id::{Digest, idempotency_key};
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
@@ -74,10 +75,14 @@ impl Endpoints {
         check_input(&invocation.input, self.limits.input_bytes, input)?;
         let Invocation { run, step, item, alternative, within, .. } = invocation;
         let key = idempotency_key(*run, step, *item, *alternative, within.as_deref());
-        let request = endpoint.request(&invocation.input, |name| invocation.reach.secret(name), &key)?;
+        let secret = match endpoint.secret() {
+            Some(name) => invocation.reach.ask(HostCall::Secret(name.to_owned())).await?.answer.secret()?,
+            None => Err("the endpoint has no secret".to_owned()),
+        };
+        let request = endpoint.request(&invocation.input, |_| secret.clone(), &key)?;
         // From here on it may have had its effect.
         invocation.held.hold(self.host.enter(&scope_of(invocation)));
-        let answered = invocation.reach.http(request).await;
+        let answered = invocation.reach.ask(HostCall::Http(request)).await?.answer.http()?;
         let response = answered.map_err(|fault| Failure::new(fault.kind.failure(), fault.message))?;
         match endpoint.answer(&response) {
             Outcome::Done(json) => {

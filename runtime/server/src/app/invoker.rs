@@ -3,15 +3,12 @@
 
 use super::endpoints::Endpoints;
 use futures_util::future::BoxFuture;
-use heddle_core::json::Json;
-use heddle_core::outcome::AttemptEnd;
-use heddle_core::outside::{
-    ArtifactAnswer, ArtifactCall, ArtifactFault, HttpFault, HttpRequest, HttpResponse, KvAnswer, KvCall,
-    KvFault,
-};
+use heddle_core::call_log::Budget;
+use heddle_core::host_call::{Answered, HostCall};
+use heddle_core::outcome::{AttemptEnd, Failure};
 use heddle_core::plugin::{Form, Pinned};
-use heddle_executor::{Begin, Clock as _, Held, Invocation, Invoker, LogLevel, Reach, SystemClock};
-use heddle_host::{Call, CallScope, Host, HostCalls, Mark, Progress, ToolAnswer, ToolInfo};
+use heddle_executor::{Begin, Held, Invocation, Invoker, LogLevel, Reach};
+use heddle_host::{Call, CallScope, Host, HostCalls, Mark, Progress, ToolInfo};
 use std::sync::Arc;
 
 /// The host, as the executor's invoker.
@@ -105,28 +102,17 @@ impl HostCalls for Bridge {
     fn progress(&self, _scope: &CallScope, progress: Progress) {
         self.reach.progress(&progress.stage, progress.percent, &progress.message);
     }
-    fn http(
-        &self,
-        _scope: &CallScope,
-        request: HttpRequest,
-    ) -> BoxFuture<'static, Result<HttpResponse, HttpFault>> {
-        self.reach.http(request)
+    fn ask(&self, _scope: &CallScope, call: HostCall) -> BoxFuture<'static, Result<Answered, Failure>> {
+        self.reach.ask(call)
     }
-    fn secret(&self, _scope: &CallScope, name: &str) -> Result<String, String> {
-        self.reach.secret(name)
+    fn pick(&self, _scope: &CallScope, first: BoxFuture<'static, Vec<u32>>) -> BoxFuture<'static, Vec<u32>> {
+        self.reach.pick(first)
     }
-    fn config(&self, _scope: &CallScope) -> Option<Json> {
-        self.reach.config()
+    fn models(&self, _scope: &CallScope) -> Vec<String> {
+        self.reach.models()
     }
-    fn kv(&self, _scope: &CallScope, call: KvCall) -> BoxFuture<'static, Result<KvAnswer, KvFault>> {
-        self.reach.kv(call)
-    }
-    fn artifact(
-        &self,
-        _scope: &CallScope,
-        call: ArtifactCall,
-    ) -> BoxFuture<'static, Result<ArtifactAnswer, ArtifactFault>> {
-        self.reach.artifact(call)
+    fn budget(&self, _scope: &CallScope) -> Budget {
+        self.reach.budget()
     }
     fn tools(&self, _scope: &CallScope) -> Vec<ToolInfo> {
         let granted = self.reach.tools().into_iter().map(|metadata| ToolInfo {
@@ -137,15 +123,5 @@ impl HostCalls for Bridge {
             output_schema: metadata.output_schema.clone(),
         });
         granted.collect()
-    }
-    fn call_tool(
-        &self,
-        _scope: &CallScope,
-        name: String,
-        input: Json,
-        index: u64,
-    ) -> BoxFuture<'static, ToolAnswer> {
-        let called = self.reach.call_tool(name, input, index);
-        Box::pin(async move { ToolAnswer { result: called.await, at_ms: SystemClock.now().0 } })
     }
 }

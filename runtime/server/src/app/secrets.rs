@@ -8,7 +8,7 @@ use crate::config::Config;
 use crate::egress::Dialer;
 use anyhow::Context as _;
 use heddle_core::limits::Limits;
-use heddle_executor::{OutsideParts, WebhookParts};
+use heddle_executor::{ModelParts, OutsideParts, Provider, WebhookParts};
 use std::collections::BTreeMap;
 use std::fs::{self, OpenOptions};
 use std::io::{self, Write as _};
@@ -48,6 +48,27 @@ pub(super) fn outside_parts(config: &Config, limits: &Arc<Limits>) -> anyhow::Re
     }
     let outbound = Arc::new(Requests { dialer: Dialer::new(config.egress.clone()), limits: limits.clone() });
     Ok(OutsideParts { outbound, grants: config.grants.clone(), secrets })
+}
+
+/// The language models of the node, with what asks them: by the same way out as plugins, and with more patience.
+///
+/// # Errors
+/// Where a secret cannot be read, in words for the operator.
+pub(super) fn model_parts(config: &Config, limits: &Limits) -> anyhow::Result<ModelParts> {
+    let mut providers = BTreeMap::new();
+    for (name, setting) in &config.models.providers {
+        let source = setting.key.as_ref().and_then(|key| config.secrets.get(key));
+        let key = source.map(|source| source.read_plain()).transpose();
+        let key = key.with_context(|| format!("the key of the provider `{name}` cannot be used"))?;
+        let (kind, url, headers) = (setting.kind, setting.url.clone(), setting.headers.clone());
+        providers.insert(name.clone(), Provider { kind, url, key, headers });
+    }
+    // A model that thinks for long says nothing meanwhile.
+    let (first, idle) = (limits.model_ms, limits.model_ms);
+    let limits = Arc::new(Limits { http_first_byte_ms: first, http_idle_ms: idle, ..limits.clone() });
+    let outbound = Arc::new(Requests { dialer: Dialer::new(config.egress.clone()), limits });
+    let (aliases, prices) = (config.models.aliases.clone(), config.models.prices.clone());
+    Ok(ModelParts { outbound, providers, aliases, prices })
 }
 
 /// The key in this file; a new one, where there is none yet.

@@ -2,6 +2,7 @@
 
 use super::artifacts::artifacts;
 use super::asks::Reach;
+use super::calls::calls;
 use super::client::{Ask, Client};
 use super::exact::Exact;
 use super::exit::{Exit, Fault};
@@ -70,6 +71,11 @@ pub(super) enum RunsCommand {
     /// Print a run's journal: what was decided, row by row.
     Journal {
         /// The run.
+        id: String,
+    },
+    /// Show what the agents of a run have asked, and what they were told.
+    Calls {
+        /// Its id.
         id: String,
     },
     /// List the files that a run has kept, or write them into a folder.
@@ -198,6 +204,7 @@ impl RunsCommand {
             | RunsCommand::Graph { id, .. }
             | RunsCommand::Journal { id }
             | RunsCommand::Artifacts { id, .. }
+            | RunsCommand::Calls { id }
             | RunsCommand::Signal { id, .. }
             | RunsCommand::Pause { id, .. }
             | RunsCommand::Resume { id }
@@ -255,6 +262,7 @@ pub(super) async fn runs(command: &RunsCommand, context: &Context) -> Result<Exi
         }
         RunsCommand::Journal { id } => journal(&client, id, context).await,
         RunsCommand::Artifacts { id, save } => artifacts(id, save.as_deref(), context).await,
+        RunsCommand::Calls { id } => calls(id, context).await,
         RunsCommand::Signal { id, name, data } => signal(&client, context, id, (name, data)).await,
         RunsCommand::Cancel { id, reason, force } => {
             let body = serde_json::json!({ "reason": reason, "force": force });

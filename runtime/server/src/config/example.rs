@@ -63,6 +63,8 @@ fn chosen(section: &str) -> String {
     let name = match section.split('.').next() {
         Some("grants") => "\"tool:http-fetch\"",
         Some("registries") => "\"ghcr.io\"",
+        Some("providers") => "openai",
+        Some("models") => "fast",
         _ => "ops",
     };
     section.replace('*', name)

@@ -9,6 +9,7 @@ use heddle_core::grant::{Grants, HttpRule, Place};
 use heddle_core::json::Json;
 use heddle_core::outside::SECRET_LEAST_BYTES;
 use heddle_core::value::Value;
+use heddle_executor::ModelAlias;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -22,6 +23,7 @@ impl Reader<'_> {
     pub(super) fn grants(
         &mut self,
         secrets: &BTreeMap<Arc<str>, SecretSource>,
+        models: &[ModelAlias],
     ) -> BTreeMap<String, Arc<Grants>> {
         let mut all: BTreeMap<String, Grants> = BTreeMap::new();
         for (plugin, said) in self.noted("grants.*.http") {
@@ -39,6 +41,20 @@ impl Reader<'_> {
                         all.entry(plugin.clone()).or_default().secrets.entry(name).or_default().push(place);
                     }
                     Err(why) => self.fault(said.origin.clone(), format!("`grants.{plugin}.secrets`: {why}")),
+                }
+            }
+        }
+        for (plugin, said) in self.noted("grants.*.models") {
+            for part in parts(&said.text) {
+                match part == "*" || models.iter().any(|alias| *alias.name == *part) {
+                    true => all.entry(plugin.clone()).or_default().models.push(part.into()),
+                    false => {
+                        let near = nearest(part, models.iter().map(|alias| &*alias.name));
+                        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                        let message =
+                            format!("`grants.{plugin}.models`: there is no `[models.{part}]`{hint}");
+                        self.fault(said.origin.clone(), message);
+                    }
                 }
             }
         }

@@ -45,6 +45,8 @@ pub enum Kind {
     Repositories,
     /// Any text.
     Text,
+    /// Several texts: a list, or text with commas.
+    Texts,
 }
 
 impl Kind {
@@ -59,6 +61,7 @@ impl Kind {
                 | Kind::Uses
                 | Kind::Keys
                 | Kind::Repositories
+                | Kind::Texts
         )
     }
 }
@@ -256,6 +259,48 @@ pub const FAMILIES: &[Setting] = &[
         kind: Kind::Json,
         default: "{\"region\": \"eu\"}",
         why: "What it is told: a JSON object.",
+    },
+    Setting {
+        key: "grants.*.models",
+        kind: Kind::Texts,
+        default: "fast, smart",
+        why: "Language models that an agent may ask, by the names of `[models]`, the first by default; `*` for all.",
+    },
+    Setting {
+        key: "providers.*.url",
+        kind: Kind::Url,
+        default: "https://api.openai.com/v1",
+        why: "Where language models can be asked. Ollama's is `http://127.0.0.1:11434/v1`; what is not public needs `egress.allow_private`, too.",
+    },
+    Setting {
+        key: "providers.*.speaks",
+        kind: Kind::Word(&["openai", "anthropic"]),
+        default: "openai",
+        why: "`openai` for chat completions, which most others understand, or `anthropic` for messages.",
+    },
+    Setting {
+        key: "providers.*.key",
+        kind: Kind::Name,
+        default: "openai-key",
+        why: "The secret that is the key of the account, by its name in `[secrets]`; none where nothing is said.",
+    },
+    Setting {
+        key: "providers.*.headers",
+        kind: Kind::Texts,
+        default: "x-team: search",
+        why: "Headers that go with every request.",
+    },
+    Setting {
+        key: "models.*.use",
+        kind: Kind::Texts,
+        default: "openai/gpt-4o-mini, ollama/llama3.2",
+        why: "A name that agents ask for: a provider and its model, and what is asked where that fails.",
+    },
+    Setting {
+        key: "models.*.prices",
+        kind: Kind::Texts,
+        default: "openai/gpt-4o-mini 0.15 0.60 0.075",
+        why: "What a million tokens cost, in a currency of your own, that are read, written, and read from the provider's cache.",
     },
     Setting {
         key: "registries.*.repositories",

@@ -43,6 +43,7 @@ impl State {
             self.journals.remove(run);
             self.feed.retain(|_, (of, _)| of != run);
             self.inbox.retain(|_, message| message.run != *run);
+            self.calls.retain(|(of, ..), _| of != run);
             let held = (Some(*run), Digest([0; 32]))..=(Some(*run), Digest([255; 32]));
             for holder in self.holders.range(held).copied().collect::<Vec<_>>() {
                 self.holders.remove(&holder);

@@ -62,6 +62,7 @@ pub(super) struct State {
     pub(super) schedules: super::timetable::Rows,
     pub(super) slots: super::slots::Slots,
     pub(super) outbox: super::outbox::Rows,
+    pub(super) calls: super::calls::Rows,
 }
 
 impl State {
@@ -86,6 +87,7 @@ impl State {
             schedules: super::timetable::Rows::default(),
             slots: super::slots::Slots::default(),
             outbox: super::outbox::Rows::default(),
+            calls: super::calls::Rows::default(),
         }
     }
 
@@ -108,13 +110,8 @@ impl State {
         self.journals.entry(run).or_default().push(coded);
         self.position += 1;
         self.feed.insert(self.position, (run, seq));
-        let mut references = row::references(&append.batch);
-        references.extend(append.holds);
-        references.extend(append.blobs.iter().map(|blob| blob.digest));
-        self.holders.extend(references.into_iter().map(|digest| (Some(run), digest)));
-        for blob in append.blobs {
-            self.blobs.entry(blob.digest).or_insert(Kept { bytes: blob.bytes, orphaned: None });
-        }
+        let named = row::references(&append.batch).into_iter().chain(append.holds);
+        self.hold(run, append.blobs, named);
         for row in append.cache {
             self.drop_entry(&(row.tenant.clone(), row.key));
             let (checksum, used) = (row::cache_checksum(&row), self.clock.wall());
@@ -324,6 +321,15 @@ impl State {
             kept => Ok(kept.map(|kept| kept.bytes.clone())),
         }
     }
+    /// Keeps values for a run, and holds others for it that it names.
+    pub(super) fn hold(&mut self, run: RunId, blobs: Vec<Blob>, named: impl Iterator<Item = Digest>) {
+        let digests = named.chain(blobs.iter().map(|blob| blob.digest));
+        self.holders.extend(digests.map(|digest| (Some(run), digest)));
+        for blob in blobs {
+            self.blobs.entry(blob.digest).or_insert(Kept { bytes: blob.bytes, orphaned: None });
+        }
+    }
+
     pub(super) fn keep(&mut self, blob: Blob) {
         self.holders.insert((None, blob.digest));
         self.blobs.entry(blob.digest).or_insert(Kept { bytes: blob.bytes, orphaned: None });

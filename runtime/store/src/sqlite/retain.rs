@@ -84,9 +84,14 @@ fn journals(writer: &Writer, limit: u32) -> rusqlite::Result<u64> {
         if removed as i64 == room {
             break;
         }
+        let told = super::calls::remove(writer, &run, room - removed as i64)?;
+        rows += count(told);
+        if (removed + told) as i64 == room {
+            break;
+        }
         let digests: Vec<[u8; 32]> = writer
             .statement("SELECT digest FROM blob_refs WHERE owner = ?1 LIMIT ?2")?
-            .query_map((&run, room - removed as i64), |row| row.get(0))?
+            .query_map((&run, room - (removed + told) as i64), |row| row.get(0))?
             .collect::<Result<_, _>>()?;
         for digest in &digests {
             writer.execute("DELETE FROM blob_refs WHERE owner = ?1 AND digest = ?2", (&run, digest))?;

@@ -1,7 +1,7 @@
 //! The imports of a component, wrapped one to one.
 
 use crate::__component::imports::heddle::host::{
-    artifacts, clock, config, context, http, kv, log, progress, random, secret, tools,
+    artifacts, clock, config, context, http, kv, log, model, progress, random, secret, tools,
 };
 use crate::__component::read_failure;
 use crate::http::{self as http_fault, Request, Response};
@@ -211,5 +211,91 @@ fn kept(fault: kv::Fault) -> kv_fault::Fault {
         kv::Fault::Conflict(version) => kv_fault::Fault::Conflict(version),
         kv::Fault::NotANumber(why) => kv_fault::Fault::NotANumber(why),
         kv::Fault::Failed(why) => kv_fault::Fault::Failed(why),
+    }
+}
+
+pub(crate) use model::Thread;
+
+pub(crate) fn thread() -> Thread {
+    Thread::new()
+}
+
+pub(crate) fn append(thread: &mut Thread, message: &crate::model::Message) {
+    use crate::model::Message;
+    thread.append(&match message.clone() {
+        Message::System(text) => model::Message::System(text),
+        Message::User(text) => model::Message::User(text),
+        Message::Assistant { text, calls } => {
+            let calls = calls.into_iter().map(|call| model::ToolUse {
+                id: call.id,
+                name: call.name,
+                arguments: call.arguments,
+            });
+            model::Message::Assistant(model::AssistantMessage { text, calls: calls.collect() })
+        }
+        Message::Tool { id, text, failed } => model::Message::Tool(model::ToolMessage { id, text, failed }),
+    });
+}
+
+pub(crate) fn complete(
+    thread: &mut Thread,
+    ask: &crate::model::Ask,
+) -> Result<crate::model::Completion, Failure> {
+    use crate::model::{Finish, ToolChoice, ToolUse};
+    let tools = ask.tools.iter().map(|tool| model::ToolSpec {
+        name: tool.name.clone(),
+        description: tool.description.clone(),
+        parameters: tool.parameters.to_string(),
+    });
+    let settings = model::Settings {
+        model: ask.model.clone(),
+        tools: tools.collect(),
+        choice: match &ask.choice {
+            ToolChoice::Auto => model::ToolChoice::Auto,
+            ToolChoice::Never => model::ToolChoice::Never,
+            ToolChoice::Required => model::ToolChoice::Required,
+            ToolChoice::Named(name) => model::ToolChoice::Named(name.clone()),
+        },
+        output_schema: ask.output_schema.as_ref().map(ToString::to_string),
+        temperature: ask.temperature,
+        max_tokens: ask.max_tokens,
+        timeout_ms: ask.timeout.map(|most| u64::try_from(most.as_millis()).unwrap_or(u64::MAX)),
+    };
+    let said = thread.complete(&settings).map_err(read_failure)?;
+    let calls = said.calls.into_iter().map(|call| ToolUse {
+        id: call.id,
+        name: call.name,
+        arguments: call.arguments,
+    });
+    Ok(crate::model::Completion {
+        text: said.text,
+        calls: calls.collect(),
+        finish: match said.finish {
+            model::Finish::Stop => Finish::Stop,
+            model::Finish::ToolCalls => Finish::ToolCalls,
+            model::Finish::Length => Finish::Length,
+            model::Finish::Filtered => Finish::Filtered,
+        },
+        input_tokens: said.input_tokens,
+        output_tokens: said.output_tokens,
+        cached_tokens: said.cached_tokens,
+        cost_micros: said.cost_micros,
+        model: said.model,
+    })
+}
+
+pub(crate) fn models() -> Vec<String> {
+    model::models()
+}
+
+pub(crate) fn budget() -> crate::model::Budget {
+    let now = model::spent();
+    crate::model::Budget {
+        calls_left: now.calls_left,
+        tokens_left: now.tokens_left,
+        cost_micros_left: now.cost_micros_left,
+        calls: now.calls,
+        tokens: now.tokens,
+        cost_micros: now.cost_micros,
     }
 }

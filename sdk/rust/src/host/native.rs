@@ -9,11 +9,15 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use serde_json::Value;
 
 use crate::log::Level;
+use crate::model::{Ask, Budget, Completion, Message};
 use crate::{Context, Failure, ToolInfo};
 
 type Offered = Rc<dyn Fn(Value) -> Result<Value, Failure>>;
 
+type Answers = Rc<dyn Fn(&[Message], &Ask) -> Result<Completion, Failure>>;
+
 thread_local! {
+    static MODEL: RefCell<Option<Answers>> = RefCell::default();
     static TOOLS: RefCell<BTreeMap<String, Offered>> = RefCell::default();
     static SEED: Cell<u64> = const { Cell::new(0) };
     static START: Instant = Instant::now();
@@ -73,6 +77,7 @@ pub(crate) fn offer(name: &str, tool: Offered) {
 /// Takes all tools of this thread back.
 pub(crate) fn withdraw_all() {
     TOOLS.with(|tools| tools.borrow_mut().clear());
+    MODEL.with(|model| *model.borrow_mut() = None);
 }
 
 pub(crate) fn list_tools() -> Vec<ToolInfo> {
@@ -108,4 +113,39 @@ pub(crate) fn wait_tools(_calls: &[&PendingCall]) -> usize {
 
 pub(crate) fn take(call: &PendingCall) -> Result<String, Failure> {
     call.0.clone()
+}
+
+/// From now on the model of this thread answers so.
+pub(crate) fn answer_model(answers: Answers) {
+    MODEL.with(|model| *model.borrow_mut() = Some(answers));
+}
+
+/// Messages in their order.
+pub(crate) type Thread = Vec<Message>;
+
+pub(crate) fn thread() -> Thread {
+    Vec::new()
+}
+
+pub(crate) fn append(thread: &mut Thread, message: &Message) {
+    thread.push(message.clone());
+}
+
+pub(crate) fn complete(thread: &mut Thread, ask: &Ask) -> Result<Completion, Failure> {
+    let model = MODEL.with(|model| model.borrow().clone());
+    let model = model.ok_or_else(|| {
+        Failure::permanent("model_not_granted", "no model answers here; say how with `testing::answer_model`")
+    })?;
+    let said = model(thread, ask)?;
+    thread.push(Message::Assistant { text: said.text.clone(), calls: said.calls.clone() });
+    Ok(said)
+}
+
+pub(crate) fn models() -> Vec<String> {
+    let is_there = MODEL.with(|model| model.borrow().is_some());
+    is_there.then(|| "test".to_owned()).into_iter().collect()
+}
+
+pub(crate) fn budget() -> Budget {
+    Budget::default()
 }

@@ -10,7 +10,7 @@ use crate::capability::held::Hold;
 use crate::capability::log::Stdio;
 use crate::guest::{Cx, Guest, carried, enter};
 use crate::refusal::Refusal;
-use heddle_core::outcome::FailureKind;
+use heddle_core::outcome::{FailureKind, PluginKind};
 use std::time::Instant;
 use tokio::sync::Notify;
 use wasmtime::component::{ComponentType, Lift, Linker, LinkerInstance, Lower, Resource, ResourceType};
@@ -107,6 +107,19 @@ async fn first_ready(news: &Notify, pollables: &[Pollable]) -> Vec<u32> {
     }
 }
 
+/// For an agent, an exchange that is answered if it was sent: its time stands still until then, so whether an answer is
+/// there already is nothing that it could see, and nothing that has to be recorded.
+pub(super) async fn settled(cx: &mut Cx<'_>, exchange: Exchange) -> Exchange {
+    let guest = cx.data_mut();
+    if guest.acts_as == PluginKind::Agent && exchange.is_sent() {
+        let news = guest.http.news();
+        let awaited = [Pollable::Answer(exchange.clone())];
+        let waits = guest.own_time(async move { first_ready(&news, &awaited).await });
+        waits.await;
+    }
+    exchange
+}
+
 #[derive(ComponentType, Lower, Lift)]
 #[component(variant)]
 enum StreamError {
@@ -135,9 +148,15 @@ fn poll(poll: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
         cx.data_mut().table.delete(Resource::<Pollable>::new_own(rep))?;
         Ok(())
     })?;
-    poll.func_wrap("[method]pollable.ready", |mut cx: Cx<'_>, (pollable,): (Resource<Pollable>,)| {
-        enter(&mut cx, 0)?;
-        Ok((cx.data().table.get(&pollable)?.is_ready(),))
+    poll.func_wrap_async("[method]pollable.ready", |mut cx: Cx<'_>, (pollable,): (Resource<Pollable>,)| {
+        Box::new(async move {
+            enter(&mut cx, 0)?;
+            let pollable = cx.data().table.get(&pollable)?.clone();
+            Ok((match pollable {
+                Pollable::Answer(exchange) => settled(&mut cx, exchange).await.is_answered(),
+                other => other.is_ready(),
+            },))
+        })
     })?;
     poll.func_wrap_async("[method]pollable.block", |mut cx: Cx<'_>, (pollable,): (Resource<Pollable>,)| {
         Box::new(async move {
@@ -145,7 +164,9 @@ fn poll(poll: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             let guest = cx.data_mut();
             let pollable = guest.table.get(&pollable)?.clone();
             let news = guest.http.news();
-            first_ready(&news, &[pollable]).await;
+            let pollables = [pollable];
+            let waits = guest.own_time(async move { first_ready(&news, &pollables).await });
+            waits.await;
             Ok(())
         })
     })?;
@@ -156,8 +177,13 @@ fn poll(poll: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             refuse_lengths(guest, pollables.len())?;
             let found = pollables.iter().map(|pollable| guest.table.get(pollable).cloned());
             let found: Vec<Pollable> = found.collect::<Result<_, _>>()?;
-            let news = guest.http.news();
-            Ok((first_ready(&news, &found).await,))
+            let (news, count) = (guest.http.news(), found.len() as u32);
+            let first = async move { first_ready(&news, &found).await };
+            let picked = guest.host_calls.pick(&guest.scope, Box::pin(first));
+            let picked = guest.own_time(picked);
+            let mut ready = picked.await;
+            ready.retain(|index| *index < count);
+            Ok((ready,))
         })
     })
 }

@@ -8,7 +8,7 @@ use super::queue::QueueDoc;
 use super::{FailureDoc, ValueRef, value};
 use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
-use heddle_core::outcome::Usage;
+use heddle_core::outcome::{Spent, Usage};
 use heddle_core::plugin::Pinned;
 use heddle_core::run::approval::Decision;
 use heddle_core::run::event::CacheVerdict;
@@ -258,6 +258,9 @@ pub(crate) struct WorkDoc {
     pub fuel_used: u64,
     /// The largest sandbox of all attempts, in bytes.
     pub memory_peak_bytes: u64,
+    /// What its calls of language models cost, where it made any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent: Option<SpentDoc>,
     /// When a further attempt is due.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(format = "date-time")]
@@ -329,6 +332,29 @@ pub(crate) struct AttemptDoc {
     pub limits: Option<AttemptLimitsDoc>,
 }
 
+/// What calls of language models cost.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+#[schema(as = Spent)]
+pub(crate) struct SpentDoc {
+    /// How many there were.
+    pub model_calls: u64,
+    /// Tokens that were read.
+    pub input_tokens: u64,
+    /// Tokens that were written.
+    pub output_tokens: u64,
+    /// Millionths of the operator's currency, by their prices.
+    pub cost_micros: u64,
+}
+
+impl SpentDoc {
+    /// Nothing where nothing was spent.
+    pub(crate) fn of(spent: Spent) -> Option<SpentDoc> {
+        let Spent { model_calls, input_tokens, output_tokens, cost_micros } = spent;
+        (!spent.is_nothing()).then_some(SpentDoc { model_calls, input_tokens, output_tokens, cost_micros })
+    }
+}
+
 /// What an attempt used.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -346,6 +372,9 @@ pub(crate) struct UsageDoc {
     pub hostcalls: u64,
     /// Microseconds for which it waited for a sandbox before, where that was a millisecond or more.
     pub queued_us: u64,
+    /// What its calls of language models cost, where it made any.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub spent: Option<SpentDoc>,
 }
 
 /// The limits of an attempt.
@@ -508,6 +537,7 @@ pub(crate) fn work(view: &WorkView, limits: Option<AttemptLimits>) -> WorkDoc {
         cache: cache(&view.cache),
         fuel_used: view.usage.fuel,
         memory_peak_bytes: view.usage.memory_peak_bytes,
+        spent: SpentDoc::of(view.usage.spent),
         retry_at: view.retry_at.map(Timestamp::rfc3339),
         attempts: view.attempts.iter().map(|a| attempt(a, limits)).collect(),
     }
@@ -567,5 +597,6 @@ fn usage(usage: &Usage) -> UsageDoc {
         cpu_us: usage.cpu_us,
         hostcalls: usage.hostcalls,
         queued_us: usage.queued_us,
+        spent: SpentDoc::of(usage.spent),
     }
 }

@@ -71,6 +71,10 @@ impl Exchange {
         let is_there = |call: &Pending<Arrived>| call.place().load(std::sync::atomic::Ordering::Relaxed) > 0;
         self.state().call.as_ref().is_some_and(is_there)
     }
+    /// Whether it is on its way, or answered.
+    pub(crate) fn is_sent(&self) -> bool {
+        self.state().call.is_some()
+    }
     /// The call, which is taken once.
     pub(super) fn take(&self) -> Option<crate::capability::pending::Running<Arrived>> {
         self.state().call.as_mut()?.take()

@@ -4,11 +4,11 @@ use super::fields::Fields;
 use super::kinds::ErrorCode;
 use super::request::Exchange;
 use crate::capability::held::Hold;
-use crate::capability::http::Arrived;
-use crate::capability::wasi::io::{InputStream, Pollable, StreamFault, source};
+use crate::capability::http::arrived;
+use crate::capability::wasi::io::{InputStream, Pollable, StreamFault, settled, source};
 use crate::guest::{Cx, Guest, enter};
 use crate::host_calls::LogLevel;
-use heddle_core::outside::HttpResponse;
+use heddle_core::outside::{HttpFault, HttpResponse};
 use wasmtime::component::{LinkerInstance, Resource, ResourceType};
 
 /// An answer that is on its way.
@@ -73,11 +73,12 @@ fn futures(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
             Box::new(async move {
                 enter(&mut cx, 0)?;
                 let exchange = cx.data().table.get(&future)?.0.clone();
+                let exchange = settled(&mut cx, exchange).await;
                 if !exchange.is_answered() {
                     return Ok((Once::None,));
                 }
                 let Some(running) = exchange.take() else { return Ok((Once::Some(Err(())),)) };
-                let arrived = running.await?;
+                let arrived = arrived(&mut cx, running).await?;
                 Ok((Once::Some(Ok(given(&mut cx, arrived)?)),))
             })
         },
@@ -87,11 +88,9 @@ fn futures(types: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
 /// An answer, as the guest gets it.
 fn given(
     cx: &mut Cx<'_>,
-    (answer, hold): Arrived,
+    (answer, hold): (Result<HttpResponse, HttpFault>, Option<Hold>),
 ) -> wasmtime::Result<Result<Resource<IncomingResponse>, ErrorCode>> {
     let guest = cx.data_mut();
-    // What the guest makes of it decides how its attempt ends; if it fails, then for this.
-    guest.egress.note(answer.as_ref().err().map(|fault| fault.kind.failure()));
     let HttpResponse { status, headers, body } = match answer {
         Ok(answer) => answer,
         Err(fault) => {
