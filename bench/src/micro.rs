@@ -171,6 +171,7 @@ fn scope() -> CallScope {
         step_number: 0,
         item: None,
         attempt: 1,
+        told_attempt: 1,
         alternative: 0,
         within: None,
         at_most_once: false,

@@ -7,6 +7,7 @@
     reason = "a test stops where something is not as it must be"
 )]
 
+pub mod author;
 pub mod model;
 pub mod receiver;
 pub mod registry;

@@ -44,6 +44,10 @@ heddle() {
 
 /// Blocks that are not typed here, each with the reason. That their commands are there is looked at all the same.
 const NOT_TYPED: &[(&str, &str)] = &[
+    (
+        "agents",
+        "its models are somebody's: `models.rs` and `languages.rs` type it with services that speak as they do",
+    ),
     ("operating", "a node that listens until it is told to end"),
     ("plugins", "builds a plugin, as the tour of the README does"),
     ("plugin-versions", "its plugin has many versions: `releases.rs` types what it shows"),

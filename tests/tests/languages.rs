@@ -4,12 +4,12 @@
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
 #[allow(dead_code, reason = "shared with the tests of what plugins do outside")]
+use heddle_tests::author::{built, project, succeeds, typed, with_toolchain};
+use heddle_tests::model::{RETRIED, Twelve, configured, every_point};
 use heddle_tests::service::Service;
-use heddle_tests::{Server, binary, root, tools, workflow};
+use heddle_tests::{Server, workflow};
 use serde_json::{Value, json};
-use std::os::unix::fs::symlink;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 const KINDS: [&str; 3] = ["transform", "tool", "agent"];
 /// 2000-01-01T00:00:00Z in milliseconds: what a transform takes to be now.
@@ -21,61 +21,6 @@ struct Telling {
     /// The file, and its text with `FUNCTION`.
     file: &'static str,
     source: &'static str,
-}
-
-fn typed(folder: &Path, words: &[&str]) -> (bool, String) {
-    let done = Command::new(binary())
-        .args(words)
-        .current_dir(folder)
-        // Cargo's is shared, so that a project's dependencies are compiled once.
-        .env("CARGO_TARGET_DIR", root().join("target/tools/rust-plugins"))
-        .output()
-        .unwrap();
-    let text = [done.stdout, done.stderr].map(|text| String::from_utf8(text).unwrap()).concat();
-    (done.status.success(), text)
-}
-
-fn succeeds(folder: &Path, words: &[&str]) -> String {
-    let (is_done, text) = typed(folder, words);
-    assert!(is_done, "{words:?}: {text}");
-    text
-}
-
-/// What the project's own page says to type for its toolchain; once for all projects.
-fn with_toolchain(project: &Path, language: &str) {
-    let read = |name: &str| std::fs::read_to_string(project.join(name)).unwrap();
-    match language {
-        "js" | "ts" => {
-            let package =
-                read("package.json").replace(project.file_name().unwrap().to_str().unwrap(), "greet");
-            let modules = tools::node_modules(&format!("plugins-{language}"), &package);
-            symlink(modules, project.join("node_modules")).unwrap();
-        }
-        "python" | "c" => {
-            let requirements = read("requirements.txt");
-            let packages: Vec<&str> = requirements.split_whitespace().collect();
-            let python = tools::python(&format!("plugins-{language}"), &packages);
-            symlink(python.parent().unwrap().parent().unwrap(), project.join(".venv")).unwrap();
-        }
-        _ => {}
-    }
-}
-
-/// A new project with its toolchain.
-fn project(folder: &Path, language: &str, kind: &str) -> PathBuf {
-    let name = format!("greet-{language}-{kind}");
-    let said = succeeds(folder, &["new", &name, "--kind", kind, "--language", language]);
-    assert!(said.contains("heddle build"), "{said}");
-    let project = folder.join(&name);
-    with_toolchain(&project, language);
-    project
-}
-
-/// The component of a project, built again.
-fn built(project: &Path) -> Vec<u8> {
-    let said = succeeds(project, &["build"]);
-    let file = said.lines().find(|line| line.ends_with(".wasm")).unwrap_or_else(|| panic!("{said}"));
-    std::fs::read(project.join(file)).unwrap()
 }
 
 fn step(kind: &str, name: &str, with: &str) -> String {
@@ -393,4 +338,67 @@ fn what_is_wrong_is_told_with_what_to_do() {
     let checked = succeeds(&pure, &["check", "--json", "--input", "{\"name\": \"a\"}"]);
     let checked: Value = serde_json::from_str(&checked).unwrap();
     assert_eq!((&checked["twice"]["same"], &checked["plugin"]["kind"]), (&json!(true), &json!("transform")));
+}
+
+/// An agent in this language that asks models: `kill -9` at each point of twelve calls, and nothing is paid twice.
+fn asks_models(language: &str, file: &str, source: &str) {
+    let (folder, data) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let project = project(folder.path(), language, "agent");
+    let name = project.file_name().unwrap().to_str().unwrap();
+    std::fs::write(project.join(file), source).unwrap();
+    let manifest = std::fs::read_to_string(project.join("plugin.toml")).unwrap();
+    std::fs::write(
+        project.join("plugin.toml"),
+        manifest.replace("uses = []", "uses = [\"model\", \"artifacts\"]"),
+    )
+    .unwrap();
+    let twelve = Twelve::start();
+    configured(data.path(), &[("stub", &twelve.url("/v1"), "openai")], &twelve.grants(name));
+    let mut server = Server::with_plugins(data.path(), &["http_fetch"]);
+    server.push(built(&project));
+    let body = format!(
+        "steps: {{ask: {{agent: {{use: {name}, goal: {{name: all}}, tools: [\"tool:http-fetch\"]}}, {RETRIED}}}}}\noutput: {{as: \"${{ steps.ask.output }}\"}}"
+    );
+    let published = server.post_bytes("/v1/workflows", "application/yaml", workflow("asking", &body));
+    assert_eq!(published.status, 201, "{published:?}");
+    for point in every_point() {
+        let (_, ended) = twelve.killed(&mut server, data.path(), ("test/asking", json!({})), point);
+        assert_eq!(ended["output"], json!({ "greeting": "done after eleven", "letters": 11 }), "{ended}");
+    }
+}
+
+#[test]
+fn an_agent_in_javascript_pays_nothing_twice() {
+    asks_models(
+        "js",
+        "plugin.js",
+        r#"import { artifacts, model, tools } from "heddle";
+
+// All that it can see of the world goes into what it asks: told again, it must see the same.
+export function run(goal) {
+  const thread = new model.Thread();
+  const specs = tools.list().map((tool) => ({ name: model.wireName(tool.name), parameters: tool.inputSchema }));
+  let called = 0;
+  for (;;) {
+    artifacts.put(`note-${called}.txt`, "text/plain", String(called));
+    thread.user(JSON.stringify([Date.now(), Math.random(), model.budget(), model.models(), goal.name]));
+    const said = thread.complete({ tools: specs });
+    if (said.calls.length === 0) return { greeting: said.text, letters: called };
+    for (const call of said.calls) {
+      thread.answer(call, JSON.stringify(tools.call("tool:http-fetch", JSON.parse(call.arguments))));
+      called += 1;
+    }
+  }
+}
+"#,
+    );
+}
+
+#[test]
+fn an_agent_in_python_pays_nothing_twice() {
+    asks_models(
+        "python",
+        "plugin.py",
+        "from heddle import model\n\n\ndef run(goal, state=None):\n    assert model.models() == [\"fast\"]\n    thread = model.Thread()\n    thread.system(\"be brief\")\n    thread.user(goal[\"name\"])\n    said = model.converse(thread)\n    return {\"greeting\": said.text, \"letters\": model.budget().calls - 1}\n",
+    );
 }

@@ -4,27 +4,10 @@
 
 #![allow(clippy::unwrap_used, reason = "a test stops where something is not as it must be")]
 
-use heddle_tests::model::{Asked, Models, Said, completion};
+use heddle_tests::model::{KEY, Models, RETRIED, Said, Twelve, answers, completion, configured, every_point};
 use heddle_tests::{Server, workflow};
 use serde_json::{Value, json};
 use std::path::Path;
-use std::sync::atomic::{AtomicU32, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
-
-const KEY: &str = "sk-s3cr3t-0f-42-0123456789";
-
-/// What stands in `heddle.toml`: providers by name, with where they are and what they speak, and a grant.
-fn configured(folder: &Path, providers: &[(&str, &str, &str)], rest: &str) {
-    std::fs::write(folder.join("key.txt"), format!("{KEY}\n")).unwrap();
-    let mut text =
-        "[egress]\nallow_private = [\"127.0.0.0/8\"]\n[secrets]\nmodel-key = \"file:key.txt\"\n".to_owned();
-    for (name, url, speaks) in providers {
-        text += &format!(
-            "[providers.{name}]\nurl = \"{url}\"\nspeaks = \"{speaks}\"\nkey = \"model-key\"\nheaders = [\"x-team: search\"]\n"
-        );
-    }
-    std::fs::write(folder.join("heddle.toml"), text + rest).unwrap();
-}
 
 const GRANTED: &str = "[grants.\"agent:react\"]\nmodels = [\"fast\"]\n";
 
@@ -66,95 +49,29 @@ fn calls_of(server: &Server, run: &str) -> Vec<Value> {
     }
 }
 
-/// How many tools have answered in a request.
-fn answers(asked: &Asked) -> usize {
-    let messages = asked.body["messages"].as_array().unwrap();
-    messages.iter().filter(|message| message["role"] == "tool").count()
-}
-
-fn kill(pid: u32) {
-    let pid = rustix::process::Pid::from_raw(pid as i32).unwrap();
-    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-}
-
-/// A model that wants a tool called eleven times and then says so, and the tool; at this request of one of both, whoever
-/// asks is killed before the answer goes out.
-fn twelve(doomed: &Arc<AtomicU32>, at: &'static str, nth: usize) -> Models {
-    let (doomed, seen) = (doomed.clone(), Arc::new(AtomicUsize::new(0)));
-    let here: Arc<Mutex<String>> = Arc::default();
-    let models = {
-        let here = here.clone();
-        Models::start(move |asked, _| {
-            if asked.path.starts_with(at) && seen.fetch_add(1, Ordering::SeqCst) + 1 == nth {
-                kill(doomed.swap(0, Ordering::SeqCst));
-            }
-            if asked.path.starts_with("/tool") {
-                return Said::json(&json!({ "told": asked.path }));
-            }
-            match answers(asked) {
-                11 => completion(Some("done after eleven"), &[]),
-                n => {
-                    let url = format!("{}/{n}", here.lock().unwrap());
-                    completion(None, &[("tool_http-fetch", &json!({ "url": url }))])
-                }
-            }
-        })
-    };
-    *here.lock().unwrap() = models.url("/tool");
-    models
-}
-
-const FETCHING: &str = "agent: {use: react, goal: {goal: \"${ input.goal }\"}, tools: [\"tool:http-fetch\"]}, retry: {limit: {attempts: 3}, delay: 10ms}";
-
 /// The bar of the product: `kill -9` under a call of a model repeats that call, once and under the same key; under a call of
 /// a tool, no call of a model at all.
 #[test]
 fn nothing_is_paid_twice_whatever_is_killed() {
-    let models = (1..=12).map(|nth| ("/v1", nth));
-    let tools = (1..=11).map(|nth| ("/tool", nth));
-    for (at, nth) in models.chain(tools).chain([("/none", 1)]) {
-        let (folder, doomed) = (tempfile::tempdir().unwrap(), Arc::new(AtomicU32::new(0)));
-        let models = twelve(&doomed, at, nth);
-        let grants = format!(
-            "[models.fast]\nuse = [\"stub/m\"]\nprices = [\"stub/m 1 2\"]\n{GRANTED}[grants.\"tool:http-fetch\"]\nhttp = [\"GET {}\"]\n",
-            models.url("")
-        );
-        configured(folder.path(), &[("stub", &models.url("/v1"), "openai")], &grants);
-        let mut server = agent(folder.path(), FETCHING);
-        doomed.store(server.pid(), Ordering::SeqCst);
-        let run = submit(&server, "fetch them all");
-        let url = server.url.clone();
-        if at != "/none" {
-            server.until(|| (doomed.load(Ordering::SeqCst) == 0).then_some(()));
-            server.kill();
-            server = Server::start_at(folder.path(), &url, &[]);
-        }
-        let ended = server.ended(&run);
+    let folder = tempfile::tempdir().unwrap();
+    let twelve = Twelve::start();
+    configured(folder.path(), &[("stub", &twelve.url("/v1"), "openai")], &twelve.grants("react"));
+    let mut server = agent(
+        folder.path(),
+        &format!(
+            "agent: {{use: react, goal: {{goal: \"${{ input.goal }}\"}}, tools: [\"tool:http-fetch\"]}}, {RETRIED}"
+        ),
+    );
+    for (at, nth) in every_point() {
+        let (run, ended) =
+            twelve.killed(&mut server, folder.path(), ("test/asking", json!({ "goal": "all" })), (at, nth));
         let what = format!("{at} {nth}: {ended}");
-        assert_eq!(ended["status"], "succeeded", "{what}");
         assert_eq!(ended["output"]["answer"], "done after eleven", "{what}");
-        assert_eq!(ended["output"]["called"].as_array().unwrap().len(), 11, "{what}");
-        let asked = models.asked("/v1/chat/completions");
-        let keys: Vec<&str> = asked.iter().map(|asked| &*asked.headers["idempotency-key"]).collect();
-        let mut different = keys.clone();
-        different.sort_unstable();
-        different.dedup();
-        assert_eq!(different.len(), 12, "{what}");
-        assert_eq!(asked.len(), if at == "/v1" { 13 } else { 12 }, "{what}");
-        if at == "/v1" {
-            assert_eq!(keys[nth - 1], keys[nth], "the same call has the same key");
-            assert_eq!(asked[nth - 1].body, asked[nth].body);
-        }
-        assert_eq!(models.asked("/tool").len(), if at == "/tool" { 12 } else { 11 }, "{what}");
-        // Each recorded answer is charged once.
-        let spent = &ended["steps"][0]["spent"];
-        let expected =
-            json!({ "modelCalls": 12, "inputTokens": 1200, "outputTokens": 120, "costMicros": 1440 });
-        assert_eq!(*spent, expected, "{what}");
+        assert_eq!(ended["output"]["called"].as_array().map(Vec::len), Some(11), "{what}");
         assert_eq!((&ended["output"]["turns"], &ended["output"]["tokens"]), (&json!(12), &json!(1320)));
         let calls = calls_of(&server, &run);
         let count = |word: &str| calls.iter().filter(|entry| entry["what"] == word).count();
-        assert_eq!((count("opened"), count("asked"), count("answered")), (1, 23, 23), "{calls:?}");
+        assert_eq!((count("opened"), count("asked"), count("answered")), (1, 24, 24), "{calls:?}");
         assert!(!format!("{calls:?}").contains(KEY) && !ended.to_string().contains(KEY));
     }
 }
@@ -248,8 +165,8 @@ fn an_agent_that_never_finishes_ends_with_its_budget() {
         let id = run["id"].as_str().unwrap();
         let kept = calls_of(&server, id);
         let answered = kept.iter().filter(|entry| entry["what"] == "answered");
-        // The last is the one that nothing was left for.
-        assert_eq!(answered.count(), calls * 2 + 1, "{kept:?}");
+        // And which models there are, and the one that nothing was left for.
+        assert_eq!(answered.count(), calls * 2 + 2, "{kept:?}");
     }
 }
 
@@ -319,12 +236,46 @@ fn a_provider_that_fails_is_asked_again_and_then_another_one() {
     assert_eq!(gone.asked("/").len(), 5, "then its circuit is open");
     let run = asking(&server, "alone");
     assert_eq!((&run["error"]["code"], gone.asked("/").len()), (&json!("provider_circuit"), 5), "{run}");
-    let metrics = server.text("/metrics");
-    let counted = metrics.lines().any(|line| {
-        line.starts_with("heddle_model_calls_total{") && line.contains("\"other\"") && line.ends_with(" 5")
-    });
-    assert!(counted, "{metrics}");
+    is_counted(&server.text("/metrics"), 5);
     assert!(!std::fs::read_to_string(folder.path().join("server.log")).unwrap().contains(KEY));
+}
+
+/// So many calls of the other provider.
+fn is_counted(metrics: &str, calls: usize) {
+    let counted = metrics
+        .lines()
+        .find(|line| line.starts_with("heddle_model_calls_total{") && line.contains("\"other\""));
+    assert!(counted.is_some_and(|line| line.ends_with(&format!(" {calls}"))), "{metrics}");
+}
+
+/// One that never answers takes nothing from the next of the chain, and is left alone after a while; an agent in a hurry says
+/// nothing of its provider.
+#[test]
+fn a_provider_that_hangs_keeps_nobody_from_the_next() {
+    let folder = tempfile::tempdir().unwrap();
+    let hangs = Models::start(|_, _| {
+        // Longer than any asker waits; it hangs up first.
+        std::thread::sleep(std::time::Duration::from_secs(60));
+        Said::refused(500, "too late")
+    });
+    let patient = Models::start(|_, _| Said {
+        headers: vec![("retry-after".into(), "600".into())],
+        ..Said::refused(429, "come back in ten minutes")
+    });
+    let other = Models::start(|_, _| completion(Some("the other"), &[]));
+    let rest = "[limits]\nmodel_ms = \"1s\"\nmodel_tries = 1\n[grants.\"agent:react\"]\nmodels = [\"*\"]\n[models.hangs]\nuse = [\"hangs/m\", \"other/n\"]\n[models.patient]\nuse = [\"patient/m\", \"other/n\"]\n[models.alone]\nuse = [\"hangs/m\"]\n";
+    let (a, b, c) = (hangs.url("/v1"), patient.url("/v1"), other.url("/v1"));
+    let providers = [("hangs", &*a, "openai"), ("patient", &*b, "openai"), ("other", &*c, "openai")];
+    configured(folder.path(), &providers, rest);
+    let server =
+        agent(folder.path(), "agent: {use: react, goal: {goal: \"say it\", model: \"${ input.goal }\"}}");
+    assert_eq!(asking(&server, "patient")["output"]["answer"], "the other");
+    assert_eq!(patient.asked("/").len(), 1, "nobody waits ten minutes");
+    for _ in 0..5 {
+        assert_eq!(asking(&server, "hangs")["output"]["answer"], "the other");
+    }
+    let run = asking(&server, "alone");
+    assert_eq!((&run["error"]["code"], hangs.asked("/").len()), (&json!("provider_circuit"), 5), "{run}");
 }
 
 /// Case 111.

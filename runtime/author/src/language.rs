@@ -55,7 +55,8 @@ impl Kind {
     pub(crate) fn may_use(self) -> &'static [&'static str] {
         match self {
             Kind::Transform => &[],
-            Kind::Tool | Kind::Agent => &["http", "secret", "config", "kv", "artifacts"],
+            Kind::Tool => &["http", "secret", "config", "kv", "artifacts"],
+            Kind::Agent => &["http", "secret", "config", "kv", "artifacts", "model"],
         }
     }
 }

@@ -75,6 +75,18 @@ pub enum Entry {
     },
 }
 
+/// The capability by which models are asked.
+pub const MODEL: &str = "model";
+
+/// Bytes of a value.
+pub fn size(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Inline(json) => json.size() as u64,
+        Payload::Stored { size, .. } => *size,
+        Payload::Derived => 0,
+    }
+}
+
 /// What an agent has spent, and what it may still spend; nothing where there is no such bound.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Budget {
@@ -131,6 +143,10 @@ pub struct CallLog {
     next_pick: u64,
     spent: Spent,
     segments: u64,
+    models: u64,
+    bytes: u64,
+    /// What had been spent, and how often a model had been asked, when the segment began.
+    before: (Spent, u64),
 }
 
 impl CallLog {
@@ -139,13 +155,16 @@ impl CallLog {
         self.entries += 1;
         match entry {
             Entry::Opened { at, attempt, deadline } => self.opened = Some((*at, *attempt, *deadline)),
-            Entry::Asked { call, request, digest, .. } => {
+            Entry::Asked { call, capability, request, digest, .. } => {
+                self.models += u64::from(capability == MODEL);
+                self.bytes += size(request);
                 let recorded = Recorded { request: request.clone(), digest: *digest, told: None };
                 self.calls.insert(*call, recorded);
                 self.next_call = self.next_call.max(call + 1);
             }
             Entry::Answered { call, answer, at, files, spent } => {
                 self.spent = self.spent.and(*spent);
+                self.bytes += size(answer);
                 if let Some(recorded) = self.calls.get_mut(call) {
                     recorded.told = Some(Told { answer: answer.clone(), at: *at, files: files.clone() });
                 }
@@ -157,6 +176,8 @@ impl CallLog {
             Entry::Continued { state, at } => {
                 self.calls.clear();
                 self.picks.clear();
+                self.before = (self.spent, self.models);
+                self.bytes += size(state);
                 self.state = Some(state.clone());
                 self.segments += 1;
                 // The clock of the new segment begins where the old one stood.
@@ -186,6 +207,14 @@ impl CallLog {
     pub fn begins(&self) -> (u64, u64) {
         let first = |numbers: Option<&u64>, next: u64| numbers.copied().unwrap_or(next);
         (first(self.calls.keys().next(), self.next_call), first(self.picks.keys().next(), self.next_pick))
+    }
+    /// What had been spent when the segment began, and how often a model had been asked.
+    pub fn before(&self) -> (Spent, u64) {
+        self.before
+    }
+    /// Bytes of all that was asked and told.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
     }
     /// What all answers used.
     pub fn spent(&self) -> Spent {

@@ -3,6 +3,7 @@
 //!
 //! To add a capability that asks for something: one variant in each of the two lists, and what the compiler then wants.
 
+use crate::call_log::MODEL;
 use crate::id::Digest;
 use crate::json::Json;
 use crate::model::{Completion, ModelCall};
@@ -32,6 +33,8 @@ pub enum HostCall {
     Tool(ToolCall),
     /// A language model.
     Model(Box<ModelCall>),
+    /// The names of the models that the plugin may ask.
+    Models,
 }
 
 /// A call of another plugin.
@@ -62,6 +65,8 @@ pub enum HostAnswer {
     Tool(#[serde(with = "told")] Result<Json, Failure>),
     /// What a model said.
     Model(#[serde(with = "told")] Result<Completion, Failure>),
+    /// Their names, the default first.
+    Models(Vec<String>),
 }
 
 /// An answer, and when it was had: an agent's clock goes by the times of its answers, so that a replay with recorded
@@ -84,7 +89,8 @@ impl HostCall {
             HostCall::Secret(_) => "secret",
             HostCall::Config => "config",
             HostCall::Tool(_) => "tools",
-            HostCall::Model(_) => "model",
+            HostCall::Model(_) => MODEL,
+            HostCall::Models => "models",
         }
     }
     /// Whether it may change something outside the sandbox, or costs something: before such a call is made, that it will
@@ -93,7 +99,7 @@ impl HostCall {
         match self {
             HostCall::Http(_) | HostCall::Tool(_) | HostCall::Model(_) => true,
             HostCall::Kv(call) => !matches!(call, KvCall::Get { .. } | KvCall::Keys { .. }),
-            HostCall::Artifact(_) | HostCall::Secret(_) | HostCall::Config => false,
+            HostCall::Artifact(_) | HostCall::Secret(_) | HostCall::Config | HostCall::Models => false,
         }
     }
     /// The call as it is recorded.
@@ -115,6 +121,7 @@ impl HostCall {
             HostCall::Config => HostAnswer::Config(None),
             HostCall::Tool(_) => HostAnswer::Tool(Err(failure)),
             HostCall::Model(_) => HostAnswer::Model(Err(failure)),
+            HostCall::Models => HostAnswer::Models(Vec::new()),
         }
     }
 }
@@ -181,6 +188,7 @@ answers! {
     config => Config: Option<Json>;
     tool => Tool: Result<Json, Failure>;
     model => Model: Result<Completion, Failure>;
+    models => Models: Vec<String>;
 }
 
 /// `{"done": ...}` or `{"fault": ...}`.

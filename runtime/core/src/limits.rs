@@ -68,9 +68,11 @@ limits! {
     tool_calls_at_once: Count = 6, max 64, "Tool calls of one agent attempt that run at the same time.";
 
     model_calls: Count = 256, max 10_000, "Calls of a language model of one agent attempt, those included that are told from its record.";
-    model_thread_bytes: Bytes = 4 * MIB, max 64 * MIB, "Messages of one thread of an agent.";
+    model_thread_bytes: Bytes = 16 * MIB, max 256 * MIB, "Messages of all threads of one agent, and answers of models that it has not taken.";
     model_ms: Millis = 5 * MINUTE, max 30 * MINUTE, "One call of a language model, its retries and fallbacks included.";
     model_tries: Count = 3, max 10, "Tries of one call at one provider that is busy or fails.";
+    agent_calls: Count = 10_000, max 1_000_000, "Calls to the host that the record of one agent has, those to look something up included.";
+    call_log_bytes: Bytes = 256 * MIB, max 16_384 * MIB, "What the record of one agent has of requests and answers.";
     agent_tokens: Count = 1_000_000, max 1_000_000_000, "Tokens, read and written, that one agent may spend in one step.";
     agent_cost_micros: Count = 5_000_000, max 1_000_000_000_000, "What one agent may spend in one step, in millionths of the operator's currency.";
 

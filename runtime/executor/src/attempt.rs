@@ -2,13 +2,13 @@
 
 use crate::cache::{Found, Lookup};
 use crate::calls::Calls;
-use crate::gates::{Ahead, Who, no_sandbox};
+use crate::gates::{Ahead, Passed, Who, no_sandbox};
 use crate::outside::Files;
 use crate::parts::{Begin, Held, Invocation};
 use crate::plugins::health;
 use crate::reach::AttemptReach;
 use crate::shared::Shared;
-use crate::slots::{Depth, QueueTimeout};
+use crate::slots::{Depth, QueueTimeout, Slot};
 use crate::snapshot::Snapshot;
 use heddle_core::fingerprint::Parts as FingerprintParts;
 use heddle_core::id::{Digest, RunId, Tenant, idempotency_key};
@@ -46,6 +46,8 @@ pub(crate) struct AttemptCall {
     pub(crate) log: u32,
     /// What earlier attempts have been charged for that this one goes on with.
     pub(crate) charged: Spent,
+    /// What all earlier attempts have spent.
+    pub(crate) spent_before: Spent,
     pub(crate) input: Json,
     pub(crate) traceparent: Option<String>,
     /// How long the attempt may take where the workflow does not say.
@@ -272,19 +274,7 @@ pub(crate) async fn sandbox(
     };
     let share = Share { tenant: call.tenant.clone(), workflow: call.snapshot.workflow.clone() };
     let in_line_since = shared.now();
-    let take = || shared.slots.take((call.run, call.node), &share, depth, until);
-    let entered = match call.ahead.as_deref() {
-        None => match take().await {
-            Ok(slot) => Ok((slot, None)),
-            Err(QueueTimeout) => Err(no_sandbox()),
-        },
-        Some(Ahead { gates, still }) => {
-            let who = Who { who: (call.run, call.node), share: &share, still };
-            let entered = shared.gates.enter(who, gates, until, take).await;
-            entered.map(|(slot, passed)| (slot, Some(passed)))
-        }
-    };
-    let (_slot, passed) = match entered {
+    let (_slot, passed) = match admitted(shared, call, (&share, depth), until).await {
         Ok(entered) => entered,
         Err(failure) => return AttemptEnd { outcome: Outcome::Failed(failure), usage: Usage::default() },
     };
@@ -296,18 +286,13 @@ pub(crate) async fn sandbox(
     let queued_us = opened.since_ms(in_line_since) * 1_000;
     let deadline = opened.plus_ms(limits.wall_ms);
     let kind = pin.kind;
-    let calls = match kind {
-        PluginKind::Agent => match Calls::open(shared.clone(), call, &pin, deadline).await {
-            Ok(calls) => Some(Arc::new(calls)),
-            Err(failure) => {
-                return AttemptEnd { outcome: Outcome::Failed(failure), usage: Usage::default() };
-            }
-        },
-        PluginKind::Tool | PluginKind::Transform => None,
+    let calls = match log_of(shared, call, &pin, deadline).await {
+        Ok(calls) => calls,
+        Err(failure) => return AttemptEnd { outcome: Outcome::Failed(failure), usage: Usage::default() },
     };
     // An agent knows of itself what it knew when its log was opened.
     let known = calls.as_ref().and_then(|calls| calls.opened());
-    let (opened, attempt, deadline) = known.unwrap_or((opened, call.attempt, deadline));
+    let (opened, told_attempt, deadline) = known.unwrap_or((opened, call.attempt, deadline));
     let reach = Arc::new(AttemptReach::new(shared.clone(), call.clone(), &pin, deadline, calls.clone()));
     let invocation = Invocation {
         plugin: pin.clone(),
@@ -319,7 +304,8 @@ pub(crate) async fn sandbox(
         step: step.id.clone(),
         step_number: call.node.step,
         item: call.node.item,
-        attempt,
+        attempt: call.attempt,
+        told_attempt,
         seed: call.seed(calls.as_ref()),
         alternative: call.alternative,
         within: call.within.clone(),
@@ -343,6 +329,50 @@ pub(crate) async fn sandbox(
     end
 }
 
+/// What the randomness of a segment grows from: none draws what another one has drawn.
+fn of_segment(seed: [u8; 32], segment: u64) -> [u8; 32] {
+    let mut hash = Sha256::new();
+    hash.update(seed);
+    hash.update(segment.to_le_bytes());
+    hash.finalize().into()
+}
+
+/// Waits for the gates before the sandbox, and for the sandbox.
+async fn admitted<'a>(
+    shared: &'a Arc<Shared>,
+    call: &AttemptCall,
+    (share, depth): (&Share, Depth),
+    until: Option<Instant>,
+) -> Result<(Slot, Option<Passed<'a>>), Failure> {
+    let take = || shared.slots.take((call.run, call.node), share, depth, until);
+    match call.ahead.as_deref() {
+        None => match take().await {
+            Ok(slot) => Ok((slot, None)),
+            Err(QueueTimeout) => Err(no_sandbox()),
+        },
+        Some(Ahead { gates, still }) => {
+            let who = Who { who: (call.run, call.node), share, still };
+            let entered = shared.gates.enter(who, gates, until, take).await;
+            entered.map(|(slot, passed)| (slot, Some(passed)))
+        }
+    }
+}
+
+/// The call log of an agent; the other kinds have none.
+async fn log_of(
+    shared: &Arc<Shared>,
+    call: &AttemptCall,
+    pin: &Pinned,
+    deadline: Timestamp,
+) -> Result<Option<Arc<Calls>>, Failure> {
+    match pin.kind {
+        PluginKind::Agent => {
+            Calls::open(shared.clone(), call, pin, deadline).await.map(|calls| Some(Arc::new(calls)))
+        }
+        PluginKind::Tool | PluginKind::Transform => Ok(None),
+    }
+}
+
 /// Runs the plugin, and again from its checkpoint where an agent gives one.
 async fn segments(
     shared: &Shared,
@@ -361,7 +391,8 @@ async fn segments(
             Err(failure) => return AttemptEnd { outcome: Outcome::Failed(failure), usage },
         };
         let opened = calls.opened().map_or(invocation.opened, |(at, ..)| at);
-        let end = shared.invoker.invoke(Invocation { state, opened, ..invocation.clone() }).await;
+        let seed = of_segment(invocation.seed, calls.segments());
+        let end = shared.invoker.invoke(Invocation { state, opened, seed, ..invocation.clone() }).await;
         usage = usage.and(end.usage);
         match end.outcome {
             Outcome::Continue(state) if calls.segments() + 1 < most => calls.continued(&state),

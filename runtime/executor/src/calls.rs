@@ -11,10 +11,11 @@ use crate::outside::Files;
 use crate::shared::Shared;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use heddle_core::call_log::{CallLog, Entry, Said, Told, diverged};
+use heddle_core::call_log::{CallLog, Entry, MODEL, Said, Told, diverged};
 use heddle_core::host_call::{Answered, HostAnswer, HostCall, digest};
 use heddle_core::id::Digest;
 use heddle_core::json::Json;
+use heddle_core::limits::Limits;
 use heddle_core::outcome::{Failure, FailureKind, Spent};
 use heddle_core::plugin::Pinned;
 use heddle_core::run::event::Payload;
@@ -47,6 +48,11 @@ struct State {
     next_call: u64,
     next_pick: u64,
     spent: Spent,
+    /// How often a model was asked, the answer told again or not.
+    models: u64,
+    bytes: u64,
+    /// What had been spent when the segment began.
+    before: Spent,
     /// Why nothing more is recorded.
     broken: Option<Failure>,
 }
@@ -96,6 +102,9 @@ impl Calls {
         let mut state = State {
             handed_over: log.entries(),
             spent: log.spent(),
+            models: log.before().1,
+            bytes: log.bytes(),
+            before: Spent { model_calls: log.before().1, ..log.before().0 },
             log,
             entries: Vec::new(),
             blobs: Vec::new(),
@@ -132,6 +141,10 @@ impl Calls {
     pub(crate) fn spent(&self) -> Spent {
         self.state().spent
     }
+    /// What had been used when the segment began: the agent adds what it has taken since, so that it sees the same again.
+    pub(crate) fn before(&self) -> Spent {
+        self.state().before
+    }
     /// Segments that have ended.
     pub(crate) fn segments(&self) -> u64 {
         self.state().log.segments()
@@ -150,7 +163,7 @@ impl Calls {
     pub(crate) fn ask(
         self: &Arc<Self>,
         call: &HostCall,
-        make: impl FnOnce(u64) -> BoxFuture<'static, Made> + Send + 'static,
+        make: impl FnOnce(Numbers) -> BoxFuture<'static, Made> + Send + 'static,
     ) -> BoxFuture<'static, Result<Answered, Failure>> {
         let request = match call.recorded() {
             Ok(request) => request,
@@ -161,21 +174,30 @@ impl Calls {
             return async { Err(failure) }.boxed();
         }
         let (number, known_by) = (state.next_call, digest(&request));
+        if let Some(failure) = state.too_much(number, &request, &self.shared.limits) {
+            state.broken = Some(failure.clone());
+            return async { Err(failure) }.boxed();
+        }
         state.next_call += 1;
+        let numbers = Numbers { call: number, models: state.models };
+        state.models += u64::from(call.capability() == MODEL);
         let calls = self.clone();
         let is_effect = call.is_effect();
         match state.log.said(number, known_by) {
             Said::Told(told) => async move { calls.tell(told).await }.boxed(),
-            Said::Diverged(recorded) => async move {
-                let recorded = calls.value(recorded).await.ok();
-                let failure = diverged(number, recorded.as_ref(), &request);
-                calls.state().broken = Some(failure.clone());
-                Err(failure)
+            Said::Diverged(recorded) => {
+                // At once: what is asked behind it must not go out.
+                state.broken = Some(diverged(number, None, &request));
+                async move {
+                    let recorded = calls.value(recorded).await.ok();
+                    Err(diverged(number, recorded.as_ref(), &request))
+                }
+                .boxed()
             }
-            .boxed(),
-            Said::Open => async move { Ok(calls.made(number, make(number).await)) }.boxed(),
+            Said::Open => async move { Ok(calls.made(number, make(numbers).await)) }.boxed(),
             Said::New => {
                 let at = self.shared.now();
+                state.bytes += request.size() as u64;
                 let payload = state.payload(request);
                 let capability = call.capability().to_owned();
                 state.entries.push(Entry::Asked {
@@ -187,10 +209,14 @@ impl Calls {
                 });
                 let on_disk = is_effect.then(|| self.hand_over(&mut state, Urgency::Now));
                 async move {
-                    if let Some(on_disk) = on_disk {
-                        on_disk.await?;
+                    if let Some(Err(failure)) = match on_disk {
+                        Some(on_disk) => Some(on_disk.await),
+                        None => None,
+                    } {
+                        calls.state().broken = Some(failure.clone());
+                        return Err(failure);
                     }
-                    Ok(calls.made(number, make(number).await))
+                    Ok(calls.made(number, make(numbers).await))
                 }
                 .boxed()
             }
@@ -221,6 +247,8 @@ impl Calls {
     /// The agent has handed on a state.
     pub(crate) fn continued(&self, handed_on: &Json) {
         let mut state = self.state();
+        state.before = Spent { model_calls: state.models, ..state.spent };
+        state.bytes += handed_on.size() as u64;
         let entry = Entry::Continued { state: state.payload(handed_on.clone()), at: self.shared.now() };
         state.log.apply(&entry);
         state.entries.push(entry);
@@ -243,6 +271,7 @@ impl Calls {
         let mut state = self.state();
         state.spent = state.spent.and(spent);
         if let Ok(recorded) = answer.recorded() {
+            state.bytes += recorded.size() as u64;
             let answer = state.payload(recorded);
             let (files, blobs) = self.files.take_over(files);
             state.blobs.extend(blobs);
@@ -290,7 +319,26 @@ impl Calls {
     }
 }
 
+/// The numbers of a call: in the log, and among the calls of models.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Numbers {
+    pub(crate) call: u64,
+    pub(crate) models: u64,
+}
+
 impl State {
+    /// Why a further call is not recorded, and so not made.
+    fn too_much(&self, number: u64, request: &Json, limits: &Limits) -> Option<Failure> {
+        let (most, most_bytes) = (limits.agent_calls, limits.call_log_bytes);
+        let message = if number >= most {
+            format!("the agent has asked {most} times (limit agent_calls)")
+        } else if self.bytes + request.size() as u64 > most_bytes {
+            format!("the record of the agent has more than {most_bytes} bytes (limit call_log_bytes)")
+        } else {
+            return None;
+        };
+        Some(Failure::new(FailureKind::BudgetExhausted, message).with_code("calls"))
+    }
     fn payload(&mut self, json: Json) -> Payload {
         if json.size() <= INLINE_BYTES {
             return Payload::Inline(json);

@@ -13,23 +13,27 @@ use crate::telemetry as t;
 use heddle_core::call_log::Budget;
 use heddle_core::gate::circuit::{Asked, Circuit, Pass, Rule, Said, WhenOpen};
 use heddle_core::grant::Grants;
+use heddle_core::id::Digest;
 use heddle_core::limits::Limits;
 use heddle_core::model::provider::{Kind, answer, authorization, request};
 use heddle_core::model::{Completion, ModelCall, Tokens};
 use heddle_core::outcome::{Failure, FailureKind, Spent};
 use heddle_core::outside::prepare;
 use heddle_core::plan::agent::AgentBudget;
-use heddle_core::time::{Span, Timestamp};
+use heddle_core::time::Span;
 use metrics::{counter, histogram};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use tokio::time::{Instant, timeout_at};
 
 /// Calls of a model that an agent may make where its step does not say.
 const TURNS: u64 = 25;
 /// Below this many tokens left, an answer is kept to what is left.
 const TOKENS_NEAR: u64 = 4_096;
+/// The longest wait for a provider that asks for one, where another one can be asked.
+const PATIENCE: Duration = Duration::from_secs(5);
 /// The wait before the second try at one provider; twice as long each time.
 const AGAIN_MS: u64 = 500;
 /// When the circuit of a provider opens.
@@ -144,17 +148,31 @@ impl Models {
         }
         names
     }
-    fn through(&self, provider: &Arc<str>, now: Timestamp) -> Option<Pass> {
-        let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
-        match circuits.entry(provider.clone()).or_default().ask(&CIRCUIT, now) {
-            Asked::Through(pass) => Some(pass),
+}
+
+/// A call that its provider's circuit has let through. One that is broken off says nothing of the provider.
+struct Through<'a> {
+    shared: &'a Shared,
+    provider: &'a Arc<str>,
+    pass: Pass,
+    said: Said,
+}
+
+impl<'a> Through<'a> {
+    fn ask(shared: &'a Shared, provider: &'a Arc<str>) -> Option<Through<'a>> {
+        let mut circuits = shared.models.circuits.lock().unwrap_or_else(PoisonError::into_inner);
+        match circuits.entry(provider.clone()).or_default().ask(&CIRCUIT, shared.now()) {
+            Asked::Through(pass) => Some(Through { shared, provider, pass, said: Said::Nothing }),
             Asked::Shut(_) | Asked::Probed => None,
         }
     }
-    fn said(&self, provider: &Arc<str>, pass: Pass, said: Said, now: Timestamp) {
-        let mut circuits = self.circuits.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(circuit) = circuits.get_mut(provider) {
-            circuit.ended(&CIRCUIT, pass, said, now);
+}
+
+impl Drop for Through<'_> {
+    fn drop(&mut self) {
+        let mut circuits = self.shared.models.circuits.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(circuit) = circuits.get_mut(self.provider) {
+            circuit.ended(&CIRCUIT, self.pass, self.said, self.shared.now());
         }
     }
 }
@@ -167,6 +185,13 @@ pub(crate) struct Wanted {
     pub(crate) left: Budget,
     /// What a provider knows every try of it by.
     pub(crate) key: String,
+}
+
+impl Wanted {
+    /// Whether it is the agent that has set a time.
+    fn is_hurried(&self) -> bool {
+        self.call.settings.timeout_ms.is_some()
+    }
 }
 
 /// What an agent has spent, and what its step and the node leave it.
@@ -199,14 +224,7 @@ pub(crate) async fn complete(shared: &Shared, who: &For, mut wanted: Wanted) -> 
     let alias = alias(shared, who, &wanted)?;
     let most = Duration::from_millis(shared.limits.model_ms);
     let asked = wanted.call.settings.timeout_ms.map_or(most, |ms| Duration::from_millis(ms.max(1)).min(most));
-    match tokio::time::timeout(asked, chain(shared, who, &alias, &wanted)).await {
-        Ok(completed) => completed,
-        Err(_) => {
-            let message =
-                format!("the model `{}` has not answered within {} ms", alias.name, asked.as_millis());
-            Err(Failure::new(FailureKind::EgressTimeout, message))
-        }
-    }
+    chain(shared, who, &alias, (&wanted, Instant::now() + asked)).await
 }
 
 /// Refuses what nothing is left for, and keeps an answer to what is left where that is little.
@@ -255,15 +273,19 @@ fn alias(shared: &Shared, who: &For, wanted: &Wanted) -> Result<ModelAlias, Fail
     })
 }
 
+/// Each of the chain may have its part of the time that is left: one that never answers takes nothing from the next.
 async fn chain(
     shared: &Shared,
     who: &For,
     alias: &ModelAlias,
-    wanted: &Wanted,
+    (wanted, until): (&Wanted, Instant),
 ) -> Result<Completion, Failure> {
     let mut last = None;
-    for (provider, model) in &alias.chain {
-        match provider_of(shared, who, (provider, model), wanted).await {
+    for (place, (provider, model)) in alias.chain.iter().enumerate() {
+        let further = (alias.chain.len() - place - 1) as u32;
+        let part = until.saturating_duration_since(Instant::now()) / (further + 1);
+        let within = Within { until: Instant::now() + part, is_last: further == 0 };
+        match provider_of(shared, who, (provider, model), (wanted, within)).await {
             Ok(completion) => return Ok(completion),
             // Another provider would be asked the same wrong thing.
             Err(failure) if failure.code.as_deref() == Some("request_invalid") => return Err(failure),
@@ -275,12 +297,19 @@ async fn chain(
     }))
 }
 
+/// How long one of a chain may take.
+#[derive(Clone, Copy)]
+struct Within {
+    until: Instant,
+    is_last: bool,
+}
+
 /// Asks one provider, and again where that may help.
 async fn provider_of(
     shared: &Shared,
     who: &For,
     (name, model): (&Arc<str>, &str),
-    wanted: &Wanted,
+    (wanted, within): (&Wanted, Within),
 ) -> Result<Completion, Failure> {
     let Some(provider) = shared.models.parts.providers.get(name) else {
         return Err(Failure::new(FailureKind::Internal, format!("there is no provider `{name}`")));
@@ -288,31 +317,48 @@ async fn provider_of(
     let mut wait = AGAIN_MS;
     let mut tries = 0;
     loop {
-        let Some(pass) = shared.models.through(name, shared.now()) else {
+        let Some(mut through) = Through::ask(shared, name) else {
             let message =
                 format!("the provider `{name}` has failed too often lately and is left alone for a while");
             return Err(Failure::new(FailureKind::CircuitOpen, message).with_code("provider_circuit"));
         };
         tries += 1;
-        let began = tokio::time::Instant::now();
-        let asked = once(shared, provider, model, wanted).await;
-        let said = match &asked {
+        let began = Instant::now();
+        let key = key_of(&wanted.key, name, model);
+        let asked = timeout_at(within.until, once(shared, provider, model, (&wanted.call, &key))).await;
+        let asked = asked.unwrap_or_else(|_| {
+            let message = format!("the provider `{name}` has not answered within its part of the time");
+            Err(Failure::new(FailureKind::EgressTimeout, message))
+        });
+        through.said = match &asked {
             Ok(_) => Said::Well,
+            // An agent that is in a hurry says nothing of the provider.
+            Err(failure) if failure.kind == FailureKind::EgressTimeout && wanted.is_hurried() => {
+                Said::Nothing
+            }
             Err(failure) if failure.retryable => Said::Ill,
             Err(_) => Said::Nothing,
         };
-        shared.models.said(name, pass, said, shared.now());
+        drop(through);
         note(who, name, model, &asked, began.elapsed());
         let failure = match asked {
             Ok(completion) => return Ok(priced(shared, name, model, completion)),
             Err(failure) => failure,
         };
-        if !failure.retryable || tries >= shared.limits.model_tries {
+        let pause = Duration::from_millis(failure.retry_after_ms.unwrap_or(wait));
+        let is_long = !within.is_last && pause > PATIENCE;
+        let is_late = Instant::now() + pause >= within.until;
+        if !failure.retryable || tries >= shared.limits.model_tries || is_long || is_late {
             return Err(failure);
         }
-        tokio::time::sleep(Duration::from_millis(failure.retry_after_ms.unwrap_or(wait))).await;
+        tokio::time::sleep(pause).await;
         wait *= 2;
     }
+}
+
+/// What one provider knows every try of a call by; two of a chain have nothing in common.
+fn key_of(call: &str, provider: &str, model: &str) -> String {
+    Digest::of(format!("{call} {provider}/{model}").as_bytes()).hex()[..32].to_owned()
 }
 
 /// One request, by the node's own way out. The key of the account is in no answer and in no failure.
@@ -320,10 +366,10 @@ async fn once(
     shared: &Shared,
     provider: &Provider,
     model: &str,
-    wanted: &Wanted,
+    (call, idempotency_key): (&ModelCall, &str),
 ) -> Result<Completion, Failure> {
     let Provider { kind, url, key, headers } = provider;
-    let mut sent = request(*kind, url, model, &wanted.call, &wanted.key);
+    let mut sent = request(*kind, url, model, call, idempotency_key);
     sent.headers.extend(headers.iter().cloned());
     sent.headers.push(("user-agent".to_owned(), concat!("heddle/", env!("CARGO_PKG_VERSION")).to_owned()));
     let of_fault = |fault: heddle_core::outside::HttpFault| Failure::new(fault.kind.failure(), fault.message);

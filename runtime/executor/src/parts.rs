@@ -145,6 +145,9 @@ pub struct Invocation {
     pub item: Option<u32>,
     /// The attempt, from 1.
     pub attempt: u32,
+    /// What the guest is told of that: an agent that goes on with the call log of another attempt is told the number of
+    /// the one that opened it.
+    pub told_attempt: u32,
     /// Whether it must not run twice, even if this process ends in order and cuts it off.
     pub at_most_once: bool,
     /// Which of the step's alternatives it is: 0 for its own call.
@@ -227,11 +230,7 @@ pub trait Reach: Send + Sync + 'static {
     }
     /// The plugins that the step grants, by name.
     fn tools(&self) -> Vec<Arc<Metadata>>;
-    /// The names of the models that the plugin may ask, the default first.
-    fn models(&self) -> Vec<String> {
-        Vec::new()
-    }
-    /// What an agent has spent, and may still spend.
+    /// What an agent had spent when its segment began, and what it might still spend then.
     fn budget(&self) -> Budget {
         Budget::default()
     }

@@ -4,7 +4,7 @@
 
 use crate::attempt::{AttemptCall, sandbox};
 use crate::bus::Told;
-use crate::calls::{Calls, Made};
+use crate::calls::{Calls, Made, Numbers};
 use crate::feed::Passing;
 use crate::models::{self, Wanted, budget};
 use crate::outside::{Desk, Files, For};
@@ -132,10 +132,12 @@ impl Reach for AttemptReach {
     fn ask(&self, call: HostCall) -> BoxFuture<'static, Result<Answered, Failure>> {
         let caller = self.0.clone();
         let Some(calls) = caller.calls.clone().filter(|_| is_recorded(&call)) else {
-            let made = caller.make(call, 0);
+            let made = caller.make(call, Numbers::default());
             return async move {
                 let answer = made.await.answer;
-                Ok(Answered { answer, at: caller.shared.now() })
+                // What is not recorded does not move an agent's clock.
+                let at = if caller.calls.is_some() { Timestamp(0) } else { caller.shared.now() };
+                Ok(Answered { answer, at })
             }
             .boxed();
         };
@@ -143,7 +145,7 @@ impl Reach for AttemptReach {
             HostCall::Secret(name) => Some((caller.desk.stands(), name.clone())),
             _ => None,
         };
-        let asked = calls.ask(&call.clone(), move |number| caller.make(call, number));
+        let asked = calls.ask(&call.clone(), move |numbers| caller.make(call, numbers));
         async move {
             let answered = asked.await?;
             // What stood for a secret in an attempt that was cut off stands for it in this one.
@@ -166,12 +168,11 @@ impl Reach for AttemptReach {
         self.0.granted().iter().map(|g| g.metadata.clone()).collect()
     }
 
-    fn models(&self) -> Vec<String> {
-        self.0.desk.models()
-    }
-
     fn budget(&self) -> Budget {
-        self.0.budget()
+        let caller = &self.0;
+        let before = caller.calls.as_ref().map(|calls| calls.before()).unwrap_or_default();
+        let spent = caller.earlier().and(before);
+        budget(spent, &caller.call.step().budget, &caller.shared.limits)
     }
 }
 
@@ -186,13 +187,21 @@ impl Caller {
         self.calls.as_ref().is_some_and(|calls| calls.is_silent())
     }
 
-    fn budget(&self) -> Budget {
+    /// What attempts with other call logs have spent.
+    fn earlier(&self) -> Spent {
+        self.call.spent_before.without(self.call.charged)
+    }
+
+    /// What is left for a call of a model before which there were so many. One that failed was one all the same.
+    fn left(&self, models: u64) -> Budget {
         let spent = self.calls.as_ref().map(|calls| calls.spent()).unwrap_or_default();
+        let earlier = self.earlier();
+        let spent = Spent { model_calls: models + earlier.model_calls, ..spent.and(earlier) };
         budget(spent, &self.call.step().budget, &self.shared.limits)
     }
 
     /// Makes a call, which is one of this number in the log. What can be said at once is said before this returns.
-    fn make(&self, call: HostCall, number: u64) -> BoxFuture<'static, Made> {
+    fn make(&self, call: HostCall, numbers: Numbers) -> BoxFuture<'static, Made> {
         let desk = &self.desk;
         match call {
             HostCall::Http(request) => {
@@ -204,8 +213,9 @@ impl Caller {
             }
             HostCall::Secret(name) => ready(Made::plain(HostAnswer::Secret(desk.secret(&name)))).boxed(),
             HostCall::Config => ready(Made::plain(HostAnswer::Config(desk.config()))).boxed(),
-            HostCall::Tool(ToolCall { name, input }) => self.call_tool(&name, input, number),
-            HostCall::Model(call) => self.call_model(*call, number),
+            HostCall::Tool(ToolCall { name, input }) => self.call_tool(&name, input, numbers.call),
+            HostCall::Model(call) => self.call_model(*call, numbers),
+            HostCall::Models => ready(Made::plain(HostAnswer::Models(desk.models()))).boxed(),
         }
     }
 
@@ -242,8 +252,8 @@ impl Caller {
         .boxed()
     }
 
-    fn call_model(&self, call: ModelCall, number: u64) -> BoxFuture<'static, Made> {
-        let left = self.budget();
+    fn call_model(&self, call: ModelCall, numbers: Numbers) -> BoxFuture<'static, Made> {
+        let left = self.left(numbers.models);
         let who = self.desk.who();
         let granted = self.desk.models();
         let key = idempotency_key(
@@ -251,7 +261,7 @@ impl Caller {
             &self.call.step().id,
             self.call.node.item,
             self.call.alternative,
-            Some(&format!("model:{}:{number}", self.call.log)),
+            Some(&format!("model:{}:{}", self.calls.as_ref().map_or("", |calls| calls.name()), numbers.call)),
         );
         let shared = self.shared.clone();
         async move {

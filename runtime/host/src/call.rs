@@ -69,6 +69,8 @@ pub struct CallScope {
     pub item: Option<u32>,
     /// Counts from 1.
     pub attempt: u32,
+    /// What the guest is told of that: the same for all attempts that go on with one call log.
+    pub told_attempt: u32,
     /// Whether it must not run twice, even if it is cut off where nobody is to blame.
     pub at_most_once: bool,
     /// Which of the step's alternatives it is: 0 for its own call.

@@ -17,7 +17,7 @@ use crate::wall::WallClock;
 use futures_util::future::BoxFuture;
 use heddle_core::host_call::{Answered, HostAnswer, HostCall};
 use heddle_core::limits::{AttemptLimits, Limits};
-use heddle_core::outcome::{Failure, FailureKind, PluginKind};
+use heddle_core::outcome::{Failure, FailureKind, PluginKind, Spent};
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, PoisonError};
 use tokio::sync::Notify;
@@ -48,6 +48,9 @@ pub(crate) struct Guest {
     pub(crate) tools: Calls,
     pub(crate) http: Calls,
     pub(crate) model: Calls,
+    /// What the answers of models have used that the guest has taken, and how often it has asked.
+    pub(crate) model_spent: Spent,
+    pub(crate) threads_held: Held,
     pub(crate) http_held: Held,
     pub(crate) artifacts_held: Held,
     /// What the files take that the attempt has kept.
@@ -85,6 +88,7 @@ impl Guest {
         let mut table = ResourceTable::new();
         table.set_max_capacity(limits.host_resources as usize);
         let http_held = Held::answers(node_memory.clone(), limits.http_held_bytes);
+        let threads_held = Held::threads(node_memory.clone(), limits.model_thread_bytes);
         let artifacts_held = Held::artifacts(node_memory.clone(), limits.artifacts_bytes);
         Guest {
             acts_as,
@@ -98,6 +102,8 @@ impl Guest {
             tools: Calls::new(limits.tool_calls, limits.tool_calls_at_once),
             http: Calls::new(limits.http_calls, limits.http_at_once),
             model: Calls::new(limits.model_calls, limits.tool_calls_at_once),
+            model_spent: Spent::default(),
+            threads_held,
             http_held,
             artifacts_held,
             artifacts: Vec::new(),

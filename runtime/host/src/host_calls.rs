@@ -79,11 +79,7 @@ pub trait HostCalls: Send + Sync + 'static {
     fn pick(&self, _scope: &CallScope, first: BoxFuture<'static, Vec<u32>>) -> BoxFuture<'static, Vec<u32>> {
         first
     }
-    /// The names of the models that the plugin may ask, the default first.
-    fn models(&self, _scope: &CallScope) -> Vec<String> {
-        Vec::new()
-    }
-    /// What an agent has spent, and may still spend.
+    /// What an agent had spent when its segment began, and what it might still spend then.
     fn budget(&self, _scope: &CallScope) -> Budget {
         Budget::default()
     }

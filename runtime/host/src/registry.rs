@@ -195,6 +195,7 @@ pub(crate) fn nobody() -> CallScope {
         step_number: 0,
         item: None,
         attempt: 1,
+        told_attempt: 1,
         alternative: 0,
         within: None,
         at_most_once: false,

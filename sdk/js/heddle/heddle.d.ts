@@ -103,6 +103,59 @@ declare module "heddle" {
     function put(name: string, mediaType: string, value: Uint8Array | string): Artifact;
     function get(digest: string): { value: Uint8Array; text(): string };
   }
+  /** Language models, for agents, as the operator grants them. */
+  export namespace model {
+    interface ToolUse {
+      id: string;
+      name: string;
+      /** As the model wrote it: meant to be JSON, and not always so. */
+      arguments: string;
+    }
+    interface Spec {
+      name: string;
+      description?: string;
+      parameters: Json;
+    }
+    interface Ask {
+      model?: string;
+      tools?: Spec[];
+      /** `auto`, `never`, `required`, or the name of a tool. */
+      choice?: string;
+      /** JSON Schema of the answer. */
+      schema?: Json;
+      temperature?: number;
+      maxTokens?: number;
+      timeoutMs?: number;
+    }
+    interface Completion {
+      text: string;
+      calls: ToolUse[];
+      finish: "stop" | "tool-calls" | "length" | "filtered";
+      model: string;
+      inputTokens: number;
+      outputTokens: number;
+      cachedTokens: number;
+      costMicros: number;
+    }
+    interface Message {
+      role: "system" | "user" | "assistant" | "tool";
+      text?: string;
+      calls?: ToolUse[];
+      id?: string;
+      failed?: boolean;
+    }
+    class Thread {
+      readonly messages: Message[];
+      append(message: Message): void;
+      system(text: string): void;
+      user(text: string): void;
+      answer(call: ToolUse, text: string, failed?: boolean): void;
+      complete(ask?: Ask): Completion;
+    }
+    function models(): string[];
+    function budget(): Record<string, number | undefined>;
+    function converse(thread: Thread, ask?: Ask): Completion;
+  }
   /** Other plugins, for agents: what the step grants. */
   export namespace tools {
     interface Tool {

@@ -11,7 +11,7 @@ pub(super) const VERSION: &str = "2023-06-01";
 /// What an answer may have where nobody says: the interface wants a number.
 const MAX_TOKENS: u32 = 4_096;
 /// The tool by which an answer of a given form is had.
-const ANSWER: &str = "answer";
+const ANSWER: &str = "heddle_answer";
 
 /// The body of a request.
 pub(super) fn body(model: &str, call: &ModelCall) -> Value {
@@ -45,9 +45,10 @@ pub(super) fn body(model: &str, call: &ModelCall) -> Value {
     if let Some(schema) = &settings.output_schema {
         let description = "Gives the answer, in its form.";
         tools.push(json!({ "name": ANSWER, "description": description, "input_schema": value(schema) }));
-        choice = Some(match choice {
-            None => json!({ "type": "tool", "name": ANSWER }),
-            Some(_) => json!({ "type": "any" }),
+        choice = Some(match &settings.tool_choice {
+            ToolChoice::Named(name) => json!({ "type": "tool", "name": name }),
+            ToolChoice::Auto | ToolChoice::Required if tools.len() > 1 => json!({ "type": "any" }),
+            _ => json!({ "type": "tool", "name": ANSWER }),
         });
     }
     if !tools.is_empty() {
@@ -69,7 +70,7 @@ fn value(json: &Json) -> Value {
 fn messages(call: &ModelCall) -> Value {
     let mut sides: Vec<(&str, Vec<Value>)> = Vec::new();
     for message in call.thread() {
-        let (side, parts) = match message {
+        let (side, parts): (&str, Vec<Value>) = match message {
             Message::System { .. } => continue,
             Message::User { text } => ("user", vec![json!({ "type": "text", "text": text })]),
             Message::Tool { id, text, failed } => (
@@ -82,12 +83,16 @@ fn messages(call: &ModelCall) -> Value {
                 let text = text.iter().filter(|text| !text.is_empty());
                 let text = text.map(|text| json!({ "type": "text", "text": text }));
                 let calls = calls.iter().map(|call| {
-                    let input = serde_json::from_str(&call.arguments).unwrap_or_else(|_| json!({}));
+                    let input = serde_json::from_str(&call.arguments).ok().filter(Value::is_object);
+                    let input = input.unwrap_or_else(|| json!({}));
                     json!({ "type": "tool_use", "id": call.id, "name": call.name, "input": input })
                 });
                 ("assistant", text.chain(calls).collect())
             }
         };
+        if parts.is_empty() {
+            continue;
+        }
         match sides.last_mut() {
             Some((last, all)) if *last == side => all.extend(parts),
             _ => sides.push((side, parts)),
@@ -117,9 +122,6 @@ pub(super) fn answer(body: &Value) -> Result<Completion, String> {
             }
             _ => {}
         }
-    }
-    if text.is_none() && calls.is_empty() {
-        return Err("it says nothing".to_owned());
     }
     let finish = match body.get("stop_reason").and_then(Value::as_str) {
         _ if !calls.is_empty() => Finish::ToolCalls,
@@ -193,7 +195,7 @@ mod tests {
         );
         assert_eq!(read.tokens, Tokens { input: 10, output: 3, cached: 2 });
         let formed =
-            json!({ "content": [{ "type": "tool_use", "id": "c", "name": "answer", "input": [1] }] });
+            json!({ "content": [{ "type": "tool_use", "id": "c", "name": "heddle_answer", "input": [1] }] });
         let read = answer(&formed).unwrap();
         assert_eq!((read.text.as_deref(), read.calls.len(), read.finish), (Some("[1]"), 0, Finish::Stop));
     }

@@ -5,7 +5,7 @@ use super::{Completion, Finish, Message, ModelCall, Tokens, ToolChoice, ToolUse}
 use serde_json::{Map, Value, json};
 
 /// The body of a request.
-pub(super) fn body(model: &str, call: &ModelCall) -> Value {
+pub(super) fn body(model: &str, call: &ModelCall, most_tokens: &str) -> Value {
     let settings = &call.settings;
     let mut body = Map::new();
     body.insert("model".into(), model.into());
@@ -35,7 +35,7 @@ pub(super) fn body(model: &str, call: &ModelCall) -> Value {
         body.insert("temperature".into(), temperature.into());
     }
     if let Some(most) = settings.max_tokens {
-        body.insert("max_tokens".into(), most.into());
+        body.insert(most_tokens.into(), most.into());
     }
     Value::Object(body)
 }
@@ -70,8 +70,9 @@ fn message(message: &Message) -> Value {
 pub(super) fn answer(body: &Value) -> Result<Completion, String> {
     let choice = body.pointer("/choices/0").ok_or("it has no choice")?;
     let message = choice.get("message").ok_or("its choice has no message")?;
+    let refusal = message.get("refusal").and_then(Value::as_str);
     let text = match message.get("content") {
-        None | Some(Value::Null) => message.get("refusal").and_then(Value::as_str).map(str::to_owned),
+        None | Some(Value::Null) => refusal.map(str::to_owned),
         Some(Value::String(text)) => Some(text.clone()),
         Some(_) => return Err("the content of its message is no text".to_owned()),
     };
@@ -87,13 +88,11 @@ pub(super) fn answer(body: &Value) -> Result<Completion, String> {
         })
     });
     let calls = calls.collect::<Result<Vec<_>, String>>()?;
-    if text.is_none() && calls.is_empty() {
-        return Err("its message says nothing".to_owned());
-    }
     let finish = match choice.get("finish_reason").and_then(Value::as_str) {
         _ if !calls.is_empty() => Finish::ToolCalls,
         Some("length") => Finish::Length,
         Some("content_filter") => Finish::Filtered,
+        _ if refusal.is_some() => Finish::Filtered,
         _ => Finish::Stop,
     };
     let tokens = Tokens {
@@ -132,7 +131,7 @@ mod tests {
             max_tokens: Some(9),
             ..Settings::default()
         };
-        let sent = body("m", &thread.call(settings));
+        let sent = body("m", &thread.call(settings), "max_tokens");
         let expected = json!({
             "model": "m",
             "messages": [

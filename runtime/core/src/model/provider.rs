@@ -24,7 +24,11 @@ const TOLD_BYTES: usize = 500;
 pub fn request(kind: Kind, url: &str, model: &str, call: &ModelCall, key: &str) -> HttpRequest {
     let url = url.trim_end_matches('/');
     let (url, body, mut headers) = match kind {
-        Kind::OpenAi => (format!("{url}/chat/completions"), openai::body(model, call), Vec::new()),
+        Kind::OpenAi => {
+            // The service whose form it is has another word for it since its models think.
+            let most = if url.contains("://api.openai.com") { "max_completion_tokens" } else { "max_tokens" };
+            (format!("{url}/chat/completions"), openai::body(model, call, most), Vec::new())
+        }
         Kind::Anthropic => {
             let version = ("anthropic-version".to_owned(), anthropic::VERSION.to_owned());
             (format!("{url}/v1/messages"), anthropic::body(model, call), vec![version])
@@ -84,7 +88,8 @@ fn refused(response: &HttpResponse, body: Option<&Value>) -> Failure {
     let (code, retryable) = match response.status {
         429 => ("rate_limited", true),
         408 | 409 => ("provider_busy", true),
-        401 | 403 => ("provider_refused", false),
+        401..=403 => ("provider_refused", false),
+        413 => ("request_too_large", false),
         404 => ("model_unknown", false),
         500.. => ("provider_failed", true),
         _ => ("request_invalid", false),

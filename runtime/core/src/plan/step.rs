@@ -40,8 +40,7 @@ pub(super) struct Shared<'a> {
 pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, faults: &mut Faults) -> Step {
     let mut fields = Fields::of(entry.doc, &entry.path, faults);
     faults.reads.clear();
-    let title = fields.text("title", faults).unwrap_or_default().into();
-    fields.text("description", faults);
+    let title = words(&mut fields, faults);
     let depends: Vec<Dependency> = match fields.get("dependsOn") {
         Some((doc, path)) => graph::read(doc, &path, &beside(entry, shared), faults),
         None => Vec::new(),
@@ -70,8 +69,7 @@ pub(super) fn read(index: usize, entry: &Entry<'_>, shared: &mut Shared<'_>, fau
     let own_retry = fields.get("retry").map(|(doc, path)| retry(doc, &path, shared, faults));
     let retry = own_retry.unwrap_or_else(|| shared.default_retry.clone());
     reads.extend(retry.iter().filter_map(|r| r.when.as_ref()).flat_map(|e| e.reads.iter().copied()));
-    let (timeouts, cache, limits, tools) = policies(&mut fields, kind, shared, faults);
-    let budget = agent::budget(&mut fields, shared.limits, faults);
+    let (timeouts, cache, limits, tools, budget) = policies(&mut fields, kind, shared, faults);
     let timeouts = group_time(&mut fields, &verb, faults).unwrap_or(timeouts);
     let narrowing = narrow::read(&mut fields, &callees(&verb, &fallback, shared), shared, faults);
     let (on_failure, skippable) = ask::read(&mut fields, &verb, timeouts.total, faults);
@@ -166,13 +164,19 @@ fn alternatives(
     }
 }
 
-/// What a step says about time, cache, limits and tools.
+/// Its title. What describes it is for people, and only has to be text.
+fn words(fields: &mut Fields<'_>, faults: &mut Faults) -> Arc<str> {
+    fields.text("description", faults);
+    fields.text("title", faults).unwrap_or_default().into()
+}
+
+/// What a step says about time, cache, limits, tools and how far an agent may go.
 fn policies(
     fields: &mut Fields<'_>,
     kind: PluginKind,
     shared: &Shared<'_>,
     faults: &mut Faults,
-) -> (Timeouts, CachePolicy, AskedLimits, Vec<Arc<str>>) {
+) -> (Timeouts, CachePolicy, AskedLimits, Vec<Arc<str>>, agent::AgentBudget) {
     let timeouts = match fields.get("timeout") {
         Some((doc, path)) => {
             if let (Some(beat), true) = (doc.get("heartbeat"), kind.is_pure() || !calls(fields)) {
@@ -197,7 +201,8 @@ fn policies(
         Some((doc, path)) => call::tools(doc, &path, kind, shared, faults),
         None => Vec::new(),
     };
-    (timeouts, cache, limits, tools)
+    let budget = agent::budget(fields, shared.limits, faults);
+    (timeouts, cache, limits, tools, budget)
 }
 
 /// Whom it calls, with whom it calls instead.

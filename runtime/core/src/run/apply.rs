@@ -90,12 +90,7 @@ impl Run {
         };
         let end = (AttemptNote::Failed(failure.clone()), cache.clone());
         self.close(*node, *attempt, end, *usage, at)?;
-        if !failure.kind.keeps_calls()
-            && let Some(state) =
-                self.steps.get_mut(node.step as usize).and_then(|step| step.node_mut(node.item))
-        {
-            state.call_log += 1;
-        }
+        self.forget_calls(*node, failure);
         self.attempt_failed(*node, *attempt, retry)
     }
 

@@ -95,6 +95,7 @@ impl Driver {
                     turn: self.run.candidate(node),
                     log: self.run.call_log(node),
                     charged: self.run.charged(node),
+                    spent_before: self.run.spent_before(node),
                     input,
                     traceparent,
                     default_timeout: accepted.and_then(|a| a.defaults?.attempt_timeout),

@@ -19,7 +19,7 @@ pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
             run: scope.run.to_string(),
             step: scope.step.to_string(),
             item: scope.item,
-            attempt: scope.attempt,
+            attempt: scope.told_attempt,
             idempotency_key: idempotency_key(
                 scope.run,
                 &scope.step,

@@ -33,6 +33,11 @@ impl Held {
         let what = ("the artifacts of this attempt", "artifacts_bytes");
         Held { node, bytes: Arc::default(), max, what }
     }
+    /// Messages of threads, and answers of models that were not taken.
+    pub(crate) fn threads(node: Arc<NodeMemory>, max: u64) -> Held {
+        let what = ("the messages of all threads, and answers that were not taken,", "model_thread_bytes");
+        Held { node, bytes: Arc::default(), max, what }
+    }
     /// Holds so many bytes more.
     ///
     /// # Errors

@@ -2,6 +2,7 @@
 //! what is new; who is asked, at what price and within which budget is decided behind
 //! [`HostCalls`](crate::HostCalls).
 
+use super::held::Hold;
 use super::pending::{Pending, Running, places};
 use super::tools::{lower, taken_before};
 use crate::bindings::Failure as WitFailure;
@@ -9,7 +10,7 @@ use crate::bindings::model::{
     AssistantMessage, Budget, Completion as WitCompletion, Finish as WitFinish, Message as WitMessage,
     Settings as WitSettings, ToolChoice as WitChoice, ToolMessage, ToolUse as WitUse,
 };
-use crate::guest::{Cx, Guest, carried, enter, require};
+use crate::guest::{Cx, Guest, answered, carried, enter, require};
 use crate::refusal::Refusal;
 use heddle_core::host_call::{Answered, HostCall};
 use heddle_core::json::Json;
@@ -17,57 +18,70 @@ use heddle_core::model::{
     Completion, Finish, Message, Settings, Thread, ToolChoice, ToolSpec, ToolUse, weight,
 };
 use heddle_core::outcome::PluginKind::Agent;
-use heddle_core::outcome::{Failure, FailureKind};
+use heddle_core::outcome::{Failure, FailureKind, Spent};
 use heddle_core::time::Timestamp;
 use wasmtime::component::{Linker, LinkerInstance, Resource, ResourceType};
 
 const INTERFACE: &str = "heddle:host/model@0.1.0";
 
-/// What the model said, or why not; or why the attempt ends.
-type Answer = Result<(Result<Completion, Failure>, Timestamp), Failure>;
+/// What the model said, or why not, with what that takes until it is taken; or why the attempt ends.
+type Answer = Result<(Result<Completion, Failure>, Option<Hold>, Timestamp), Failure>;
 type PendingCompletion = Pending<Answer>;
 type Given = Result<WitCompletion, WitFailure>;
+
+/// A thread, and what its messages take of the node's memory.
+#[derive(Debug, Default)]
+struct Held {
+    thread: Thread,
+    hold: Option<Hold>,
+}
 
 pub(super) fn link(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
     let mut model = linker.instance(INTERFACE)?;
     threads(&mut model)?;
     pending(&mut model)?;
-    model.func_wrap("models", |mut cx: Cx<'_>, (): ()| {
-        require(&cx, &[Agent], INTERFACE)?;
-        let guest = cx.data();
-        let names = guest.host_calls.models(&guest.scope);
-        enter(&mut cx, names.iter().map(String::len).sum())?;
-        Ok((names,))
+    model.func_wrap_async("models", |mut cx: Cx<'_>, (): ()| {
+        Box::new(async move {
+            require(&cx, &[Agent], INTERFACE)?;
+            enter(&mut cx, 0)?;
+            let names = answered(&mut cx, HostCall::Models).await?.models().map_err(Refusal::from)?;
+            carried(&mut cx, names.iter().map(String::len).sum())?;
+            Ok((names,))
+        })
     })?;
     model.func_wrap("spent", |mut cx: Cx<'_>, (): ()| {
         require(&cx, &[Agent], INTERFACE)?;
         enter(&mut cx, 0)?;
         let guest = cx.data();
-        let budget = guest.host_calls.budget(&guest.scope);
+        let began = guest.host_calls.budget(&guest.scope);
+        // What it has not taken it cannot know, now or when it is run again.
+        let since = guest.model_spent;
+        let left = |left: Option<u64>, used: u64| left.map(|left| left.saturating_sub(used));
+        let spent = began.spent.and(since);
         Ok((Budget {
-            calls_left: budget.calls_left,
-            tokens_left: budget.tokens_left,
-            cost_micros_left: budget.cost_micros_left,
-            calls: budget.spent.model_calls,
-            tokens: budget.spent.tokens(),
-            cost_micros: budget.spent.cost_micros,
+            calls_left: left(began.calls_left, since.model_calls),
+            tokens_left: left(began.tokens_left, since.tokens()),
+            cost_micros_left: left(began.cost_micros_left, since.cost_micros),
+            calls: spent.model_calls,
+            tokens: spent.tokens(),
+            cost_micros: spent.cost_micros,
         },))
     })
 }
 
 fn threads(model: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
-    model.resource("thread", ResourceType::host::<Thread>(), |mut cx, rep| {
-        cx.data_mut().table.delete(Resource::<Thread>::new_own(rep))?;
+    model.resource("thread", ResourceType::host::<Held>(), |mut cx, rep| {
+        cx.data_mut().table.delete(Resource::<Held>::new_own(rep))?;
         Ok(())
     })?;
     model.func_wrap("[constructor]thread", |mut cx: Cx<'_>, (): ()| {
         require(&cx, &[Agent], INTERFACE)?;
         enter(&mut cx, 0)?;
-        Ok((cx.data_mut().push(Thread::default())?,))
+        Ok((cx.data_mut().push(Held::default())?,))
     })?;
     model.func_wrap(
         "[method]thread.append",
-        |mut cx: Cx<'_>, (thread, message): (Resource<Thread>, WitMessage)| {
+        |mut cx: Cx<'_>, (thread, message): (Resource<Held>, WitMessage)| {
             let message = raised(message);
             enter(&mut cx, weight(&message))?;
             append(cx.data_mut(), &thread, message)
@@ -75,7 +89,7 @@ fn threads(model: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     )?;
     model.func_wrap_async(
         "[method]thread.complete",
-        |mut cx: Cx<'_>, (thread, settings): (Resource<Thread>, WitSettings)| {
+        |mut cx: Cx<'_>, (thread, settings): (Resource<Held>, WitSettings)| {
             Box::new(async move {
                 let mut call = start(&mut cx, &thread, settings)?;
                 let (given, said) = take(&mut cx, call.take()).await?;
@@ -88,7 +102,7 @@ fn threads(model: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     )?;
     model.func_wrap(
         "[method]thread.start",
-        |mut cx: Cx<'_>, (thread, settings): (Resource<Thread>, WitSettings)| {
+        |mut cx: Cx<'_>, (thread, settings): (Resource<Held>, WitSettings)| {
             let call = start(&mut cx, &thread, settings)?;
             Ok((cx.data_mut().push(call)?,))
         },
@@ -121,23 +135,25 @@ fn pending(model: &mut LinkerInstance<'_, Guest>) -> wasmtime::Result<()> {
     })
 }
 
-fn append(guest: &mut Guest, thread: &Resource<Thread>, message: Message) -> wasmtime::Result<()> {
-    let most = guest.limits.model_thread_bytes;
-    let thread = guest.table.get_mut(thread)?;
-    if (thread.bytes() + weight(&message)) as u64 > most {
-        let message = format!(
-            "the messages of a thread have more than {most} bytes (`limits.model_thread_bytes`); begin another with a summary"
-        );
-        return Err(Refusal::new(FailureKind::QuotaExceeded, message).with_code("thread_too_long").into());
+fn append(guest: &mut Guest, thread: &Resource<Held>, message: Message) -> wasmtime::Result<()> {
+    let more = guest.threads_held.hold(weight(&message) as u64);
+    let more = more.map_err(|why| {
+        let message = format!("{why}; begin another thread with a summary, and drop this one");
+        Refusal::new(FailureKind::QuotaExceeded, message).with_code("thread_too_long")
+    })?;
+    let held = guest.table.get_mut(thread)?;
+    match &mut held.hold {
+        Some(hold) => hold.add(more),
+        empty => *empty = Some(more),
     }
-    thread.append(message);
+    held.thread.append(message);
     Ok(())
 }
 
 /// Asks a model, or says why not.
 fn start(
     cx: &mut Cx<'_>,
-    thread: &Resource<Thread>,
+    thread: &Resource<Held>,
     settings: WitSettings,
 ) -> wasmtime::Result<PendingCompletion> {
     require(cx, &[Agent], INTERFACE)?;
@@ -154,18 +170,24 @@ fn start(
     let now = Timestamp(guest.clock.now_ms());
     let asked = match read(settings, guest.limits.json_depth) {
         Ok(settings) => {
-            let call = guest.table.get_mut(thread)?.call(settings);
+            let call = guest.table.get_mut(thread)?.thread.call(settings);
             Ok(guest.ask(HostCall::Model(Box::new(call))))
         }
         Err(failure) => Err(failure),
     };
+    guest.model_spent.model_calls += 1;
+    let held = guest.threads_held.clone();
     Ok(guest.model.start(span, async move {
-        match asked {
-            Ok(asked) => {
-                let Answered { answer, at } = asked.await?;
-                Ok((answer.model()?, at))
-            }
-            Err(failure) => Ok((Err(failure), now)),
+        let asked = match asked {
+            Ok(asked) => asked,
+            Err(failure) => return Ok((Err(failure), None, now)),
+        };
+        let Answered { answer, at } = asked.await?;
+        let answer = answer.model()?;
+        let Ok(completion) = &answer else { return Ok((answer, None, at)) };
+        match held.hold(weight(&completion.message()) as u64) {
+            Ok(hold) => Ok((answer, Some(hold), at)),
+            Err(why) => Ok((Err(Failure::new(FailureKind::QuotaExceeded, why)), None, at)),
         }
     }))
 }
@@ -177,7 +199,7 @@ async fn take(
 ) -> wasmtime::Result<(Given, Option<Message>)> {
     let Some(running) = running else { return Ok((Err(taken_before()), None)) };
     let own_time = cx.data().own_time(running);
-    let (result, at) = own_time.await?.map_err(Refusal::from)?;
+    let (result, _hold, at) = own_time.await?.map_err(Refusal::from)?;
     cx.data_mut().clock.answered(at.0);
     let completion = match result {
         Ok(completion) => completion,
@@ -187,7 +209,14 @@ async fn take(
         }
         Err(failure) => return Ok((Err(lower(failure)), None)),
     };
-    let message = completion.message();
+    let (message, tokens) = (completion.message(), completion.tokens);
+    let used = Spent {
+        model_calls: 0,
+        input_tokens: tokens.input,
+        output_tokens: tokens.output,
+        cost_micros: completion.cost_micros,
+    };
+    cx.data_mut().model_spent = cx.data().model_spent.and(used);
     carried(cx, weight(&message))?;
     Ok((Ok(given(completion)), Some(message)))
 }

@@ -162,6 +162,7 @@ pub fn scope() -> CallScope {
         step_number: 0,
         item: Some(3),
         attempt: 2,
+        told_attempt: 2,
         alternative: 0,
         within: None,
         at_most_once: false,

@@ -43,6 +43,7 @@ pub(super) fn scope_of(invocation: &Invocation) -> CallScope {
         step_number: invocation.step_number,
         item: invocation.item,
         attempt: invocation.attempt,
+        told_attempt: invocation.told_attempt,
         alternative: invocation.alternative,
         within: invocation.within.clone(),
         at_most_once: invocation.at_most_once,
@@ -107,9 +108,6 @@ impl HostCalls for Bridge {
     }
     fn pick(&self, _scope: &CallScope, first: BoxFuture<'static, Vec<u32>>) -> BoxFuture<'static, Vec<u32>> {
         self.reach.pick(first)
-    }
-    fn models(&self, _scope: &CallScope) -> Vec<String> {
-        self.reach.models()
     }
     fn budget(&self, _scope: &CallScope) -> Budget {
         self.reach.budget()

@@ -8,18 +8,15 @@ use heddle_core::run::artifact::fault;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// Files of a page.
-const PAGE: usize = 1_000;
-
 /// All of them, page by page.
 async fn all(client: &Client, run: &str) -> Result<Vec<Value>, Fault> {
     let (mut items, mut from) = (Vec::new(), String::new());
     loop {
-        let path = format!("/v1/runs/{}/artifacts?limit={PAGE}{from}", super::runs::encode(run));
+        let path = format!("/v1/runs/{}/artifacts{from}", super::runs::encode(run));
         let page = client.json(Ask::get(&path)).await?;
         items.extend(page["items"].as_array().cloned().unwrap_or_default());
         match page["cursor"].as_str() {
-            Some(cursor) => from = format!("&cursor={}", super::runs::encode(cursor)),
+            Some(cursor) => from = format!("?cursor={}", super::runs::encode(cursor)),
             None => return Ok(items),
         }
     }

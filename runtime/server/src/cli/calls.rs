@@ -6,8 +6,6 @@ use super::paint::harmless;
 use super::{Context, out};
 use serde_json::Value;
 
-/// Entries of a page.
-const PAGE: usize = 100;
 /// Characters of a value in a table.
 const SHOWN: usize = 100;
 
@@ -15,11 +13,11 @@ const SHOWN: usize = 100;
 async fn all(client: &Client, run: &str) -> Result<Vec<Value>, Fault> {
     let (mut items, mut from) = (Vec::new(), String::new());
     loop {
-        let path = format!("/v1/runs/{}/calls?limit={PAGE}{from}", super::runs::encode(run));
+        let path = format!("/v1/runs/{}/calls{from}", super::runs::encode(run));
         let page = client.json(Ask::get(&path)).await?;
         items.extend(page["items"].as_array().cloned().unwrap_or_default());
         match page["cursor"].as_str() {
-            Some(cursor) => from = format!("&cursor={}", super::runs::encode(cursor)),
+            Some(cursor) => from = format!("?cursor={}", super::runs::encode(cursor)),
             None => return Ok(items),
         }
     }

@@ -44,20 +44,7 @@ impl Reader<'_> {
                 }
             }
         }
-        for (plugin, said) in self.noted("grants.*.models") {
-            for part in parts(&said.text) {
-                match part == "*" || models.iter().any(|alias| *alias.name == *part) {
-                    true => all.entry(plugin.clone()).or_default().models.push(part.into()),
-                    false => {
-                        let near = nearest(part, models.iter().map(|alias| &*alias.name));
-                        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
-                        let message =
-                            format!("`grants.{plugin}.models`: there is no `[models.{part}]`{hint}");
-                        self.fault(said.origin.clone(), message);
-                    }
-                }
-            }
-        }
+        self.granted_models(&mut all, models);
         let flags = ["grants.*.kv", "grants.*.artifacts"];
         for (family, (plugin, said)) in flags
             .map(|family| (family, self.noted(family)))
@@ -94,6 +81,24 @@ impl Reader<'_> {
             }
         }
         all.into_iter().map(|(plugin, grants)| (plugin, Arc::new(grants))).collect()
+    }
+
+    /// The models that agents may ask.
+    fn granted_models(&mut self, all: &mut BTreeMap<String, Grants>, models: &[ModelAlias]) {
+        for (plugin, said) in self.noted("grants.*.models") {
+            for part in parts(&said.text) {
+                match part == "*" || models.iter().any(|alias| *alias.name == *part) {
+                    true => all.entry(plugin.clone()).or_default().models.push(part.into()),
+                    false => {
+                        let near = nearest(part, models.iter().map(|alias| &*alias.name));
+                        let hint = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+                        let message =
+                            format!("`grants.{plugin}.models`: there is no `[models.{part}]`{hint}");
+                        self.fault(said.origin.clone(), message);
+                    }
+                }
+            }
+        }
     }
 
     /// What was said of a family, noted as shown.

@@ -5,11 +5,11 @@ use super::body::Query;
 use super::codes::Code;
 use super::openapi::Problems;
 use super::problem::Problem;
-use super::runs::{no_run, run_id};
+use super::runs::{no_run, run_id, sought};
 use axum::Json as Answer;
 use axum::extract::{Path, RawQuery, State};
 use axum::response::{IntoResponse, Response};
-use heddle_core::id::{Digest, Tenant};
+use heddle_core::id::Tenant;
 use heddle_core::run::artifact::{Artifact, Kept};
 use hyper::header::{
     CACHE_CONTROL, CONTENT_DISPOSITION, CONTENT_SECURITY_POLICY, CONTENT_TYPE, ETAG, X_CONTENT_TYPE_OPTIONS,
@@ -19,10 +19,6 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
-
-/// Files of a page.
-const PAGE: usize = 100;
-const PAGE_MOST: usize = 1_000;
 
 pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(list)).routes(routes!(of_run)).routes(routes!(get))
@@ -82,7 +78,7 @@ fn document((step, kept): (Arc<str>, Kept)) -> ArtifactDoc {
     get, path = "/v1/runs/{id}/artifacts", tag = "runs", operation_id = "listArtifacts",
     params(
         ("id" = String, Path, description = "The run."),
-        ("limit" = Option<u32>, Query, description = "Files of a page, 1 to 1000; 100 where nothing is said."),
+        ("limit" = Option<u32>, Query, description = "Files of a page; as many as `limits.page_items` allows at most."),
         ("cursor" = Option<String>, Query, description = "Where the page before ended."),
     ),
     responses((status = 200, description = "Files, with their digests.", body = ArtifactPage), Problems),
@@ -93,12 +89,10 @@ async fn list(
     RawQuery(query): RawQuery,
 ) -> Result<Answer<ArtifactPage>, Problem> {
     let mut query = Query::of(query.as_deref());
-    let limit = query.read("limit", "a number from 1 to 1000", |text| {
-        text.parse::<usize>().ok().filter(|limit| (1..=PAGE_MOST).contains(limit))
-    });
+    let limit = query.page(api.app.limits.page_items) as usize;
     let from = query.read("cursor", "the cursor of the page before", |text| text.parse::<usize>().ok());
     query.finish()?;
-    let (limit, from) = (limit.unwrap_or(PAGE), from.unwrap_or(0));
+    let from = from.unwrap_or(0);
     let run = run_id(&id)?;
     let all = api.app.executor.artifacts(&Tenant::default(), run).await?.ok_or_else(|| no_run(&id))?;
     let more = from.saturating_add(limit) < all.len();
@@ -122,13 +116,9 @@ async fn get(
     RawQuery(query): RawQuery,
 ) -> Result<Response, Problem> {
     Query::of(query.as_deref()).finish()?;
-    let none = || {
-        let digest: String = digest.chars().take(80).collect();
-        Problem::new(Code::ArtifactNotFound, format!("no run has kept a file `{digest}`"))
-    };
-    let parsed: Digest = digest.parse().map_err(|_| none())?;
-    let found = api.app.executor.artifact(&Tenant::default(), parsed).await?;
-    found.map(|(artifact, bytes)| download(&artifact, &bytes)).ok_or_else(none)
+    let (digest, none) = sought(&digest, Code::ArtifactNotFound, "no run has kept a file")?;
+    let found = api.app.executor.artifact(&Tenant::default(), digest).await?;
+    found.map(|(artifact, bytes)| download(&artifact, &bytes)).ok_or(none)
 }
 
 /// Read the bytes of a file of a run, under the name and the type that it has there.
@@ -151,13 +141,9 @@ async fn of_run(
 ) -> Result<Response, Problem> {
     Query::of(query.as_deref()).finish()?;
     let run = run_id(&id)?;
-    let none = || {
-        let digest: String = digest.chars().take(80).collect();
-        Problem::new(Code::ArtifactNotFound, format!("the run has kept no file `{digest}`"))
-    };
-    let parsed: Digest = digest.parse().map_err(|_| none())?;
-    let found = api.app.executor.artifact_of(&Tenant::default(), run, parsed).await?;
-    found.map(|(artifact, bytes)| download(&artifact, &bytes)).ok_or_else(none)
+    let (digest, none) = sought(&digest, Code::ArtifactNotFound, "the run has kept no file")?;
+    let found = api.app.executor.artifact_of(&Tenant::default(), run, digest).await?;
+    found.map(|(artifact, bytes)| download(&artifact, &bytes)).ok_or(none)
 }
 
 /// A file, as something that is saved.

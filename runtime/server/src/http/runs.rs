@@ -54,6 +54,16 @@ pub(super) fn no_run(id: &str) -> Problem {
     Problem::new(Code::RunNotFound, format!("there is no run `{id}`; `GET /v1/runs` lists them"))
 }
 
+/// A digest of a path, with what is said where there is nothing under it.
+pub(super) fn sought(text: &str, code: Code, nothing: &str) -> Result<(Digest, Problem), Problem> {
+    let shown: String = text.chars().take(80).collect();
+    let none = Problem::new(code, format!("{nothing} `{shown}`"));
+    match text.parse() {
+        Ok(digest) => Ok((digest, none)),
+        Err(_) => Err(none),
+    }
+}
+
 /// A run's id; what is none names no run.
 pub(super) fn run_id(id: &str) -> Result<RunId, Problem> {
     id.parse().map_err(|_| no_run(id))
@@ -368,11 +378,7 @@ async fn get_value(
 ) -> Result<Response, Problem> {
     Query::of(query.as_deref()).finish()?;
     let run = run_id(&id)?;
-    let none = || {
-        let digest: String = digest.chars().take(80).collect();
-        Problem::new(Code::ValueNotFound, format!("the run has no value `{digest}`"))
-    };
-    let parsed: Digest = digest.parse().map_err(|_| none())?;
-    let value = api.app.executor.value(&Tenant::default(), run, parsed).await?.ok_or_else(none)?;
+    let (digest, none) = sought(&digest, Code::ValueNotFound, "the run has no value")?;
+    let value = api.app.executor.value(&Tenant::default(), run, digest).await?.ok_or(none)?;
     Ok(([(CONTENT_TYPE, "application/json")], value.text().to_owned()).into_response())
 }

@@ -7,6 +7,7 @@ pub(crate) mod parts;
 pub(crate) mod queue;
 pub(crate) mod run;
 pub(crate) mod schedule;
+pub(crate) mod spent;
 pub(crate) mod trigger;
 pub(crate) mod webhook;
 pub(crate) mod workflow;

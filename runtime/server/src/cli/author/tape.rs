@@ -209,9 +209,6 @@ impl Reach for TapedReach {
     fn tools(&self) -> Vec<Arc<Metadata>> {
         self.reach.tools()
     }
-    fn models(&self) -> Vec<String> {
-        self.reach.models()
-    }
     fn budget(&self) -> Budget {
         self.reach.budget()
     }

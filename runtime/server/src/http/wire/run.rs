@@ -5,10 +5,11 @@ pub(crate) use super::parts::{
     CancelDoc, EstimateDoc, MaxParallelDoc, MigrationDoc, OrderDoc, ProgressDoc, RerunDoc, WorkflowName,
 };
 use super::queue::QueueDoc;
+use super::spent::SpentDoc;
 use super::{FailureDoc, ValueRef, value};
 use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
-use heddle_core::outcome::{Spent, Usage};
+use heddle_core::outcome::Usage;
 use heddle_core::plugin::Pinned;
 use heddle_core::run::approval::Decision;
 use heddle_core::run::event::CacheVerdict;
@@ -330,29 +331,6 @@ pub(crate) struct AttemptDoc {
     /// The limits that it ran under, where it ran a plugin.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub limits: Option<AttemptLimitsDoc>,
-}
-
-/// What calls of language models cost.
-#[derive(Debug, Serialize, ToSchema)]
-#[serde(rename_all = "camelCase")]
-#[schema(as = Spent)]
-pub(crate) struct SpentDoc {
-    /// How many there were.
-    pub model_calls: u64,
-    /// Tokens that were read.
-    pub input_tokens: u64,
-    /// Tokens that were written.
-    pub output_tokens: u64,
-    /// Millionths of the operator's currency, by their prices.
-    pub cost_micros: u64,
-}
-
-impl SpentDoc {
-    /// Nothing where nothing was spent.
-    pub(crate) fn of(spent: Spent) -> Option<SpentDoc> {
-        let Spent { model_calls, input_tokens, output_tokens, cost_micros } = spent;
-        (!spent.is_nothing()).then_some(SpentDoc { model_calls, input_tokens, output_tokens, cost_micros })
-    }
 }
 
 /// What an attempt used.
