@@ -9,6 +9,7 @@
 
 #![allow(clippy::print_stdout, clippy::print_stderr, reason = "printing is what it is for")]
 
+mod agents;
 mod bare_loop;
 mod cached;
 mod calibrate;
@@ -177,6 +178,7 @@ async fn without_http(
         say("rows without HTTP");
         report.add("invocation, in process", micro::invocation(sandboxes, plugins, data, pace).await);
         report.add("cache, in process", cached::rows(pace).await);
+        report.add("agents, in process", agents::rows(data, pace).await);
     }
     Ok(())
 }

@@ -20,7 +20,6 @@ use heddle_core::id::{call_within, idempotency_key};
 use heddle_core::json::Json;
 use heddle_core::model::ModelCall;
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, Spent};
-use heddle_core::outside::ArtifactCall;
 use heddle_core::plugin::{Metadata, Pinned};
 use heddle_core::run::public::PublicEvent;
 use heddle_core::time::Timestamp;
@@ -176,9 +175,10 @@ impl Reach for AttemptReach {
     }
 }
 
-/// Whether a call stands in the log of an agent. A file that is kept goes with the end of the attempt, so it is kept again.
+/// Whether a call stands in the log of an agent. A file that is kept goes with the end of the attempt, so it is kept again;
+/// what is under a digest is always the same, and lies among the values of the run already.
 fn is_recorded(call: &HostCall) -> bool {
-    !matches!(call, HostCall::Artifact(ArtifactCall::Put { .. }))
+    !matches!(call, HostCall::Artifact(_))
 }
 
 impl Caller {

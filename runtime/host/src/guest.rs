@@ -16,6 +16,7 @@ use crate::turns::next_turn;
 use crate::wall::WallClock;
 use futures_util::future::BoxFuture;
 use heddle_core::host_call::{Answered, HostAnswer, HostCall};
+use heddle_core::json::Json;
 use heddle_core::limits::{AttemptLimits, Limits};
 use heddle_core::outcome::{Failure, FailureKind, PluginKind, Spent};
 use std::sync::atomic::AtomicU64;
@@ -51,6 +52,8 @@ pub(crate) struct Guest {
     /// What the answers of models have used that the guest has taken, and how often it has asked.
     pub(crate) model_spent: Spent,
     pub(crate) threads_held: Held,
+    /// What the operator tells the plugin, once it has asked.
+    pub(crate) told_config: Option<Option<Json>>,
     pub(crate) http_held: Held,
     pub(crate) artifacts_held: Held,
     /// What the files take that the attempt has kept.
@@ -104,6 +107,7 @@ impl Guest {
             model: Calls::new(limits.model_calls, limits.tool_calls_at_once),
             model_spent: Spent::default(),
             threads_held,
+            told_config: None,
             http_held,
             artifacts_held,
             artifacts: Vec::new(),

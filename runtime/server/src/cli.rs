@@ -31,6 +31,7 @@ mod runs;
 mod schedules;
 mod serve;
 mod show;
+mod spent;
 mod sse;
 mod step;
 mod tree;

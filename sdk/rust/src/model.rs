@@ -125,6 +125,8 @@ pub struct Ask {
     pub max_tokens: Option<u32>,
     /// For the whole call.
     pub timeout: Option<Duration>,
+    /// [`Agent::converse`] sums up what came before once the thread has more bytes of text than this.
+    pub summarize_at: Option<usize>,
 }
 
 /// Why the model stopped.
@@ -227,6 +229,29 @@ impl Thread {
     pub fn messages(&self) -> &[Message] {
         &self.messages
     }
+    /// The same without what came before the last `keep` messages: a summary stands in its place, behind what says how the
+    /// model is to behave. A call of the model and what the tools gave for it stay together, so it may keep some more.
+    fn summed_up(&self, summary: &str, keep: usize) -> Thread {
+        let mut shorter = Thread { inner: host::thread(), messages: Vec::new() };
+        let (system, kept) = self.split(keep);
+        for message in system {
+            shorter.append(message.clone());
+        }
+        shorter.user(format!("Summary of what came before:\n{summary}"));
+        for message in kept {
+            shorter.append(message.clone());
+        }
+        shorter
+    }
+    /// How the model is to behave, and the last messages, from one on that answers nothing that is not there.
+    fn split(&self, keep: usize) -> (Vec<&Message>, &[Message]) {
+        let is_system = |message: &&Message| matches!(message, Message::System(_));
+        let mut from = self.messages.len().saturating_sub(keep);
+        while from > 0 && matches!(self.messages[from], Message::Tool { .. }) {
+            from -= 1;
+        }
+        (self.messages[..from].iter().filter(is_system).collect(), &self.messages[from..])
+    }
     /// Bytes of text in all messages.
     pub fn bytes(&self) -> usize {
         self.messages.iter().map(text_bytes).sum()
@@ -253,6 +278,12 @@ fn text_bytes(message: &Message) -> usize {
         }
     }
 }
+
+/// Messages that are kept where a thread is summed up.
+const KEPT: usize = 4;
+/// What a model is asked for a summary.
+const SUM_UP: &str = "Sum up the conversation below for somebody who goes on with it: what is wanted, what was found, with \
+    every number, name and address that may be needed, what was decided, and what is still to be done. Nothing else.";
 
 /// Errors of tools in a row after which [`Agent::converse`] gives up.
 const ERRORS_IN_A_ROW: u32 = 5;
@@ -289,6 +320,9 @@ impl Agent {
         }
         let mut errors = 0;
         loop {
+            if ask.summarize_at.is_some_and(|most| thread.bytes() > most) {
+                self.sum_up(thread, &ask)?;
+            }
             let completion = thread.complete(&ask)?;
             if completion.calls.is_empty() {
                 return Ok(completion);
@@ -313,6 +347,26 @@ impl Agent {
             }
         }
     }
+    /// Has the model sum up what came before the last messages of a thread, which goes on from that. Nothing is lost: the
+    /// whole of it stays in the record of the agent.
+    ///
+    /// # Errors
+    /// Those of [`Thread::complete`].
+    pub fn sum_up(&self, thread: &mut Thread, ask: &Ask) -> Result<(), Failure> {
+        let (_, kept) = thread.split(KEPT);
+        let before = &thread.messages[..thread.messages.len() - kept.len()];
+        let before: Vec<String> = before.iter().filter_map(as_text).collect();
+        if before.is_empty() {
+            return Ok(());
+        }
+        let mut aside = self.thread();
+        aside.system(SUM_UP);
+        aside.user(before.join("\n\n"));
+        let plain = Ask { model: ask.model.clone(), timeout: ask.timeout, ..Ask::default() };
+        let said = aside.complete(&plain)?;
+        *thread = thread.summed_up(said.text.as_deref().unwrap_or_default(), KEPT);
+        Ok(())
+    }
     fn answer_of(&self, call: &ToolUse, names: &BTreeMap<String, &ToolInfo>) -> Result<String, String> {
         let Some(tool) = names.get(&call.name) else {
             let known = names.keys().cloned().collect::<Vec<_>>().join(", ");
@@ -327,6 +381,22 @@ impl Agent {
             Err(failure) => Err(format!("{}: {}", failure.code(), failure.message())),
         }
     }
+}
+
+/// A message for somebody who reads the conversation; how the model is to behave is not part of it.
+fn as_text(message: &Message) -> Option<String> {
+    Some(match message {
+        Message::System(_) => return None,
+        Message::User(text) => format!("User: {text}"),
+        Message::Tool { text, failed, .. } => {
+            format!("{}: {text}", if *failed { "Tool (failed)" } else { "Tool" })
+        }
+        Message::Assistant { text, calls } => {
+            let calls: String =
+                calls.iter().map(|call| format!(" [{} {}]", call.name, call.arguments)).collect();
+            format!("Assistant: {}{calls}", text.as_deref().unwrap_or_default())
+        }
+    })
 }
 
 fn last(thread: &Thread) -> &str {
@@ -394,6 +464,36 @@ mod tests {
         let agent = testing::agent();
         let failure = agent.converse(&mut agent.thread(), &Ask::default()).unwrap_err();
         assert_eq!(failure.detail().code, "tools_failing");
+    }
+    #[test]
+    fn a_long_thread_is_summed_up_and_calls_stay_with_their_answers() {
+        testing::withdraw_all();
+        testing::offer("tool:page", |_| Ok(json!("x".repeat(400))));
+        testing::answer_model(|messages, ask| {
+            if ask.tools.is_empty() {
+                assert!(matches!(&messages[1], Message::User(text) if text.contains("Tool: xxx")));
+                return Ok(says("pages were read"));
+            }
+            // A tool's answer never stands without the call that it answers.
+            for (at, message) in messages.iter().enumerate() {
+                if matches!(message, Message::Tool { .. }) {
+                    assert!(
+                        matches!(&messages[at - 1], Message::Assistant { calls, .. } if !calls.is_empty())
+                    );
+                }
+            }
+            let is_summed_up =
+                messages.iter().any(|m| matches!(m, Message::User(text) if text.contains("pages were read")));
+            Ok(if is_summed_up { says("done") } else { wants("tool_page", "{}") })
+        });
+        let agent = testing::agent();
+        let mut thread = agent.thread();
+        thread.system("be brief");
+        thread.user("read it all");
+        let ask = Ask { summarize_at: Some(1_000), ..Ask::default() };
+        assert_eq!(agent.converse(&mut thread, &ask).unwrap().text.as_deref(), Some("done"));
+        assert_eq!(thread.messages()[0], Message::System("be brief".into()));
+        assert!(thread.bytes() < 1_400, "{}", thread.bytes());
     }
     #[test]
     fn json_is_read_with_or_without_marks() {

@@ -492,7 +492,8 @@ fn show(run: &Value) {
         &["STEP", "STATUS", "ITEMS", "ATTEMPTS", "CACHE", "TOOK", "BY"],
         &steps.iter().map(row).collect::<Vec<_>>(),
     );
-    let hints: Vec<String> = steps.iter().filter_map(by_hand).collect();
+    let hints: Vec<String> =
+        super::spent::lines(&steps).into_iter().chain(steps.iter().filter_map(by_hand)).collect();
     if !hints.is_empty() {
         out::line("");
         hints.iter().for_each(|hint| out::line(hint));

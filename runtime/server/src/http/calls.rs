@@ -43,7 +43,7 @@ pub(crate) struct CallDoc {
     /// Which call, from 0, in the agent's own order.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub call: Option<u64>,
-    /// What it asked for: `model`, `models`, `tools`, `http`, `kv`, `artifacts`, `secret` or `config`.
+    /// What it asked for: `model`, `models`, `tools`, `http`, `kv`, `secret` or `config`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub capability: Option<String>,
     /// What was asked, what was told, or the state: no secret is in it.
