@@ -372,14 +372,17 @@ fn an_agent_in_javascript_pays_nothing_twice() {
     asks_models(
         "js",
         "plugin.js",
-        r#"import { artifacts, model, tools } from "heddle";
+        r#"import { artifacts, checkpoint, model, tools } from "heddle";
 
-// All that it can see of the world goes into what it asks: told again, it must see the same.
-export function run(goal) {
+// All that it can see of the world goes into what it asks: told again, it must see the same. Half way it hands on what it
+// has, and begins afresh.
+export function run(goal, state) {
   const thread = new model.Thread();
+  for (const message of state?.messages ?? []) thread.append(message);
   const specs = tools.list().map((tool) => ({ name: model.wireName(tool.name), parameters: tool.inputSchema }));
-  let called = 0;
+  let called = state?.called ?? 0;
   for (;;) {
+    if (called === 6 && state === undefined) return checkpoint({ called, messages: thread.messages });
     artifacts.put(`note-${called}.txt`, "text/plain", String(called));
     thread.user(JSON.stringify([Date.now(), Math.random(), model.budget(), model.models(), goal.name]));
     const said = thread.complete({ tools: specs });

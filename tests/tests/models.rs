@@ -111,12 +111,33 @@ fn who_may_ask_whom() {
     );
     let asked = models.asked("/v1/chat/completions").pop().unwrap();
     assert_eq!(asked.body["model"], "m-1");
+    people_see(&server, run["id"].as_str().unwrap());
     assert_eq!(asked.headers["authorization"], format!("Bearer {KEY}"));
     assert_eq!(asked.headers["x-team"], "search");
     assert_eq!(asked.body["messages"][1], json!({ "role": "user", "content": "say it" }));
     server.kill();
     let log = std::fs::read_to_string(folder.path().join("server.log")).unwrap();
     assert!(!log.contains(KEY), "no log has the key of the account");
+}
+
+/// What somebody sees who looks what an agent did.
+fn people_see(server: &Server, run: &str) {
+    let typed = |words: &[&str]| {
+        let done = std::process::Command::new(heddle_tests::binary())
+            .args(words)
+            .args(["--server", &server.url])
+            .output()
+            .unwrap();
+        assert!(done.status.success(), "{done:?}");
+        String::from_utf8(done.stdout).unwrap()
+    };
+    let calls = typed(&["runs", "calls", run]);
+    assert!(calls.contains("asked     1     model") && calls.contains("answered  1"), "{calls}");
+    let events = server.events(run, None);
+    let spent = events.iter().find_map(|(_, _, data)| data["data"]["usage"]["spent"]["modelCalls"].as_u64());
+    assert_eq!(spent, Some(1), "{events:?}");
+    let shown = typed(&["runs", "get", run]);
+    assert!(shown.contains("spent     ask: 1 call of a model, 110 tokens"), "{shown}");
 }
 
 fn publish_again(server: &Server, step: &str, version: &str) {

@@ -2,6 +2,7 @@
 //! API, metric and journal row uses these words.
 
 use crate::json::Json;
+use crate::value::Value;
 use serde::{Deserialize, Serialize};
 
 /// The three kinds of plugin. The kind decides what a plugin can touch.
@@ -251,6 +252,28 @@ fn is_zero(number: &u64) -> bool {
 }
 
 impl Usage {
+    /// As events tell it.
+    pub fn told(&self) -> Value {
+        let int = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
+        let mut told = vec![
+            ("fuel", int(self.fuel)),
+            ("memoryPeakBytes", int(self.memory_peak_bytes)),
+            ("wallUs", int(self.wall_us)),
+            ("cpuUs", int(self.cpu_us)),
+            ("hostcalls", int(self.hostcalls)),
+        ];
+        if !self.spent.is_nothing() {
+            let Spent { model_calls, input_tokens, output_tokens, cost_micros } = self.spent;
+            let spent = [
+                ("modelCalls", int(model_calls)),
+                ("inputTokens", int(input_tokens)),
+                ("outputTokens", int(output_tokens)),
+                ("costMicros", int(cost_micros)),
+            ];
+            told.push(("spent", Value::map(spent)));
+        }
+        Value::map(told)
+    }
     /// Both together: sums, and the higher of the peaks.
     pub fn and(self, other: Usage) -> Usage {
         Usage {

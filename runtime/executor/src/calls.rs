@@ -258,8 +258,9 @@ impl Calls {
     /// Hands over what has not been: the attempt has ended, and its end comes behind this.
     pub(crate) fn close(&self) {
         let mut state = self.state();
-        // Who asked nothing leaves no log.
-        if state.handed_over > 0 || state.entries.len() > 1 {
+        // Who asked nothing leaves no log: it was opened, and that is all.
+        let fewest = usize::from(state.handed_over == 0);
+        if state.entries.len() > fewest {
             drop(self.hand_over(&mut state, Urgency::Later));
         }
     }

@@ -408,7 +408,7 @@ fn of_an_attempt(event: &Event, at: Timestamp, told: Told<'_>, emit: &mut Emit<'
             let mut data = about(plan, *node, *attempt);
             data.extend([
                 ("error", failure_value(failure)),
-                ("usage", usage_value(usage)),
+                ("usage", usage.told()),
                 ("cache", Value::text(cache_word(cache))),
             ]);
             if let RetryVerdict::At(at) = retry {
@@ -446,7 +446,7 @@ fn succeeded(
     asked_cache(plan, node, cache, emit);
     if attempt > 0 {
         let mut data = about(plan, node, attempt);
-        data.extend([("usage", usage_value(usage)), ("cache", verdict.clone())]);
+        data.extend([("usage", usage.told()), ("cache", verdict.clone())]);
         emit("attempt.succeeded", data);
     }
     let mut data = place(plan, node);
@@ -582,16 +582,6 @@ fn cache_word(verdict: &CacheVerdict) -> &'static str {
         CacheVerdict::Miss { .. } => "miss",
         CacheVerdict::Hit { .. } => "hit",
     }
-}
-fn usage_value(usage: &Usage) -> Value {
-    let int = |n: u64| Value::Int(i64::try_from(n).unwrap_or(i64::MAX));
-    Value::map([
-        ("fuel", int(usage.fuel)),
-        ("memoryPeakBytes", int(usage.memory_peak_bytes)),
-        ("wallUs", int(usage.wall_us)),
-        ("cpuUs", int(usage.cpu_us)),
-        ("hostcalls", int(usage.hostcalls)),
-    ])
 }
 /// A failure, as events tell it.
 pub fn failure_value(failure: &Failure) -> Value {
