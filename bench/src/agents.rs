@@ -81,7 +81,9 @@ impl Invoker for Asking {
 pub(crate) async fn rows(data: &Path, _: Pace) -> anyhow::Result<Vec<Row>> {
     let folder = data.join("agents");
     let asker = Arc::new(Asker::default());
-    let (executor, store) = node(&folder, &asker).await?;
+    std::fs::create_dir_all(&folder)?;
+    let store = SqliteStore::open(SqliteOptions::new(&folder, Arc::new(|why| eprintln!("error: {why}"))))?;
+    let executor = node(&store, &asker).await?;
     let before = commits(&store).await?;
     let began = Instant::now();
     let run = submit(&executor).await?;
@@ -99,10 +101,10 @@ pub(crate) async fn rows(data: &Path, _: Pace) -> anyhow::Result<Vec<Row>> {
     let run = submit(&executor).await?;
     asker.is_there.notified().await;
     executor.drain().await;
-    drop((executor, store));
+    drop(executor);
     asker.stays.store(false, Ordering::SeqCst);
-    let (executor, _store) = again(&folder, &asker).await?;
     let began = Instant::now();
+    let executor = node(&store, &asker).await?;
     ended(&executor, run).await?;
     let replay = began.elapsed().as_secs_f64() * 1e3;
     ensure!(asker.answered.load(Ordering::SeqCst) == 2 * CALLS, "no call is made again that was answered");
@@ -118,21 +120,7 @@ async fn commits(store: &SqliteStore) -> anyhow::Result<u64> {
     Ok(store.report(ReportDepth::Quick).await?.commits)
 }
 
-/// The folder is free when whatever the node before had under way has let go of it.
-async fn again(folder: &Path, asker: &Arc<Asker>) -> anyhow::Result<(Executor, SqliteStore)> {
-    let patience = Instant::now() + Duration::from_secs(10);
-    loop {
-        match node(folder, asker).await {
-            Err(fault) if Instant::now() > patience => return Err(fault),
-            Err(_) => tokio::time::sleep(Duration::from_millis(10)).await,
-            node => return node,
-        }
-    }
-}
-
-async fn node(folder: &Path, asker: &Arc<Asker>) -> anyhow::Result<(Executor, SqliteStore)> {
-    std::fs::create_dir_all(folder)?;
-    let store = SqliteStore::open(SqliteOptions::new(folder, Arc::new(|why| eprintln!("error: {why}"))))?;
+async fn node(store: &SqliteStore, asker: &Arc<Asker>) -> anyhow::Result<Executor> {
     let limits = Limits { tool_calls: CALLS, drain_ms: 1, ..Limits::default() };
     let executor = Executor::start(Parts {
         store: Arc::new(store.clone()),
@@ -162,7 +150,7 @@ async fn node(folder: &Path, asker: &Arc<Asker>) -> anyhow::Result<(Executor, Sq
         };
         executor.add_plugin(&Tenant::default(), metadata, Digest::of(name.as_bytes()), 1).await?;
     }
-    Ok((executor, store))
+    Ok(executor)
 }
 
 async fn submit(executor: &Executor) -> anyhow::Result<RunId> {
