@@ -4,7 +4,6 @@
 //! To add a capability that asks for something: one variant in each of the two lists, and what the compiler then wants.
 
 use crate::call_log::MODEL;
-use crate::id::Digest;
 use crate::json::Json;
 use crate::model::{Completion, ModelCall};
 use crate::outcome::{Failure, FailureKind};
@@ -156,11 +155,6 @@ fn written(what: &impl Serialize) -> Result<Json, Failure> {
 /// Levels of a recorded call: what a guest hands over has at most 64.
 const RECORD_DEPTH: u64 = 80;
 
-/// What tells one recorded call from another.
-pub fn digest(recorded: &Json) -> Digest {
-    recorded.digest()
-}
-
 macro_rules! answers {
     ($($name:ident => $variant:ident: $answer:ty;)*) => {
         impl HostAnswer {
@@ -301,6 +295,7 @@ pub(crate) mod bytes {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::id::Digest;
     use crate::model::{Finish, Tokens, ToolUse};
     use crate::outside::HttpFaultKind;
     use crate::run::artifact::Artifact;
@@ -355,7 +350,7 @@ mod tests {
         let call = |body: &[u8]| {
             let request =
                 HttpRequest { method: "POST".into(), body: Some(body.to_vec()), ..HttpRequest::default() };
-            digest(&HostCall::Http(request).recorded().unwrap())
+            HostCall::Http(request).recorded().unwrap().digest()
         };
         assert_eq!(call(b"a"), call(b"a"));
         assert_ne!(call(b"a"), call(b"b"));

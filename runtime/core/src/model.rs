@@ -203,26 +203,12 @@ pub struct Thread {
     /// How many of them a call has carried already, and what stands for those.
     carried: usize,
     before: Option<Digest>,
-    bytes: usize,
 }
 
 impl Thread {
     /// Adds a message.
     pub fn append(&mut self, message: Message) {
-        self.bytes += weight(&message);
         self.messages.push(Arc::new(message));
-    }
-    /// Bytes of all messages.
-    pub fn bytes(&self) -> usize {
-        self.bytes
-    }
-    /// How many messages there are.
-    pub fn len(&self) -> usize {
-        self.messages.len()
-    }
-    /// Whether there are none.
-    pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
     }
     /// A call with all that is there. What is new is carried from now on.
     pub fn call(&mut self, settings: Settings) -> ModelCall {

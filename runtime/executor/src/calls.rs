@@ -12,7 +12,7 @@ use crate::shared::Shared;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use heddle_core::call_log::{CallLog, Entry, MODEL, Said, Told, diverged};
-use heddle_core::host_call::{Answered, HostAnswer, HostCall, digest};
+use heddle_core::host_call::{Answered, HostAnswer, HostCall};
 use heddle_core::id::Digest;
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
@@ -173,7 +173,7 @@ impl Calls {
         if let Some(failure) = state.broken.clone() {
             return async { Err(failure) }.boxed();
         }
-        let (number, known_by) = (state.next_call, digest(&request));
+        let (number, known_by) = (state.next_call, request.digest());
         if let Some(failure) = state.too_much(number, &request, &self.shared.limits) {
             state.broken = Some(failure.clone());
             return async { Err(failure) }.boxed();
@@ -209,10 +209,9 @@ impl Calls {
                 });
                 let on_disk = is_effect.then(|| self.hand_over(&mut state, Urgency::Now));
                 async move {
-                    if let Some(Err(failure)) = match on_disk {
-                        Some(on_disk) => Some(on_disk.await),
-                        None => None,
-                    } {
+                    if let Some(on_disk) = on_disk
+                        && let Err(failure) = on_disk.await
+                    {
                         calls.state().broken = Some(failure.clone());
                         return Err(failure);
                     }

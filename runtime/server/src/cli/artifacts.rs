@@ -3,28 +3,15 @@
 use super::client::{Ask, Client};
 use super::exit::{Exit, Fault};
 use super::paint::harmless;
+use super::runs::path;
 use super::{Context, out};
 use heddle_core::run::artifact::fault;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
-/// All of them, page by page.
-async fn all(client: &Client, run: &str) -> Result<Vec<Value>, Fault> {
-    let (mut items, mut from) = (Vec::new(), String::new());
-    loop {
-        let path = format!("/v1/runs/{}/artifacts{from}", super::runs::encode(run));
-        let page = client.json(Ask::get(&path)).await?;
-        items.extend(page["items"].as_array().cloned().unwrap_or_default());
-        match page["cursor"].as_str() {
-            Some(cursor) => from = format!("?cursor={}", super::runs::encode(cursor)),
-            None => return Ok(items),
-        }
-    }
-}
-
 pub(super) async fn artifacts(run: &str, save: Option<&Path>, context: &Context) -> Result<Exit, Fault> {
     let client = context.client()?;
-    let items = all(&client, run).await?;
+    let items = client.pages(&path(run, "/artifacts")).await?;
     let mut files = Vec::new();
     if let Some(folder) = save {
         std::fs::create_dir_all(folder)

@@ -1,30 +1,16 @@
 //! `heddle runs calls`: what the agents of a run have asked, and what they were told.
 
-use super::client::{Ask, Client};
 use super::exit::{Exit, Fault};
 use super::paint::harmless;
+use super::runs::path;
 use super::{Context, out};
 use serde_json::Value;
 
 /// Characters of a value in a table.
 const SHOWN: usize = 100;
 
-/// All of them, page by page.
-async fn all(client: &Client, run: &str) -> Result<Vec<Value>, Fault> {
-    let (mut items, mut from) = (Vec::new(), String::new());
-    loop {
-        let path = format!("/v1/runs/{}/calls{from}", super::runs::encode(run));
-        let page = client.json(Ask::get(&path)).await?;
-        items.extend(page["items"].as_array().cloned().unwrap_or_default());
-        match page["cursor"].as_str() {
-            Some(cursor) => from = format!("?cursor={}", super::runs::encode(cursor)),
-            None => return Ok(items),
-        }
-    }
-}
-
 pub(super) async fn calls(run: &str, context: &Context) -> Result<Exit, Fault> {
-    let items = all(&context.client()?, run).await?;
+    let items = context.client()?.pages(&path(run, "/calls")).await?;
     if context.json {
         out::json(&serde_json::json!({ "items": items }));
         return Ok(Exit::Ok);

@@ -269,6 +269,19 @@ impl Client {
         })
     }
 
+    /// The items of a whole list, page by page.
+    pub(crate) async fn pages(&self, list: &str) -> Result<Vec<serde_json::Value>, Refused> {
+        let (mut items, mut from) = (Vec::new(), String::new());
+        loop {
+            let page = self.json(Ask::get(&format!("{list}{from}"))).await?;
+            items.extend(page["items"].as_array().cloned().unwrap_or_default());
+            match page["cursor"].as_str() {
+                Some(cursor) => from = format!("?cursor={}", super::runs::encode(cursor)),
+                None => return Ok(items),
+            }
+        }
+    }
+
     /// Sends a request and reads an answer that is text.
     pub(crate) async fn text(&self, ask: Ask<'_>) -> Result<String, Refused> {
         let answered = self.open(ask).await?;
