@@ -2,9 +2,10 @@
 //! of the test's.
 
 use crate::Server;
+use crate::receiver::Came;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -86,20 +87,7 @@ impl Models {
 
     /// Nobody who hangs up in the middle has to be told.
     fn serve(&self, mut stream: TcpStream) -> Option<()> {
-        let mut reader = BufReader::new(stream.try_clone().ok()?);
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let path = line.split(' ').nth(1)?.to_owned();
-        let mut headers = BTreeMap::new();
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let Some((name, value)) = line.split_once(':') else { break };
-            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-        }
-        let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
+        let Came { path, headers, body, .. } = Came::read(&stream)?;
         let asked = Asked { path, headers, body: serde_json::from_slice(&body).unwrap_or_default() };
         let before = {
             let mut all = self.asked.lock().unwrap();

@@ -20,6 +20,24 @@ pub struct Came {
 }
 
 impl Came {
+    /// Reads one off a connection; nothing where whoever sends hangs up.
+    pub fn read(stream: &TcpStream) -> Option<Came> {
+        let mut reader = BufReader::new(stream.try_clone().ok()?);
+        let mut line = String::new();
+        reader.read_line(&mut line).ok()?;
+        let path = line.split(' ').nth(1)?.to_owned();
+        let mut headers = BTreeMap::new();
+        loop {
+            let mut line = String::new();
+            reader.read_line(&mut line).ok()?;
+            let Some((name, value)) = line.split_once(':') else { break };
+            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
+        }
+        let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
+        let mut body = vec![0; length];
+        reader.read_exact(&mut body).ok()?;
+        Some(Came { at: Instant::now(), path, headers, body })
+    }
     /// A header.
     pub fn header(&self, name: &str) -> &str {
         self.headers.get(name).map_or("", String::as_str)
@@ -70,20 +88,8 @@ impl Receiver {
 
     /// Nobody who hangs up in the middle has to be told.
     fn serve(&self, stream: TcpStream, seen: &Mutex<HashMap<String, usize>>) -> Option<()> {
-        let mut reader = BufReader::new(stream.try_clone().ok()?);
-        let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let path = line.split(' ').nth(1)?.to_owned();
-        let mut headers = BTreeMap::new();
-        loop {
-            let mut line = String::new();
-            reader.read_line(&mut line).ok()?;
-            let Some((name, value)) = line.split_once(':') else { break };
-            headers.insert(name.to_ascii_lowercase(), value.trim().to_owned());
-        }
-        let length = headers.get("content-length").and_then(|length| length.parse().ok()).unwrap_or(0);
-        let mut body = vec![0; length];
-        reader.read_exact(&mut body).ok()?;
+        let came = Came::read(&stream)?;
+        let path = came.path.clone();
         let script: Vec<String> = path.rsplit('/').next()?.split(',').map(str::to_owned).collect();
         let nth = {
             let mut seen = seen.lock().unwrap();
@@ -91,7 +97,7 @@ impl Receiver {
             *count += 1;
             *count - 1
         };
-        self.came.lock().unwrap().push(Came { at: Instant::now(), path, headers, body });
+        self.came.lock().unwrap().push(came);
         let mut parts = script[nth.min(script.len() - 1)].split(';');
         let status = parts.next()?;
         if status == "hang" {

@@ -3,14 +3,15 @@
 //! made again, and what it is told is what it was told.
 
 use futures_util::future::{BoxFuture, FutureExt, join_all, pending};
+use heddle_core::call_log::Entry;
 use heddle_core::document::Doc;
-use heddle_core::host_call::{HostCall, ToolCall};
+use heddle_core::host_call::{HostAnswer, HostCall, ToolCall};
 use heddle_core::id::{Digest, RunId, Tenant};
 use heddle_core::json::Json;
 use heddle_core::limits::{AskedLimits, Limits};
 use heddle_core::outcome::{AttemptEnd, Failure, FailureKind, Outcome, PluginKind, Usage};
 use heddle_core::plugin::Metadata;
-use heddle_core::run::event::Node;
+use heddle_core::run::event::{Node, Payload};
 use heddle_core::time::Timestamp;
 use heddle_executor::*;
 use heddle_store::{CallLogs as _, CallQuery, Lease, MemoryStore, RunStore as _, StoreClock};
@@ -43,6 +44,8 @@ struct World {
     /// Points that were come to, and the one at which the host goes away.
     points: AtomicU64,
     kill_at: AtomicU64,
+    /// How the agent ends, once, behind its first round.
+    fails: Mutex<Option<FailureKind>>,
     /// What the agent does otherwise than before.
     changes: AtomicU64,
 }
@@ -132,6 +135,9 @@ async fn agent(
         }
         seen.push_str(&format!("{round}:{}!{};", told.join(","), picked[0]));
         Actor::point(world, killed, i).await;
+        if let Some(kind) = world.fails.lock().unwrap().take() {
+            return Err(Failure::new(kind, "as it was told"));
+        }
     }
     match i.state {
         None => Ok(Json::trusted(format!("[\"{seen}\"]"))),
@@ -261,9 +267,17 @@ async fn an_agent_that_is_killed_at_any_point_goes_on_where_it_was() {
         // Everything that it says it was told is what the record says.
         let query = CallQuery { run, log: None, after: None, limit: 1_000 };
         let rows = stage.store.calls(query).await.unwrap();
-        let answered =
-            rows.iter().filter(|row| matches!(row.entry, heddle_core::call_log::Entry::Answered { .. }));
-        assert_eq!(answered.count(), 12, "point {point}: each answer is recorded once");
+        let recorded = rows.iter().filter_map(|row| match &row.entry {
+            Entry::Answered { answer: Payload::Inline(answer), at, .. } => {
+                let told = HostAnswer::read(answer).unwrap().tool().unwrap().unwrap();
+                Some(format!("{}@{}", told.text(), at.0 - START))
+            }
+            _ => None,
+        });
+        let recorded: Vec<String> = recorded.collect();
+        assert_eq!(recorded.len(), 12, "point {point}: each answer is recorded once");
+        let is_told = |one: &String| output.split([':', ',', '!']).any(|said| said == one);
+        assert!(recorded.iter().all(is_told), "point {point}: {output} {recorded:?}");
         assert_eq!(output.matches('@').count(), 12, "point {point}: {output}");
         executor.drain().await;
     }
@@ -296,15 +310,22 @@ async fn an_agent_that_asks_something_else_has_diverged() {
     executor.drain().await;
 }
 
-/// A deadline cuts off; the next attempt is told what was answered. A failure of its own begins afresh.
+/// A deadline cuts off: the next attempt is told what was answered. A trap is the agent's own: the next one asks again,
+/// under the keys that its calls had.
 #[tokio::test(start_paused = true)]
 async fn what_an_agent_is_told_again_follows_from_how_it_ended() {
-    assert!(FailureKind::DeadlineExceeded.keeps_calls() && FailureKind::Interrupted.keeps_calls());
-    for kind in FailureKind::ALL {
-        let by_itself = matches!(
-            kind,
-            FailureKind::Trap | FailureKind::GuestError | FailureKind::FuelExhausted | FailureKind::Diverged
-        );
-        assert!(!(by_itself && kind.keeps_calls()), "{kind:?}");
+    for (kind, first_round) in [(FailureKind::DeadlineExceeded, 1), (FailureKind::Trap, 2)] {
+        let (stage, _kills) = Stage::new();
+        *stage.world.fails.lock().unwrap() = Some(kind);
+        let executor = stage.executor(None).await;
+        let run =
+            stage.submit(&executor, ", retry: {limit: {attempts: 2}, delay: 1s, when: '${ true }'}").await;
+        let detail = stage.ended(&executor, run).await;
+        output_of(&detail);
+        assert_eq!(detail.view.steps[0].work.attempts.len(), 2, "{kind:?}");
+        let effects = stage.effects();
+        let twice = effects.iter().filter(|count| **count == 2).count();
+        assert_eq!((effects.len(), twice), (12, first_round - 1), "{kind:?}: {effects:?}");
+        executor.drain().await;
     }
 }
