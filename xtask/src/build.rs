@@ -1,7 +1,8 @@
 //! Building the product's programs.
 //!
-//! Always with `--workspace`: cargo unites the features of the packages that are *selected*, so `-p heddle-server` and
-//! `--workspace` ask for different features of `rustix` or `wasmparser`, and wasmtime would be compiled for each.
+//! For tests with `--workspace`: cargo unites the features of the packages that are *selected*, so `-p heddle-server` and
+//! `--workspace` ask for different features of `rustix` or `wasmparser`, and wasmtime would be compiled for each. What is
+//! shipped is built of the packages that own it, so that nothing of the tests is in it.
 
 use crate::workspace::{Workspace, run};
 use anyhow::{Result, ensure};
@@ -22,8 +23,8 @@ pub(crate) enum Profile {
 /// Where one does not compile.
 pub(crate) fn programs(workspace: &Workspace, profile: Profile, names: &[&str]) -> Result<Vec<PathBuf>> {
     let (folder, flags): (_, &[&str]) = match profile {
-        Profile::Dev => ("debug", &[]),
-        Profile::Release => ("release", &["--release"]),
+        Profile::Dev => ("debug", &["--workspace"]),
+        Profile::Release => ("release", &["--release", "--package", "heddle-server", "--package", "heddle-bench"]),
     };
     let paths: Vec<PathBuf> = names.iter().map(|name| workspace.target.join(folder).join(name)).collect();
     if paths.iter().any(|path| !path.exists()) {
@@ -33,7 +34,7 @@ pub(crate) fn programs(workspace: &Workspace, profile: Profile, names: &[&str]) 
         );
     }
     let mut cargo = workspace.cargo("");
-    cargo.args(["build", "--workspace"]).args(flags);
+    cargo.arg("build").args(flags);
     cargo.args(names.iter().flat_map(|name| ["--bin", name]));
     run(&mut cargo)?;
     for path in &paths {
