@@ -8,6 +8,7 @@ use std::process::Command;
 const SCHEMATHESIS: &str = "4.32.5";
 const WEBSOCKETS: &str = "17.4";
 const ORAS: &str = "0.2.43";
+const MCP: &str = "2.3.0";
 
 fn tools() -> PathBuf {
     root().join("target/tools")
@@ -123,4 +124,16 @@ pub fn docker_registry() -> PathBuf {
 /// A Python that has `oras`, a client of OCI registries.
 pub fn python_with_oras() -> PathBuf {
     python(&format!("oras-{ORAS}"), &[&format!("oras=={ORAS}")])
+}
+
+/// The conformance suite of the Model Context Protocol, with the Node.js that it wants: that, and the suite.
+pub fn mcp_conformance() -> (PathBuf, PathBuf) {
+    let package = r#"{"private": true, "dependencies": {"@modelcontextprotocol/conformance": "0.1.16", "node": "24.21.0"}}"#;
+    let modules = node_modules("mcp-conformance", package);
+    (modules.join("node/bin/node"), modules.join(".bin/conformance"))
+}
+
+/// A Python that has `mcp`, the official SDK of the Model Context Protocol.
+pub fn python_with_mcp() -> PathBuf {
+    python(&format!("mcp-{MCP}"), &[&format!("mcp=={MCP}")])
 }

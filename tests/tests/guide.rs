@@ -94,6 +94,7 @@ const SAID: &[(&str, &[&str])] = &[
             "\"manifest\":\"sha256:",
         ],
     ),
+    ("mcp", &["\"name\":\"acme_greet\"", "Hello, Ada"]),
     ("shelf", &["Milk. Bread.", "<strong>milk</strong>", "at `/0/price`", "refused: the price is no number"]),
     ("outside", &["http GET|HEAD http://127.0.0.1:", "\"times\": 1"]),
     ("rates-and-circuits", &["vendor-x  open", "50 in 1s"]),
@@ -181,6 +182,7 @@ pages! {
     registry: "registry";
     shelf: "shelf";
     live: "live";
+    mcp: "mcp";
     workflow_language: "workflow-language";
     calls: "calls";
     graph_form: "graph-form";

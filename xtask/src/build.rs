@@ -24,7 +24,9 @@ pub(crate) enum Profile {
 pub(crate) fn programs(workspace: &Workspace, profile: Profile, names: &[&str]) -> Result<Vec<PathBuf>> {
     let (folder, flags): (_, &[&str]) = match profile {
         Profile::Dev => ("debug", &["--workspace"]),
-        Profile::Release => ("release", &["--release", "--package", "heddle-server", "--package", "heddle-bench"]),
+        Profile::Release => {
+            ("release", &["--release", "--package", "heddle-server", "--package", "heddle-bench"])
+        }
     };
     let paths: Vec<PathBuf> = names.iter().map(|name| workspace.target.join(folder).join(name)).collect();
     if paths.iter().any(|path| !path.exists()) {

@@ -40,6 +40,7 @@ use crate::id::Digest;
 use crate::journal::Nature;
 use crate::json::Json;
 use crate::limits::{AskedLimits, Limits};
+use crate::outcome::PluginKind;
 use crate::plugin::{Metadata, Pinned, PluginRef};
 use crate::route::{Callee, CapabilityRef};
 use crate::run::event::Node;
@@ -428,6 +429,13 @@ impl Plan {
     /// `namespace/name`.
     pub fn full_name(&self) -> String {
         format!("{}/{}", self.namespace, self.name)
+    }
+    /// Whether a run of it leaves nothing outside itself: it calls nothing but transforms, runs no other workflow, sends
+    /// no event and tells nobody.
+    pub fn leaves_nothing(&self) -> bool {
+        self.calls.iter().all(|callee| callee.kind() == PluginKind::Transform)
+            && !self.steps.iter().any(|step| matches!(step.verb, Verb::Workflow(_) | Verb::Emit(_)))
+            && self.notify.is_empty()
     }
     /// A step or an item by the number that the runs know it by which it asks for.
     pub(crate) fn counted(&self, node: Node) -> Node {

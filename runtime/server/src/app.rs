@@ -11,6 +11,7 @@ pub mod puller;
 mod secrets;
 
 use crate::config::Config;
+use crate::config::mcp::McpSettings;
 use anyhow::Context as _;
 use bytes::Bytes;
 use endpoints::Endpoints;
@@ -51,8 +52,10 @@ pub struct App {
     pub puller: puller::Puller,
     /// The limits in force.
     pub limits: Arc<Limits>,
-    /// Origins whose pages may open a WebSocket, besides the node's own.
+    /// Origins whose pages may open a WebSocket or call `/mcp`, besides the node's own.
     pub origins: Arc<[String]>,
+    /// What MCP clients may call.
+    pub mcp: Arc<McpSettings>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     host: Host,
@@ -118,7 +121,8 @@ impl App {
         let puller = puller::Puller::new(config, &limits)?;
         let loader = Loader::new(host.clone(), executor.clone(), store, config.trust.clone());
         let origins = config.origins.clone().into();
-        Ok(App { executor, loader, puller, limits, origins, metrics, host, _scratch: scratch })
+        let mcp = config.mcp.clone().into();
+        Ok(App { executor, loader, puller, limits, origins, mcp, metrics, host, _scratch: scratch })
     }
 
     /// Begins nothing new, lets what runs end, and gives everything back.

@@ -21,6 +21,7 @@ mod follow;
 mod init;
 mod input;
 mod layout;
+mod mcp;
 mod node_args;
 mod out;
 pub mod paint;
@@ -126,6 +127,8 @@ enum Command {
     /// Check and load services whose endpoints are tools.
     #[command(subcommand)]
     Connector(connector::ConnectorCommand),
+    /// Speak the Model Context Protocol on stdin and stdout, for clients that start their servers themselves.
+    Mcp(mcp::McpArgs),
     /// The limits of a node.
     #[command(subcommand)]
     Limits(LimitsCommand),
@@ -345,6 +348,7 @@ async fn dispatch(command: Command, context: &Context) -> Result<Exit, Fault> {
         Command::Webhooks(command) => Box::pin(webhooks::webhooks(&command, context)).await,
         Command::Connector(command) => Box::pin(connector::connector(&command, context)).await,
         Command::Plugin(command) => Box::pin(plugin::plugin(&command, context)).await,
+        Command::Mcp(args) => Box::pin(mcp::mcp(&args, context)).await,
         Command::Limits(LimitsCommand::Show { node }) => show::limits(&node, context),
         Command::Config(ConfigCommand::Show { origin, example, node }) => {
             let what = match (example, origin) {

@@ -9,7 +9,7 @@
 mod approvals;
 mod artifacts;
 pub mod body;
-mod caller;
+pub(crate) mod caller;
 mod calls;
 mod circuits;
 pub mod codes;
@@ -19,12 +19,13 @@ mod diff;
 mod events;
 pub(crate) mod faults;
 pub mod graph;
-mod guard;
+pub(crate) mod guard;
 mod health;
 mod index;
 mod migrate;
 mod openapi;
 mod orders;
+pub(crate) mod origin;
 mod pages;
 mod plugins;
 mod prefer;
@@ -32,15 +33,15 @@ pub mod problem;
 mod rates;
 mod releases;
 mod rerun;
-mod runs;
+pub(crate) mod runs;
 mod schedules;
 pub mod server;
 mod signal;
 mod submit;
 mod triggers;
 mod webhooks;
-mod why;
-mod wire;
+pub(crate) mod why;
+pub(crate) mod wire;
 mod workflows;
 mod ws;
 
@@ -68,7 +69,7 @@ pub struct Api {
 impl Api {
     /// The API of this node.
     pub fn new(app: Arc<App>, ending: Ending) -> Api {
-        let sockets = Sockets::new(app.limits.ws_connections, app.origins.clone());
+        let sockets = Sockets::new(app.limits.ws_connections);
         Api { app, ending, sockets: Arc::new(sockets) }
     }
 }
@@ -115,6 +116,7 @@ pub fn router(api: Api) -> Router {
     router
         .merge(openapi::route(document))
         .merge(index::route())
+        .merge(crate::mcp::route(&api))
         .fallback(unknown)
         .method_not_allowed_fallback(other_method)
         .layer(from_fn_with_state(api.clone(), guard::guard))

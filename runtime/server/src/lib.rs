@@ -1,7 +1,8 @@
 //! The server: configuration, wiring, HTTP and the command line. Rules of runs are nowhere here; they are in the core,
 //! behind the executor.
 //!
-//! `config` says what the operator chose, `app` puts the parts together, `http` lets programs in and `cli` people.
+//! `config` says what the operator chose, `app` puts the parts together, `http` lets programs in, `mcp` those of
+//! language models, and `cli` people.
 //! `egress` is the way out, `registry` fetches components by it, `signature` says who made what comes in, and `telemetry` what operators see.
 
 pub mod app;
@@ -9,6 +10,7 @@ pub mod cli;
 pub mod config;
 mod egress;
 pub mod http;
+mod mcp;
 pub mod registry;
 mod shell;
 pub mod signature;

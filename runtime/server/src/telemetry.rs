@@ -17,13 +17,20 @@ const SECONDS: &[f64] = &[
     10.0, 30.0, 60.0, 300.0, 3600.0,
 ];
 
+/// A library that says too much.
+const CHATTY: &str = "rmcp";
+
 /// Starts logging for the whole process.
 ///
 /// # Errors
 /// When the log file cannot be opened, or logging has been started before.
 pub fn log_to(telemetry: &Telemetry) -> anyhow::Result<()> {
-    let filter: EnvFilter =
-        telemetry.level.parse().with_context(|| format!("`telemetry.level` is `{}`", telemetry.level))?;
+    let wrong = || format!("`telemetry.level` is `{}`", telemetry.level);
+    let mut filter: EnvFilter = telemetry.level.parse().with_context(wrong)?;
+    // It tells of each request what nobody but its authors wants to know; whoever does, says so.
+    if !telemetry.level.contains(CHATTY) {
+        filter = filter.add_directive(format!("{CHATTY}=warn").parse()?);
+    }
     let (writer, colour) = match &telemetry.file {
         Some(path) => {
             let file = Rotated::open(path.clone(), telemetry.file_bytes, telemetry.files)

@@ -74,6 +74,8 @@ pub(crate) struct Answered {
     pub(crate) retry_after_s: Option<u64>,
     /// The text of the signature of a component.
     pub(crate) signature: Option<String>,
+    /// Whether its body is a stream of events.
+    pub(crate) streams: bool,
     pub(crate) body: BoxStream<'static, Result<Bytes, String>>,
 }
 
@@ -196,9 +198,9 @@ impl Client {
                 let response = request.send().await.map_err(|error| not_answered(url, &error))?;
                 let retry_after_s = retry_after(response.headers());
                 let status = response.status().as_u16();
-                let signature = signature_of(response.headers());
+                let (signature, streams) = (signature_of(response.headers()), streams(response.headers()));
                 let body = response.bytes_stream().map_err(|error| innermost(&error)).boxed();
-                Ok(Answered { status, retry_after_s, signature, body })
+                Ok(Answered { status, retry_after_s, signature, streams, body })
             }
             Client::Here(router) => {
                 let mut request = Request::builder().method(ask.method).uri(ask.path);
@@ -212,9 +214,9 @@ impl Client {
                 let Ok(response) = router.clone().oneshot(request).await;
                 let retry_after_s = retry_after(response.headers());
                 let status = response.status().as_u16();
-                let signature = signature_of(response.headers());
+                let (signature, streams) = (signature_of(response.headers()), streams(response.headers()));
                 let body = response.into_body().into_data_stream().map_err(|error| error.to_string()).boxed();
-                Ok(Answered { status, retry_after_s, signature, body })
+                Ok(Answered { status, retry_after_s, signature, streams, body })
             }
         }
     }
@@ -322,6 +324,11 @@ fn not_answered(url: &str, error: &reqwest::Error) -> Fault {
         true => Fault::unreachable(url, innermost(error)),
         false => Fault::cut_off(url, innermost(error)),
     }
+}
+
+fn streams(headers: &hyper::HeaderMap) -> bool {
+    let media = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    media.is_some_and(|media| media.starts_with("text/event-stream"))
 }
 
 fn retry_after(headers: &hyper::HeaderMap) -> Option<u64> {

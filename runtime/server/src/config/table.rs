@@ -43,6 +43,11 @@ pub enum Kind {
     Keys,
     /// `acme/echo`, or `acme/*` for all below: a list, or text with commas.
     Repositories,
+    /// Workflows (`acme/report`, `acme/*`, `*`) and plugins (`tool:echo`, `tool:*`): a list, or text with commas; empty
+    /// for none.
+    Callable,
+    /// Hosts, with or without a port: a list, or text with commas; empty for none.
+    Hosts,
     /// Any text.
     Text,
     /// Several texts: a list, or text with commas.
@@ -61,6 +66,8 @@ impl Kind {
                 | Kind::Uses
                 | Kind::Keys
                 | Kind::Repositories
+                | Kind::Callable
+                | Kind::Hosts
                 | Kind::Texts
         )
     }
@@ -109,7 +116,19 @@ pub const SETTINGS: &[Setting] = &[
         key: "api.origins",
         kind: Kind::Origins,
         default: "",
-        why: "Origins whose pages may open `/v1/ws` besides the node's own, separated by commas; empty for none.",
+        why: "Origins whose pages may open `/v1/ws` and call `/mcp` besides the node's own, separated by commas; empty for none.",
+    },
+    Setting {
+        key: "mcp.tools",
+        kind: Kind::Callable,
+        default: "*",
+        why: "What is a tool at `/mcp`: workflows (`acme/report`, `acme/*`, `*` for all that are published) and plugins (`tool:echo`, `transform:*`); empty for nothing.",
+    },
+    Setting {
+        key: "mcp.hosts",
+        kind: Kind::Hosts,
+        default: "",
+        why: "Names by which `/mcp` is called besides `localhost` and the address that the node listens on, with or without a port.",
     },
     Setting {
         key: "runs.max_parallel",

@@ -8,16 +8,16 @@ use std::sync::Arc;
 
 /// Who sends a request.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Caller {
+pub(crate) struct Caller {
     /// Their name, where it is known.
-    pub(super) user: Option<Arc<str>>,
+    pub(crate) user: Option<Arc<str>>,
     /// Their groups.
-    pub(super) groups: Vec<Arc<str>>,
+    pub(crate) groups: Vec<Arc<str>>,
 }
 
 impl Caller {
     /// What is written down.
-    pub(super) fn name(&self) -> &str {
+    pub(crate) fn name(&self) -> &str {
         self.user.as_deref().unwrap_or("api")
     }
 }
@@ -35,7 +35,7 @@ const MOST_GROUPS: usize = 64;
 ///
 /// # Errors
 /// A name that is not one.
-pub(super) fn caller(headers: &HeaderMap) -> Result<Caller, Problem> {
+pub(crate) fn caller(headers: &HeaderMap) -> Result<Caller, Problem> {
     let fault = |header: &str| {
         let detail = format!(
             "`{header}` wants names of 1 to {NAME_BYTES} visible ASCII characters, groups at most {MOST_GROUPS}, and once"

@@ -295,9 +295,13 @@ async fn journal(
     let after = query.cursor::<u32>().unwrap_or(0);
     let limit = query.page(api.app.limits.page_items);
     query.finish()?;
-    let rows =
-        api.app.executor.journal(&Tenant::default(), run_id(&id)?, u64::from(after), limit + 1).await?;
-    let mut rows = rows.ok_or_else(|| no_run(&id))?;
+    Ok(Answer(entries(&api, run_id(&id)?, u64::from(after), limit).await?))
+}
+
+/// A page of the journal of a run, after this row.
+pub(crate) async fn entries(api: &Api, run: RunId, after: u64, limit: u32) -> Result<JournalPage, Problem> {
+    let rows = api.app.executor.journal(&Tenant::default(), run, after, limit + 1).await?;
+    let mut rows = rows.ok_or_else(|| no_run(&run.to_string()))?;
     let more = rows.len() > limit as usize;
     rows.truncate(limit as usize);
     let cursor = rows.last().filter(|_| more).map(|row| row.seq.to_string());
@@ -312,7 +316,7 @@ async fn journal(
             .map(Json::trusted)
             .collect(),
     });
-    Ok(Answer(JournalPage { items: items.collect(), cursor }))
+    Ok(JournalPage { items: items.collect(), cursor })
 }
 
 /// Read the graph of a run: what was planned, and where each step stands.

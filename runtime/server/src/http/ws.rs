@@ -1,8 +1,7 @@
 //! `GET /v1/ws`: one connection for the events of many runs. What is said on it is in [`protocol`], the life of a
 //! connection in [`session`]; here is who may open one.
 //!
-//! A browser opens a WebSocket to anywhere, with whatever the user is allowed, and tells only the page's origin. So a
-//! page of another origin is refused, unless the operator names it.
+//! A page of another origin may not, unless the operator names it ([`origin`]).
 
 pub(super) mod protocol;
 mod session;
@@ -12,6 +11,7 @@ use super::body::Query;
 use super::codes::Code;
 use super::faults::BUSY_MS;
 use super::openapi::Problems;
+use super::origin;
 use super::problem::Problem;
 use super::server::Place;
 use axum::Extension;
@@ -21,7 +21,7 @@ use axum::extract::{RawQuery, State};
 use axum::response::{IntoResponse as _, Response};
 use heddle_core::id::Tenant;
 use hyper::HeaderMap;
-use hyper::header::{HOST, HeaderValue, ORIGIN, UPGRADE};
+use hyper::header::{HeaderValue, UPGRADE};
 use session::Session;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -35,18 +35,17 @@ pub(super) fn routes() -> OpenApiRouter<Api> {
     OpenApiRouter::new().routes(routes!(open))
 }
 
-/// The open WebSockets, and whose pages may open one.
+/// The open WebSockets.
 #[derive(Debug)]
 pub(super) struct Sockets {
     most: usize,
-    origins: Arc<[String]>,
     open: Mutex<HashMap<Tenant, usize>>,
 }
 
 impl Sockets {
-    /// None yet, at most so many of each tenant; pages of these origins may open one besides the node's own.
-    pub(super) fn new(most: u64, origins: Arc<[String]>) -> Sockets {
-        Sockets { most: most as usize, origins, open: Mutex::default() }
+    /// None yet, at most so many of each tenant.
+    pub(super) fn new(most: u64) -> Sockets {
+        Sockets { most: most as usize, open: Mutex::default() }
     }
     fn admit(self: &Arc<Self>, tenant: &Tenant) -> Result<Open, Problem> {
         let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
@@ -102,17 +101,7 @@ async fn open(
     upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Result<Response, Problem> {
     Query::of(query.as_deref()).finish()?;
-    if let Some(origin) = headers.get(ORIGIN) {
-        let origin = origin.to_str().unwrap_or_default();
-        let host = headers.get(HOST).and_then(|host| host.to_str().ok()).unwrap_or_default();
-        if !is_same(origin, host) && !api.sockets.origins.iter().any(|allowed| allowed == origin) {
-            let detail = format!(
-                "a page of `{}` may not open a WebSocket here; name it in the setting `api.origins`",
-                origin.chars().take(200).collect::<String>()
-            );
-            return Err(Problem::new(Code::OriginDenied, detail));
-        }
-    }
+    origin::check(&headers, &api.app.origins, "open a WebSocket")?;
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(rejection) => return Ok(no_upgrade(&rejection)),
@@ -139,49 +128,13 @@ fn no_upgrade(rejection: &WebSocketUpgradeRejection) -> Response {
     response
 }
 
-/// Whether a page's origin is the host that the request was sent to. What speaks TLS stands before the node, so the
-/// scheme says only which port is meant by none.
-fn is_same(origin: &str, host: &str) -> bool {
-    let Some((scheme, authority)) = origin.split_once("://") else { return false };
-    let port = match scheme {
-        "http" => ":80",
-        "https" => ":443",
-        _ => return false,
-    };
-    let plain = |text: &str| text.strip_suffix(port).unwrap_or(text).to_ascii_lowercase();
-    !host.is_empty() && plain(authority) == plain(host)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_page_of_the_node_is_told_from_others() {
-        for (origin, host) in [
-            ("http://127.0.0.1:7878", "127.0.0.1:7878"),
-            ("https://heddle.example", "Heddle.example"),
-            ("https://heddle.example", "heddle.example:443"),
-            ("http://[::1]:7878", "[::1]:7878"),
-        ] {
-            assert!(is_same(origin, host), "{origin} {host}");
-        }
-        for (origin, host) in [
-            ("http://127.0.0.1:7879", "127.0.0.1:7878"),
-            ("http://evil.example", "heddle.example"),
-            ("https://heddle.example", "heddle.example:80"),
-            ("http://heddle.example.evil.example", "heddle.example"),
-            ("null", "heddle.example"),
-            ("file://", ""),
-            ("", ""),
-        ] {
-            assert!(!is_same(origin, host), "{origin} {host}");
-        }
-    }
-
-    #[test]
     fn each_tenant_has_its_own_room() {
-        let sockets = Arc::new(Sockets::new(1, Arc::new([])));
+        let sockets = Arc::new(Sockets::new(1));
         let (one, other) = (Tenant::default(), Tenant("other".into()));
         let held = sockets.admit(&one).unwrap();
         assert_eq!(sockets.admit(&one).unwrap_err().code, Code::QuotaExceeded);
