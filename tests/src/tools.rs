@@ -9,6 +9,7 @@ const SCHEMATHESIS: &str = "4.32.5";
 const WEBSOCKETS: &str = "17.4";
 const ORAS: &str = "0.2.43";
 const MCP: &str = "2.3.0";
+const OLDER_MCP: &str = "1.28.1";
 
 fn tools() -> PathBuf {
     root().join("target/tools")
@@ -136,4 +137,9 @@ pub fn mcp_conformance() -> (PathBuf, PathBuf) {
 /// A Python that has `mcp`, the official SDK of the Model Context Protocol.
 pub fn python_with_mcp() -> PathBuf {
     python(&format!("mcp-{MCP}"), &[&format!("mcp=={MCP}")])
+}
+
+/// A Python that has `mcp` of the generation before, whose servers want sessions.
+pub fn python_with_older_mcp() -> PathBuf {
+    python(&format!("mcp-{OLDER_MCP}"), &[&format!("mcp=={OLDER_MCP}")])
 }

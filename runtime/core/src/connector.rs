@@ -1,8 +1,9 @@
 //! A service that speaks HTTP, as a document: each of its endpoints is a tool, `tool:service/endpoint`, with schemas,
-//! without anybody compiling anything. What is sent follows from the input alone ([`Endpoint::request`]), and what is
+//! without anybody compiling anything. So is each tool of a server that speaks the Model Context Protocol ([`mcp`]). What is sent follows from the input alone ([`Endpoint::request`]), and what is
 //! answered from the response ([`Endpoint::answer`]); both are pure. Who may send it where is granted like any plugin's.
 
 mod endpoint;
+pub mod mcp;
 pub mod openapi;
 mod read;
 mod schemas;
@@ -63,6 +64,12 @@ pub struct Endpoint {
     /// The header in which the key goes that is the same for every attempt of a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_header: Option<String>,
+    /// The tool that is called, where the service speaks the Model Context Protocol.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub remote: Option<mcp::RemoteTool>,
+    /// Whether it may destroy something: no pattern gives it to an agent, only its name does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub destructive: bool,
 }
 
 /// A member of the input that goes into the address or a header.

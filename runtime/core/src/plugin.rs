@@ -11,6 +11,9 @@ use std::fmt;
 /// Capability names of one plugin. Without a bound, each of a million bad ones would be a sentence in the answer.
 const MAX_PROVIDES: usize = 64;
 
+/// Another word for the kind of a tool, for those of servers that speak the Model Context Protocol.
+const MCP: &str = "mcp";
+
 /// What a plugin says of itself in `describe`.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -113,6 +116,7 @@ pub enum PluginRefFault {
 impl PluginRef {
     /// Reads `kind:name@range`.
     pub fn parse(text: &str) -> Result<PluginRef, PluginRefFault> {
+        let text = &*in_full(text);
         let (head, range) = text.split_once('@').unwrap_or((text, "*"));
         let (kind, name) = head.split_once(':').unwrap_or(("", head));
         let kind = PluginKind::from_word(kind).ok_or_else(|| PluginRefFault::Kind(cut(text), cut(name)))?;
@@ -131,6 +135,14 @@ pub fn is_pattern(text: &str) -> bool {
         let is_service = |name: &str| name.strip_suffix("/*").is_some_and(is_name);
         PluginKind::from_word(kind).is_some() && (name == "*" || is_plugin_name(name) || is_service(name))
     })
+}
+
+/// A name or a pattern with its kind: `mcp:crm/*` is another word for `tool:crm/*`.
+pub fn in_full(text: &str) -> std::borrow::Cow<'_, str> {
+    match text.strip_prefix(MCP).and_then(|rest| rest.strip_prefix(':')) {
+        Some(rest) => format!("{}:{rest}", PluginKind::Tool.word()).into(),
+        None => text.into(),
+    }
 }
 
 /// Whether such a pattern means this: a plugin, `kind:name`, or a pattern that means less.

@@ -82,7 +82,7 @@ impl Executor {
                 brings_back: true,
             };
             let entry = PluginEntry::new(plugin, self.shared.now());
-            let entry = PluginEntry { form: Form::Endpoint, ..entry };
+            let entry = PluginEntry { form: Form::Endpoint, destructive: tool.endpoint.destructive, ..entry };
             self.shared.registry.fits(&*self.shared.shelf, tenant, (&entry, true)).await?;
             entries.push(entry);
         }

@@ -103,7 +103,7 @@ impl Endpoint {
 }
 
 /// What a service says that it did not do what was asked.
-fn refused(status: u16, body: &[u8], retry_after: Option<&str>) -> Failure {
+pub(super) fn refused(status: u16, body: &[u8], retry_after: Option<&str>) -> Failure {
     let excerpt = String::from_utf8_lossy(&body[..body.len().min(EXCERPT)]).into_owned();
     let retry_after_ms = retry_after
         .and_then(|text| text.trim().parse::<u64>().ok())

@@ -190,7 +190,7 @@ fn adapted(schema: &mut Value) {
 }
 
 /// A name out of an operation's id: `listPets` is `list-pets`. Of its method and path, where it has none.
-fn name_of(id: &str, method: &str, path: &str) -> String {
+pub(super) fn name_of(id: &str, method: &str, path: &str) -> String {
     let text = if id.is_empty() { format!("{method}-{path}") } else { id.to_owned() };
     let (mut name, mut was_lower) = (String::new(), false);
     for c in text.chars() {
@@ -220,7 +220,7 @@ fn name_of(id: &str, method: &str, path: &str) -> String {
 }
 
 /// A semantic version out of whatever the document says.
-fn semver_of(text: &str) -> String {
+pub(super) fn semver_of(text: &str) -> String {
     let lenient = |text: &str| {
         let mut parts = text.trim_start_matches('v').splitn(3, '.').map(|part| part.parse::<u64>().ok());
         let (major, minor, patch) = (parts.next()??, parts.next(), parts.next());

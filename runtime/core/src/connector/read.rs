@@ -1,5 +1,6 @@
 //! Reading the document of a connector: every fault at once, each with its place.
 
+use super::mcp::{ACCEPT, LEGACY, MODERN, RemoteTool};
 use super::schemas::whole;
 use super::{
     Auth, Connector, Endpoint, MOST_ENDPOINTS, MOST_PARAMETERS, MOST_SCHEMAS, Parameter, Place, Tool,
@@ -43,6 +44,8 @@ struct Defaults {
     service: String,
     version: semver::Version,
     base: String,
+    /// The version of the Model Context Protocol, where the service speaks that.
+    protocol: Option<String>,
     headers: Vec<(String, String)>,
     auth: Option<Auth>,
     timeout_ms: Option<u64>,
@@ -74,6 +77,7 @@ fn connector(doc: &Doc, room: u64, faults: &mut Faults) -> Option<Connector> {
         version
     });
     let base = fields.need("baseUrl", faults).and_then(|(said, path)| base(said, &path, faults));
+    let protocol = fields.get("mcp").and_then(|(said, path)| protocol(said, &path, faults));
     // For people who read the document.
     for key in ["title", "description"] {
         let _ = fields.text(key, faults);
@@ -94,13 +98,19 @@ fn connector(doc: &Doc, room: u64, faults: &mut Faults) -> Option<Connector> {
         service: name.clone().unwrap_or_default(),
         version: version.clone().unwrap_or(semver::Version::new(0, 0, 0)),
         base: base.unwrap_or_default(),
+        protocol,
         headers,
         auth,
         timeout_ms,
         schemas,
         room: Cell::new(room),
     };
-    let (said, path) = endpoints?;
+    let tools = tools(&defaults, endpoints?, faults)?;
+    Some(Connector { name: name?, version: version?, tools })
+}
+
+/// The endpoints.
+fn tools(defaults: &Defaults, (said, path): (&Doc, String), faults: &mut Faults) -> Option<Vec<Tool>> {
     let Part::Map(entries) = &said.part else {
         faults.at(said, &path, format!("wants a map of endpoints, and this is {}", said.kind()));
         return None;
@@ -115,9 +125,12 @@ fn connector(doc: &Doc, room: u64, faults: &mut Faults) -> Option<Connector> {
         if !is_name(&key.text) {
             faults.at(endpoint, &path, format!("`{}` is no name: `[a-z][a-z0-9_-]*`", key.text));
         }
-        tools.extend(tool(&defaults, &key.text, (endpoint, &path), faults));
+        tools.extend(match &defaults.protocol {
+            None => tool(defaults, &key.text, (endpoint, &path), faults),
+            Some(protocol) => remote(defaults, protocol, &key.text, (endpoint, &path), faults),
+        });
     }
-    Some(Connector { name: name?, version: version?, tools })
+    Some(tools)
 }
 
 /// The address in front of every path.
@@ -216,6 +229,7 @@ fn tool(defaults: &Defaults, name: &str, (said, path): (&Doc, &str), faults: &mu
     let body = fields.get("body");
     let answer = fields.get("response");
     let timeout_ms = fields.span("timeout", faults).map(|span| span.0).or(defaults.timeout_ms);
+    let destructive = fields.flag("destructive", faults).unwrap_or(false);
     let key = fields.get("idempotencyHeader").and_then(|(said, at)| header_name(said, &at, faults));
     let keyed = KEYED.contains(&method.as_str()).then(|| KEY_HEADER.to_owned());
     fields.finish(faults);
@@ -258,10 +272,83 @@ fn tool(defaults: &Defaults, name: &str, (said, path): (&Doc, &str), faults: &mu
             auth: defaults.auth.clone(),
             timeout_ms,
             idempotency_header: key.or(keyed),
+            remote: None,
+            destructive,
         },
     };
     tool.metadata.text_faults().into_iter().for_each(|fault| faults.at(said, path, fault));
     Some(tool)
+}
+
+/// A tool of a server that speaks the Model Context Protocol.
+fn remote(
+    defaults: &Defaults,
+    protocol: &str,
+    name: &str,
+    (said, path): (&Doc, &str),
+    faults: &mut Faults,
+) -> Option<Tool> {
+    let mut fields = Fields::plain(said, path, faults);
+    let remote = fields.need("tool", faults).and_then(|(said, at)| {
+        let name = said.as_str().filter(|name| (1..=128).contains(&name.len()) && name.is_ascii());
+        if name.is_none() {
+            faults.at(said, &at, "wants the name of the tool at its server: 1 to 128 ASCII characters");
+        }
+        name.map(str::to_owned)
+    });
+    let title = fields.text("title", faults).unwrap_or(name).to_owned();
+    let description = fields.text("description", faults).unwrap_or_default().to_owned();
+    let provides = fields.get("provides").map_or_else(Vec::new, |(said, at)| names(said, &at, faults));
+    let input = fields.get("input").map_or(json!({ "type": "object" }), |(said, _)| as_json(said));
+    let answer = fields.get("response");
+    let timeout_ms = fields.span("timeout", faults).map(|span| span.0).or(defaults.timeout_ms);
+    let destructive = fields.flag("destructive", faults).unwrap_or(false);
+    fields.finish(faults);
+    let input_schema = schema(&input, defaults, (said, path), faults);
+    let output_schema = match &answer {
+        Some((said, at)) => schema(&as_json(said), defaults, (said, at), faults),
+        None => Json::trusted("true"),
+    };
+    let mut headers = defaults.headers.clone();
+    headers.retain(|(name, _)| name != "accept");
+    headers.push(("accept".into(), ACCEPT.into()));
+    let metadata = Metadata {
+        name: format!("{}/{name}", defaults.service),
+        version: defaults.version.clone(),
+        kind: PluginKind::Tool,
+        title,
+        description,
+        input_schema,
+        output_schema,
+        provides,
+        limits: AskedLimits::default(),
+        documentation: String::new(),
+    };
+    metadata.text_faults().into_iter().for_each(|fault| faults.at(said, path, fault));
+    let endpoint = Endpoint {
+        method: "POST".into(),
+        base: defaults.base.clone(),
+        path: String::new(),
+        parameters: Vec::new(),
+        has_body: true,
+        headers,
+        auth: defaults.auth.clone(),
+        timeout_ms,
+        idempotency_header: None,
+        remote: Some(RemoteTool { protocol: protocol.to_owned(), name: remote? }),
+        destructive,
+    };
+    Some(Tool { metadata, endpoint })
+}
+
+/// The version of the Model Context Protocol.
+fn protocol(said: &Doc, path: &str, faults: &mut Faults) -> Option<String> {
+    let found = said.as_str().filter(|text| *text == MODERN || LEGACY.contains(text));
+    if found.is_none() {
+        let known = [&[MODERN], LEGACY].concat().join("`, `");
+        faults.at(said, path, format!("is the version of the Model Context Protocol: `{known}`"));
+    }
+    found.map(str::to_owned)
 }
 
 /// The name of a header that may be sent.

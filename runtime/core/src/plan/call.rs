@@ -7,7 +7,7 @@ use crate::document::{Doc, Part, pointer};
 use crate::expr::tree::nearest;
 use crate::expr::{Names, Template};
 use crate::outcome::PluginKind;
-use crate::plugin::{Metadata, PluginRef, is_pattern};
+use crate::plugin::{Metadata, PluginRef, in_full, is_pattern};
 use crate::route::{Callee, CapabilityRef};
 use crate::value::Value;
 use std::collections::BTreeSet;
@@ -164,7 +164,8 @@ pub(super) fn tools(
     };
     let mut patterns = Vec::new();
     for (i, item) in items.iter().enumerate() {
-        let text = item.as_str().unwrap_or_default();
+        let said = item.as_str().unwrap_or_default();
+        let text = &*in_full(said);
         let fits = is_pattern(text) && !text.starts_with(PluginKind::Agent.word());
         let place = pointer(path, &i.to_string());
         if !fits {

@@ -43,6 +43,9 @@ pub struct PluginEntry {
     /// The OCI registry that it was pulled from, as it was when it first came.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub source: Option<Arc<PulledFrom>>,
+    /// Whether it may destroy something: no pattern gives it to an agent, only its name does.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub destructive: bool,
     /// When it was deleted. The record stays, so that its version never means other bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub removed: Option<Timestamp>,
@@ -79,6 +82,7 @@ impl PluginEntry {
             signer: plugin.signer,
             signature: plugin.signature,
             source: plugin.source.map(Arc::new),
+            destructive: false,
             removed: None,
             labels: Arc::default(),
             rank: 0,

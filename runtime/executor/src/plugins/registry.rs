@@ -362,12 +362,18 @@ impl Registry {
             true => Err(nobody(capability, &live)),
         }
     }
-    /// The live version of everything that these patterns (`kind:name`, `kind:*`) grant, by name.
+    /// The live version of everything that these patterns (`kind:name`, `kind:*`) grant, by name. What may destroy
+    /// something is granted by its name only.
     pub(crate) fn granted(&self, tenant: &Tenant, patterns: &[Arc<str>], drawn: &Drawn) -> Vec<PluginEntry> {
         let held = self.held.read().unwrap_or_else(PoisonError::into_inner);
         let Some(plugins) = held.tenants.get(tenant) else { return Vec::new() };
         let granted = plugins.iter().filter(|(key, _)| grants(patterns, key));
-        granted.filter_map(|(key, plugin)| plugin.live(drawn.contains(key))).collect()
+        let live = granted.filter_map(|(key, plugin)| plugin.live(drawn.contains(key)));
+        live.filter(|entry| {
+            let name = entry.metadata.reference();
+            !entry.destructive || patterns.iter().any(|pattern| **pattern == *name)
+        })
+        .collect()
     }
     /// The registry as the checks of one tenant's workflows see it.
     pub(crate) fn catalog<'a>(

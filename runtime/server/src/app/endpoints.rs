@@ -3,6 +3,7 @@
 
 use super::invoker::scope_of;
 use futures_util::future::BoxFuture;
+use heddle_core::connector::mcp::{Dialogue, Turn};
 use heddle_core::connector::{Endpoint, Tool};
 use heddle_core::host_call::HostCall;
 use heddle_core::id::{Digest, idempotency_key};
@@ -79,12 +80,24 @@ impl Endpoints {
             Some(name) => invocation.reach.ask(HostCall::Secret(name.to_owned())).await?.answer.secret()?,
             None => Err("the endpoint has no secret".to_owned()),
         };
-        let request = endpoint.request(&invocation.input, |_| secret.clone(), &key)?;
+        let mut dialogue = Dialogue::new(endpoint, &invocation.input, secret, &key);
+        let mut turn = dialogue.begin();
         // From here on it may have had its effect.
         invocation.held.hold(self.host.enter(&scope_of(invocation)));
-        let answered = invocation.reach.ask(HostCall::Http(request)).await?.answer.http()?;
-        let response = answered.map_err(|fault| Failure::new(fault.kind.failure(), fault.message))?;
-        match endpoint.answer(&response) {
+        let outcome = loop {
+            match turn {
+                Turn::Done(outcome) => break outcome,
+                Turn::Send(request) => {
+                    let answered = invocation.reach.ask(HostCall::Http(*request)).await?.answer.http()?;
+                    turn = match (answered, dialogue.known()) {
+                        (Ok(response), _) => dialogue.next(&response),
+                        (Err(_), Some(outcome)) => Turn::Done(outcome),
+                        (Err(fault), None) => return Err(Failure::new(fault.kind.failure(), fault.message)),
+                    };
+                }
+            }
+        };
+        match outcome {
             Outcome::Done(json) => {
                 let (most, levels) = (invocation.limits.output_bytes, self.limits.json_depth);
                 check_output(json.text(), most, levels, Some(output))

@@ -1,4 +1,7 @@
-//! `heddle connector`: services whose endpoints are tools, checked, loaded, and made out of OpenAPI documents.
+//! `heddle connector`: services whose endpoints are tools, checked, loaded, and made out of OpenAPI documents and of what
+//! MCP servers say.
+
+mod remote;
 
 use super::client::Ask;
 use super::exit::{Exit, Fault};
@@ -9,6 +12,7 @@ use super::{Context, out};
 use crate::http::codes::Code;
 use clap::Subcommand;
 use heddle_core::connector::Connector;
+use heddle_core::connector::mcp::RemoteTool;
 use heddle_core::connector::openapi::{Imported, import};
 use heddle_core::document::print::printed;
 use heddle_core::document::{Doc, Fault as DocFault, Order};
@@ -33,10 +37,17 @@ pub(super) enum ConnectorCommand {
         /// YAML or JSON.
         file: PathBuf,
     },
-    /// Make a connector out of an OpenAPI document (3.0 or 3.1), and print it.
+    /// Make a connector out of an OpenAPI document (3.0 or 3.1), or of the tools of an MCP server, and print it.
     Import {
         /// JSON or YAML.
-        openapi: PathBuf,
+        #[arg(required_unless_present = "mcp")]
+        openapi: Option<PathBuf>,
+        /// The address of a server that speaks the Model Context Protocol, instead of a document.
+        #[arg(long, value_name = "URL", conflicts_with_all = ["openapi", "base_url"])]
+        mcp: Option<String>,
+        /// What that server is told with every request, such as "Authorization: Bearer …"; it is not written down.
+        #[arg(long, value_name = "NAME: VALUE", requires = "mcp")]
+        header: Vec<String>,
         /// What the service is called: its tools are `tool:NAME/endpoint`.
         #[arg(long)]
         name: String,
@@ -55,8 +66,13 @@ pub(super) async fn connector(command: &ConnectorCommand, context: &Context) -> 
     match command {
         ConnectorCommand::Check { file } => check(file, context),
         ConnectorCommand::Push { file } => push(file, context).await,
-        ConnectorCommand::Import { openapi, name, base_url, output } => {
-            imported(openapi, (name, base_url.as_deref()), output.as_deref(), context)
+        ConnectorCommand::Import { openapi, mcp, header, name, base_url, output } => {
+            let found = match (openapi, mcp) {
+                (_, Some(url)) => remote::listed(url, name, header).await?,
+                (Some(file), None) => of_openapi(file, name, base_url.as_deref())?,
+                (None, None) => return Err(Fault::usage("a document or `--mcp URL` is missing")),
+            };
+            written(&found, output.as_deref(), context)
         }
         ConnectorCommand::Schema => {
             out::text(SCHEMA);
@@ -97,12 +113,12 @@ fn check(file: &Path, context: &Context) -> Result<Exit, Fault> {
     }
     for tool in &connector.tools {
         let title = harmless(&tool.metadata.title);
-        out::line(&format!(
-            "{}  {} {}  {title}",
-            tool.metadata.reference(),
-            tool.endpoint.method,
-            tool.endpoint.path
-        ));
+        let called = match &tool.endpoint.remote {
+            Some(remote) => format!("MCP {}", harmless(&remote.name)),
+            None => format!("{} {}", tool.endpoint.method, tool.endpoint.path),
+        };
+        let mark = if tool.endpoint.destructive { "  (destructive)" } else { "" };
+        out::line(&format!("{}  {called}  {title}{mark}", tool.metadata.reference()));
     }
     out::note(&format!(
         "to be granted in heddle.toml:\n{}",
@@ -117,6 +133,10 @@ fn grant(connector: &Connector) -> String {
     let origin = Url::parse(&first.endpoint.base).map(|url| url.origin().ascii_serialization());
     let origin = origin.unwrap_or_default();
     let mut methods: Vec<&str> = connector.tools.iter().map(|tool| tool.endpoint.method.as_str()).collect();
+    // The session of a call ends with it.
+    if first.endpoint.remote.as_ref().is_some_and(RemoteTool::has_session) {
+        methods.push("DELETE");
+    }
     methods.sort_unstable();
     methods.dedup();
     let mut lines = vec![
@@ -144,12 +164,7 @@ async fn push(file: &Path, context: &Context) -> Result<Exit, Fault> {
     Ok(Exit::Ok)
 }
 
-fn imported(
-    openapi: &Path,
-    (name, base_url): (&str, Option<&str>),
-    output: Option<&Path>,
-    context: &Context,
-) -> Result<Exit, Fault> {
+fn of_openapi(openapi: &Path, name: &str, base_url: Option<&str>) -> Result<Imported, Fault> {
     let text = std::fs::read_to_string(openapi)
         .map_err(|error| Fault::usage(format!("`{}` cannot be read: {error}", openapi.display())))?;
     let document: Value = match serde_json::from_str(&text) {
@@ -161,12 +176,17 @@ fn imported(
             serde_json::from_str(Json::from_value(doc.value()).text()).unwrap_or_default()
         }
     };
-    let Imported { document, left_out } = import(&document, name, base_url).map_err(Fault::usage)?;
+    import(&document, name, base_url).map_err(Fault::usage)
+}
+
+/// Writes down what was made.
+fn written(found: &Imported, output: Option<&Path>, context: &Context) -> Result<Exit, Fault> {
+    let Imported { document, left_out } = found;
     let value = Json::parse(document.to_string().as_bytes())
         .map_err(|fault| Fault::failed(format!("the connector cannot be written: {fault}")))?;
     let order = Order::of_schema(SCHEMA).map_err(|fault| Fault::failed(fault.to_string()))?;
     let yaml = printed(&Doc::of_value(value.value()), &order);
-    for why in &left_out {
+    for why in left_out {
         out::note(&format!("left out: {}", harmless(why)));
     }
     match output {
@@ -176,7 +196,7 @@ fn imported(
             let next = format!("look it over, then: heddle connector check {}", file.display());
             out::note(&next);
         }
-        None if context.json => out::json(&document),
+        None if context.json => out::json(document),
         None => out::text(&yaml),
     }
     Ok(Exit::Ok)

@@ -194,6 +194,9 @@ fn plugin_tool(entry: PluginEntry, name: String) -> Offered {
         tool.output_schema = Some(Arc::new(output));
     }
     let mut hints = ToolAnnotations::new();
+    if entry.destructive {
+        hints = hints.read_only(false).destructive(true);
+    }
     // What has no way out of its sandbox changes nothing.
     if entry.needs.is_empty() && said.kind != PluginKind::Agent {
         hints = hints.read_only(true).open_world(false);

@@ -1,0 +1,52 @@
+//! Asking an MCP server for its tools, from where the command is typed. Whoever types an address means it, so the machine's
+//! own may be asked, too.
+
+use super::super::exit::Fault;
+use crate::app::outbound::Requests;
+use crate::egress::Dialer;
+use heddle_core::connector::mcp::import::{Asked, Listing};
+use heddle_core::connector::openapi::Imported;
+use heddle_core::egress::Egress;
+use heddle_core::id::is_name;
+use heddle_core::limits::Limits;
+use heddle_core::outside::{HttpRequest, HttpResponse, prepare};
+use heddle_executor::Outbound as _;
+use std::sync::Arc;
+
+/// Requests that are sent at most: a list has pages.
+const MOST: usize = 100;
+
+/// The connector that a server's tools make.
+pub(super) async fn listed(url: &str, name: &str, headers: &[String]) -> Result<Imported, Fault> {
+    if !is_name(name) {
+        return Err(Fault::usage(format!(
+            "`--name {name}` is no name: `[a-z][a-z0-9_-]*`, at most 64 bytes"
+        )));
+    }
+    let headers = headers.iter().map(|header| {
+        let (name, value) = header.split_once(':').ok_or_else(|| {
+            Fault::usage(format!("`--header {header}` is no header; write `--header \"Name: value\"`"))
+        })?;
+        Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
+    });
+    let mut listing = Listing::new(url, name, headers.collect::<Result<_, Fault>>()?);
+    let open = ["0.0.0.0/0", "::/0"].iter().filter_map(|range| range.parse().ok()).collect();
+    let limits = Arc::new(Limits::default());
+    let requests = Requests { dialer: Dialer::new(Egress { open }), limits: limits.clone() };
+    let mut request = listing.begin();
+    for _ in 0..MOST {
+        let answer = sent(&requests, &limits, request).await?;
+        match listing.next(&answer).map_err(|why| Fault::failed(format!("`{url}`: {why}")))? {
+            Asked::Done(found) => return Ok(*found),
+            Asked::Send(next) => request = *next,
+        }
+    }
+    Err(Fault::failed(format!("`{url}`: its list of tools has no end")))
+}
+
+async fn sent(requests: &Requests, limits: &Limits, request: HttpRequest) -> Result<HttpResponse, Fault> {
+    let url = request.url.clone();
+    let prepared = prepare(request, limits).map_err(|fault| Fault::usage(format!("`{url}`: {fault}")))?;
+    let answered = requests.send(prepared).await;
+    answered.map_err(|fault| Fault::failed(format!("`{url}`: {fault}")))
+}
