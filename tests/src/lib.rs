@@ -165,6 +165,14 @@ impl Server {
     pub fn get(&self, path: &str) -> Answer {
         self.send(self.client.get(self.at(path)))
     }
+    /// `GET` with these headers.
+    pub fn get_with(&self, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = self.client.get(self.at(path));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request)
+    }
     /// `GET`; gives the body as it came.
     pub fn text(&self, path: &str) -> String {
         self.client.get(self.at(path)).send().unwrap().text().unwrap()

@@ -9,6 +9,7 @@ const SCHEMATHESIS: &str = "4.32.5";
 const WEBSOCKETS: &str = "17.4";
 const ORAS: &str = "0.2.43";
 const MCP: &str = "2.3.0";
+const A2A: &str = "1.3.0";
 const OLDER_MCP: &str = "1.28.1";
 
 fn tools() -> PathBuf {
@@ -142,4 +143,9 @@ pub fn python_with_mcp() -> PathBuf {
 /// A Python that has `mcp` of the generation before, whose servers want sessions.
 pub fn python_with_older_mcp() -> PathBuf {
     python(&format!("mcp-{OLDER_MCP}"), &[&format!("mcp=={OLDER_MCP}")])
+}
+
+/// A Python that has `a2a`, the official SDK of the Agent2Agent protocol.
+pub fn python_with_a2a() -> PathBuf {
+    python(&format!("a2a-sdk-{A2A}"), &[&format!("a2a-sdk[http-server]=={A2A}")])
 }

@@ -95,6 +95,7 @@ const SAID: &[(&str, &[&str])] = &[
         ],
     ),
     ("mcp", &["\"name\":\"acme_greet\"", "Hello, Ada"]),
+    ("a2a", &["\"id\":\"acme_greet\"", "TASK_STATE_COMPLETED", "Hello, Ada"]),
     ("shelf", &["Milk. Bread.", "<strong>milk</strong>", "at `/0/price`", "refused: the price is no number"]),
     ("outside", &["http GET|HEAD http://127.0.0.1:", "\"times\": 1"]),
     ("rates-and-circuits", &["vendor-x  open", "50 in 1s"]),
@@ -183,6 +184,7 @@ pages! {
     shelf: "shelf";
     live: "live";
     mcp: "mcp";
+    a2a: "a2a";
     workflow_language: "workflow-language";
     calls: "calls";
     graph_form: "graph-form";

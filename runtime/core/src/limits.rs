@@ -205,9 +205,9 @@ limits! {
     ws_subscriptions: Count = 32, max 1_000, "Subscriptions of one WebSocket.";
     ws_message_bytes: Bytes = 16 * KIB, max MIB, "One message of a client on a WebSocket.";
     ws_stall_ms: Millis = 10 * SECOND, max 10 * MINUTE, "How long a WebSocket may take nothing of what is sent before it is closed.";
-    mcp_tools: Count = 256, max 10_000, "Tools that are shown to an MCP client.";
-    mcp_call_ms: Millis = 4 * MINUTE, max 60 * MINUTE, "How long a call of an MCP tool may wait for its run, where the client knows no tasks.";
-    mcp_result_bytes: Bytes = MIB, max 16 * MIB, "A result that an MCP client is given whole; a larger one is named, to be read as a resource.";
+    offered: Count = 256, max 10_000, "Workflows and plugins that are shown to a client of MCP or A2A.";
+    call_wait_ms: Millis = 50 * SECOND, max 60 * MINUTE, "How long a client of MCP or A2A may wait for its run in one request.";
+    answer_bytes: Bytes = MIB, max 16 * MIB, "A result that a client of MCP or A2A is given whole; a larger one is named, to be fetched.";
     page_items: Count = 200, max 1_000, "Items in one page of a list.";
     list_scan: Count = 2_000, max 100_000, "Entries that one page of a list looks at, where a filter leaves most of them out.";
     prefer_wait_ms: Millis = MINUTE, max 10 * MINUTE, "How long `Prefer: wait` may hold a request.";

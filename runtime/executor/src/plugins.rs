@@ -101,6 +101,11 @@ impl Executor {
     pub fn plugins(&self, tenant: &Tenant) -> Vec<PluginEntry> {
         self.shared.registry.all(tenant)
     }
+    /// The version of each plugin that runs get, of those that these patterns (`kind:name`, `kind:*`) mean. What may
+    /// destroy something is meant by its name only.
+    pub fn live_plugins(&self, tenant: &Tenant, patterns: &[Arc<str>]) -> Vec<PluginEntry> {
+        self.shared.registry.granted(tenant, patterns, &Drawn::new())
+    }
     /// Sets labels of a plugin and takes away those without a value. Gives all that there are then.
     pub async fn label_plugin(
         &self,

@@ -11,7 +11,7 @@ pub mod puller;
 mod secrets;
 
 use crate::config::Config;
-use crate::config::mcp::McpSettings;
+use crate::config::offer::DoorSettings;
 use anyhow::Context as _;
 use bytes::Bytes;
 use endpoints::Endpoints;
@@ -54,8 +54,8 @@ pub struct App {
     pub limits: Arc<Limits>,
     /// Origins whose pages may open a WebSocket or call `/mcp`, besides the node's own.
     pub origins: Arc<[String]>,
-    /// What MCP clients may call.
-    pub mcp: Arc<McpSettings>,
+    /// What clients of other protocols may call.
+    pub doors: Arc<DoorSettings>,
     /// What `/metrics` shows.
     pub metrics: PrometheusHandle,
     host: Host,
@@ -121,8 +121,8 @@ impl App {
         let puller = puller::Puller::new(config, &limits)?;
         let loader = Loader::new(host.clone(), executor.clone(), store, config.trust.clone());
         let origins = config.origins.clone().into();
-        let mcp = config.mcp.clone().into();
-        Ok(App { executor, loader, puller, limits, origins, mcp, metrics, host, _scratch: scratch })
+        let doors = config.doors.clone().into();
+        Ok(App { executor, loader, puller, limits, origins, doors, metrics, host, _scratch: scratch })
     }
 
     /// Begins nothing new, lets what runs end, and gives everything back.

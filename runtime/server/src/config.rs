@@ -6,8 +6,8 @@
 
 pub mod example;
 mod grants;
-pub mod mcp;
 pub mod models;
+pub mod offer;
 pub mod quantity;
 pub mod registries;
 pub mod said;
@@ -44,8 +44,8 @@ pub struct Config {
     pub plugins: Option<PathBuf>,
     /// Origins whose pages may open a WebSocket, besides the node's own.
     pub origins: Vec<String>,
-    /// What MCP clients may call.
-    pub mcp: mcp::McpSettings,
+    /// What clients of other protocols may call.
+    pub doors: offer::DoorSettings,
     /// Attempts of one run at once, where its workflow says nothing.
     pub run_parallel: u32,
     /// What steps do whose workflow says nothing.
@@ -214,7 +214,7 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
     let node = reader.text("node");
     let plugins = reader.path("plugins");
     let origins = reader.origins("api.origins");
-    let mcp = reader.mcp(listen);
+    let doors = reader.doors(listen);
     let run_parallel = reader.count("runs.max_parallel").unwrap_or(16) as u32;
     let retry_attempts = reader.count("runs.retry_attempts").map(|attempts| attempts as u32);
     let retry_delay = reader.duration("runs.retry_delay").filter(|_| retry_attempts.is_some());
@@ -247,7 +247,7 @@ fn mean(sayings: &Sayings, faults: &mut Vec<ConfigFault>) -> Config {
         node: node.into(),
         plugins,
         origins,
-        mcp,
+        doors,
         run_parallel,
         defaults,
         workers,

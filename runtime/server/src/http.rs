@@ -117,6 +117,7 @@ pub fn router(api: Api) -> Router {
         .merge(openapi::route(document))
         .merge(index::route())
         .merge(crate::mcp::route(&api))
+        .merge(crate::a2a::routes())
         .fallback(unknown)
         .method_not_allowed_fallback(other_method)
         .layer(from_fn_with_state(api.clone(), guard::guard))

@@ -14,18 +14,19 @@ mod polled;
 mod resources;
 mod tools;
 
+use crate::door::Who;
 use crate::http::Api;
 use crate::http::body::{self, Bound};
-use crate::http::caller::{Caller, caller};
-use crate::http::guard::Trace;
+use crate::http::caller::caller;
+use crate::http::guard::is_traceparent;
 use crate::http::origin;
+use crate::http::runs::detail;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
 use faults::refused;
-use heddle_core::id::{RunId, Tenant};
 use heddle_executor::RunDetail;
 use hyper::Method;
 use hyper::http::request::Parts;
@@ -44,15 +45,17 @@ use std::time::Duration;
 
 /// Where it is.
 const PATH: &str = "/mcp";
+/// The header of a client that ends its connection when it gives a call up.
+pub(crate) const GIVES_UP: &str = "heddle-gives-up";
 /// What a model is told of this server.
-const INSTRUCTIONS: &str = "Each tool runs a durable workflow: it goes on whatever becomes of this connection. \
-A call that takes long answers with the id of its run; `heddle_run` tells how that stands and what came of it. \
+const INSTRUCTIONS: &str = "Each tool runs a durable workflow. A call that takes long answers with the id of its run; \
+`heddle_run` tells how that stands and what came of it. A call that is given up before it was answered cancels its run. \
 What a run asks people is for people to answer.";
 
 /// The route.
 pub(crate) fn route(api: &Api) -> Router<Api> {
     let mut config = StreamableHttpServerConfig::default()
-        .with_allowed_hosts(api.app.mcp.hosts.iter().cloned())
+        .with_allowed_hosts(api.app.doors.hosts.iter().cloned())
         .disable_allowed_origins();
     config.legacy_session_mode = false;
     config.json_response = true;
@@ -99,41 +102,39 @@ struct Door {
 /// Who calls, and what their client can do.
 #[derive(Clone, Debug)]
 struct Client {
-    caller: Caller,
-    /// Under which name runs are asked for.
-    submits: Arc<str>,
-    /// Under which name a form is answered. A person answers what a model has asked for, so where nobody is known by
-    /// name these are two.
-    decides: Arc<str>,
-    traceparent: Option<String>,
+    who: Who,
     /// It knows tasks.
     tasks: bool,
     /// It shows forms to its user.
     elicits: bool,
     /// It can be answered with a form instead of a result.
     answers: bool,
+    /// Where its connection ends, it has given its call up: so since 2026-07-28, and where `heddle mcp` says it.
+    leaves: bool,
 }
 
 impl Client {
     fn of(context: &RequestContext<RoleServer>) -> Client {
-        let parts = context.extensions.get::<Parts>();
-        let caller = parts.and_then(|parts| parts.extensions.get::<Caller>()).cloned().unwrap_or_default();
-        let of_request = || parts.and_then(|parts| parts.extensions.get::<Trace>())?.parent.clone();
+        let parts = context.extensions.get::<Parts>().map(|parts| &parts.extensions);
+        // A person answers what a model has asked for, so where nobody is known by name these are two.
+        let mut who = Who::of(parts, "mcp", "mcp-person");
         let said = context.meta.get("traceparent").and_then(serde_json::Value::as_str);
-        let said = said.filter(|text| crate::http::guard::is_traceparent(text)).map(str::to_owned);
+        if let Some(said) = said.filter(|text| is_traceparent(text)) {
+            who.traceparent = Some(said.to_owned());
+        }
+        let request = context.extensions.get::<Parts>();
+        let says_so = request.is_some_and(|parts| parts.headers.contains_key(GIVES_UP));
         let can = context.client_capabilities().unwrap_or_default();
         let forms = can.elicitation.as_ref().is_some_and(|can| can.form.is_some() || can.url.is_none());
         let version = context.protocol_version();
         let modern =
             version.is_some_and(|version| version.as_str() >= ProtocolVersion::V_2026_07_28.as_str());
         Client {
-            submits: caller.user.clone().unwrap_or_else(|| "mcp".into()),
-            decides: caller.user.clone().unwrap_or_else(|| "mcp-person".into()),
-            caller,
-            traceparent: said.or_else(of_request),
+            who,
             tasks: can.supports_tasks(),
             elicits: forms,
             answers: forms && modern,
+            leaves: modern || says_so,
         }
     }
 }
@@ -141,17 +142,11 @@ impl Client {
 impl Door {
     /// A run of the tenant by its id.
     async fn run(&self, id: &str) -> Result<RunDetail, ErrorData> {
-        let none = || {
-            let shown: String = id.chars().take(64).collect();
-            ErrorData::invalid_params(format!("there is no run `{shown}`"), None)
-        };
-        let run: RunId = id.parse().map_err(|_| none())?;
-        let found = self.api.app.executor.run(&Tenant::default(), run).await;
-        found.map_err(|fault| refused(fault.into()))?.ok_or_else(none)
+        detail(&self.api, id).await.map_err(refused)
     }
     /// How long a call may wait.
     fn longest(&self) -> Duration {
-        Duration::from_millis(self.api.app.limits.mcp_call_ms)
+        Duration::from_millis(self.api.app.limits.call_wait_ms)
     }
 }
 
@@ -166,8 +161,8 @@ impl ServerHandler for Door {
         request: Option<PaginatedRequestParams>,
         _: RequestContext<RoleServer>,
     ) -> Result<ListToolsResult, ErrorData> {
-        let offered = tools::offered(&self.api).await.map_err(refused)?;
-        let all: Vec<_> = tools::own().into_iter().chain(offered.into_iter().map(|one| one.tool)).collect();
+        let offered = tools::all(&self.api).await.map_err(refused)?;
+        let all: Vec<_> = tools::own().into_iter().chain(offered.iter().map(tools::tool)).collect();
         let page = self.api.app.limits.page_items as usize;
         let from = match request.and_then(|request| request.cursor) {
             None => 0,

@@ -109,6 +109,22 @@ async def form(server: Any) -> dict[str, Any]:
 
     async with Client(server, elicitation_callback=answer) as client:
         approved = shown(await client.call_tool("test_asking", {}))
+    forms: list[Any] = []
+
+    async def decline(_: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+        forms.append(params)
+        return types.ElicitResult(action="decline")
+
+    async def misfit(_: Any, params: types.ElicitRequestParams) -> types.ElicitResult:
+        return types.ElicitResult(action="accept", content={"decision": "approve", "amount": "twelve"})
+
+    async with Client(server, elicitation_callback=decline) as client:
+        declined = shown(await client.call_tool("test_asking", {}))
+    async with Client(server, elicitation_callback=answer) as client:
+        later = shown(await client.call_tool("heddle_run", {"run": declined["meta"]["heddle/run"], "waitSeconds": 30}))
+    del asked[1:]
+    async with Client(server, elicitation_callback=misfit) as client:
+        wrong = shown(await client.call_tool("test_asking", {}))
     async with Client(server) as client:
         silent = shown(await client.call_tool("test_asking", {}))
         run = silent["meta"]["heddle/run"]
@@ -116,6 +132,7 @@ async def form(server: Any) -> dict[str, Any]:
         cancelled = shown(await client.call_tool("heddle_cancel", {"run": run}))
         over = shown(await client.call_tool("heddle_run", {"run": run, "waitSeconds": 30}))
     return {
+        "declined": declined, "declinedForms": len(forms), "later": later, "misfit": wrong,
         "asked": asked, "approved": approved, "silent": silent, "look": look, "cancelled": cancelled, "over": over,
     }
 

@@ -262,6 +262,9 @@ fn message_of(answer: &HttpResponse) -> Option<Wire> {
 /// The result that a server gives, or why there is none.
 fn result_of(answer: &HttpResponse) -> Result<Wire, Failure> {
     let message = message_of(answer);
+    if matches!(answer.status, 408 | 425 | 429 | 500..) {
+        return Err(refused(answer.status, &answer.body, header(answer, "retry-after")));
+    }
     if let Some(error) = message.as_ref().map(|message| &message["error"]).filter(|error| error.is_object()) {
         let code = error["code"].as_i64().unwrap_or_default();
         let said: String = error["message"].as_str().unwrap_or_default().chars().take(EXCERPT).collect();
@@ -269,8 +272,8 @@ fn result_of(answer: &HttpResponse) -> Result<Wire, Failure> {
         return Err(failure.with_code(format!("mcp_{}", code.unsigned_abs())));
     }
     match (answer.status, message) {
-        (200..=299, Some(mut message)) => Ok(message["result"].take()),
-        (200..=299, None) => Err(Failure::new(
+        (200..=299, Some(mut message)) if message["result"].is_object() => Ok(message["result"].take()),
+        (200..=299, _) => Err(Failure::new(
             FailureKind::InvalidOutput,
             "the answer is none of the Model Context Protocol; is `baseUrl` the address of such a server?",
         )),

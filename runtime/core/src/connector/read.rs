@@ -78,6 +78,11 @@ fn connector(doc: &Doc, room: u64, faults: &mut Faults) -> Option<Connector> {
     });
     let base = fields.need("baseUrl", faults).and_then(|(said, path)| base(said, &path, faults));
     let protocol = fields.get("mcp").and_then(|(said, path)| protocol(said, &path, faults));
+    // Paths begin with a slash; what is the whole address keeps its own.
+    let base = base.map(|base| match protocol {
+        None => base.trim_end_matches('/').to_owned(),
+        Some(_) => base,
+    });
     // For people who read the document.
     for key in ["title", "description"] {
         let _ = fields.text(key, faults);
@@ -149,7 +154,7 @@ fn base(said: &Doc, path: &str, faults: &mut Faults) -> Option<String> {
         let message = "wants an address such as `https://api.example.com/v1`, without a user, `?` and `#`";
         faults.at(said, path, message);
     }
-    url.map(|url| url.as_str().trim_end_matches('/').to_owned())
+    url.map(|url| url.as_str().to_owned())
 }
 
 fn texts(said: &Doc, path: &str, faults: &mut Faults) -> Vec<(String, String)> {

@@ -17,6 +17,8 @@ use heddle_store::RunStore;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+/// How long a goodbye may take of which nothing depends.
+const GOODBYE: Duration = Duration::from_secs(2);
 /// Endpoints that are held ready.
 const READY: u64 = 1_000;
 
@@ -88,12 +90,16 @@ impl Endpoints {
             match turn {
                 Turn::Done(outcome) => break outcome,
                 Turn::Send(request) => {
-                    let answered = invocation.reach.ask(HostCall::Http(*request)).await?.answer.http()?;
-                    turn = match (answered, dialogue.known()) {
-                        (Ok(response), _) => dialogue.next(&response),
-                        (Err(_), Some(outcome)) => Turn::Done(outcome),
-                        (Err(fault), None) => return Err(Failure::new(fault.kind.failure(), fault.message)),
-                    };
+                    let asked = invocation.reach.ask(HostCall::Http(*request));
+                    if let Some(outcome) = dialogue.known() {
+                        // What came of the call is not lost, nor late, for how somebody says goodbye.
+                        let _ = tokio::time::timeout(GOODBYE, asked).await;
+                        break outcome;
+                    }
+                    let answered = asked.await?.answer.http()?;
+                    let response =
+                        answered.map_err(|fault| Failure::new(fault.kind.failure(), fault.message))?;
+                    turn = dialogue.next(&response);
                 }
             }
         };

@@ -1,12 +1,13 @@
 //! `heddle mcp`: the Model Context Protocol on stdin and stdout, for clients that start their servers themselves.
 //!
 //! Every message goes to `/mcp` of a node and every answer comes back from there, so there is one implementation, and
-//! runs go on when the client ends. What a node would see in headers is put there from the message.
+//! runs are recorded there. What a node would see in headers is put there from the message.
 
 use super::client::{Answered, Ask, Client};
 use super::exit::{Exit, Fault};
 use super::sse::Reader;
 use super::{Context, out};
+use crate::mcp::GIVES_UP;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use clap::Args;
@@ -47,6 +48,10 @@ struct Bridge {
 
 pub(super) async fn mcp(args: &McpArgs, context: &Context) -> Result<Exit, Fault> {
     let client = context.client()?;
+    let is_name = |user: &String| !user.is_empty() && user.bytes().all(|byte| byte.is_ascii_graphic());
+    if args.user.as_ref().is_some_and(|user| !is_name(user)) {
+        return Err(Fault::usage("`--user` wants a name of visible ASCII characters, without spaces"));
+    }
     eprintln!("heddle mcp: speaks for the node at {}", client.place());
     let bridge = Arc::new(Bridge { client, user: args.user.clone(), version: Mutex::default() });
     let mut lines = lines();
@@ -63,6 +68,14 @@ pub(super) async fn mcp(args: &McpArgs, context: &Context) -> Result<Exit, Fault
                 continue;
             }
         };
+        if message.is_array() {
+            say(&failure(
+                &Value::Null,
+                -32_600,
+                "batches are not part of the protocol: send one message a line",
+            ));
+            continue;
+        }
         if message["method"] == "notifications/cancelled" {
             let task = open.remove(&message["params"]["requestId"].to_string());
             task.inspect(JoinHandle::abort);
@@ -77,7 +90,14 @@ pub(super) async fn mcp(args: &McpArgs, context: &Context) -> Result<Exit, Fault
             bridge.pass(&message, line).await;
             continue;
         }
-        let (bridge, place) = (bridge.clone(), places.clone().acquire_owned().await);
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            let busy = format!(
+                "{AT_ONCE} calls wait for their answers already; send this one again when one has come"
+            );
+            say(&failure(&message["id"], INTERNAL, &busy));
+            continue;
+        };
+        let bridge = bridge.clone();
         let pass = async move {
             bridge.pass(&message, line).await;
             drop(place);
@@ -160,6 +180,7 @@ impl Bridge {
             _ => None,
         };
         let mut ask = Ask::post("/mcp", "application/json", line)
+            .with(GIVES_UP, "1")
             .with("accept", "application/json, text/event-stream")
             .with("mcp-method", in_header(method));
         if let Some(version) = version {
@@ -169,16 +190,27 @@ impl Bridge {
             ask = ask.with("mcp-name", in_header(name));
         }
         match &self.user {
-            Some(user) => ask.with("heddle-user", in_header(user)),
+            Some(user) => ask.with("heddle-user", user.clone()),
             None => ask,
         }
     }
     async fn give_back(&self, id: Option<&Value>, answered: Answered) {
         let (status, mut body) = (answered.status, answered.body);
         if answered.streams {
-            let mut reader = Reader::default();
+            let (mut reader, mut is_answered) = (Reader::default(), false);
             while let Some(Ok(chunk)) = body.next().await {
-                reader.take(&chunk).iter().for_each(|event| say(&event.data));
+                for event in reader.take(&chunk) {
+                    let is_last = event.data.get("result").is_some() || event.data.get("error").is_some();
+                    is_answered |= is_last && event.data.get("id") == id;
+                    say(&event.data);
+                }
+            }
+            if let Some(id) = id.filter(|_| !is_answered) {
+                say(&failure(
+                    id,
+                    INTERNAL,
+                    "the node broke its answer off; its run may go on: `heddle runs ls`",
+                ));
             }
             return;
         }

@@ -116,7 +116,13 @@ pub const SETTINGS: &[Setting] = &[
         key: "api.origins",
         kind: Kind::Origins,
         default: "",
-        why: "Origins whose pages may open `/v1/ws` and call `/mcp` besides the node's own, separated by commas; empty for none.",
+        why: "Origins whose pages may open `/v1/ws` and call `/mcp` and `/a2a` besides the node's own, separated by commas; empty for none.",
+    },
+    Setting {
+        key: "api.hosts",
+        kind: Kind::Hosts,
+        default: "",
+        why: "Names by which `/mcp` and `/a2a` are called besides `localhost` and the address that the node listens on, with or without a port.",
     },
     Setting {
         key: "mcp.tools",
@@ -125,10 +131,16 @@ pub const SETTINGS: &[Setting] = &[
         why: "What is a tool at `/mcp`: workflows (`acme/report`, `acme/*`, `*` for all that are published) and plugins (`tool:echo`, `transform:*`); empty for nothing.",
     },
     Setting {
-        key: "mcp.hosts",
-        kind: Kind::Hosts,
+        key: "a2a.skills",
+        kind: Kind::Callable,
+        default: "*",
+        why: "What is a skill at `/a2a`, in the words of `mcp.tools`.",
+    },
+    Setting {
+        key: "a2a.url",
+        kind: Kind::Url,
         default: "",
-        why: "Names by which `/mcp` is called besides `localhost` and the address that the node listens on, with or without a port.",
+        why: "The address of this node that its agent card names, `https://heddle.example`; empty for the one that the card is asked for by.",
     },
     Setting {
         key: "runs.max_parallel",

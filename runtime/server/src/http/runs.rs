@@ -70,7 +70,7 @@ pub(super) fn run_id(id: &str) -> Result<RunId, Problem> {
 }
 
 /// A run by its id.
-pub(super) async fn detail(api: &Api, id: &str) -> Result<RunDetail, Problem> {
+pub(crate) async fn detail(api: &Api, id: &str) -> Result<RunDetail, Problem> {
     api.app.executor.run(&Tenant::default(), run_id(id)?).await?.ok_or_else(|| no_run(id))
 }
 

@@ -5,88 +5,33 @@
 
 use super::Client;
 use super::faults::refused;
+use crate::door::asks::{COMMENT, DECISION, FORM, Question, open};
 use crate::http::Api;
-use crate::http::problem::Problem;
-use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
-use heddle_core::run::approval::Decision;
-use heddle_core::run::event::Order;
-use heddle_core::run::orders::Wish;
-use heddle_core::run::view::{AskView, StepView};
 use heddle_executor::RunDetail;
 use rmcp::model::{ElicitResult, ElicitationAction, ErrorData, InputRequest, InputRequests, InputResponses};
 use serde_json::{Map, Value, json};
 
-/// The member with what is decided.
-const DECISION: &str = "decision";
-/// The member with what is said of it.
-const COMMENT: &str = "comment";
-/// The member with a form that is more than a few plain values: JSON as text.
-const FORM: &str = "form";
-
-/// A question that is open.
-struct Question<'a> {
-    key: String,
-    step: &'a StepView,
-    asks: &'a AskView,
-}
-
-/// What this caller may still answer.
-fn open<'a>(detail: &'a RunDetail, client: &Client) -> Vec<Question<'a>> {
-    let of = |step: &'a StepView| {
-        let asks = step.asks.as_ref()?;
-        // A key means one question for as long as there is the run: a step may ask more than once.
-        let key = format!("{}#{}", step.id, step.decisions.len() + step.orders.len());
-        let decided = step.decisions.iter().any(|decision| *decision.by == *client.decides);
-        (!decided).then_some(Question { key, step, asks })
-    };
-    detail.view.steps.iter().filter_map(of).collect()
-}
-
-/// Whether the run asks anybody anything.
-pub(super) fn asks(detail: &RunDetail) -> bool {
-    detail.view.steps.iter().any(|step| step.asks.is_some())
-}
-
 /// The forms of a run for this caller, by their keys.
 pub(super) fn requests(detail: &RunDetail, client: &Client) -> InputRequests {
-    open(detail, client).iter().filter_map(|q| Some((q.key.clone(), form(detail, q)?))).collect()
+    open(detail, &client.who).iter().filter_map(|q| Some((q.key.clone(), form(detail, q)?))).collect()
 }
 
 fn form(detail: &RunDetail, question: &Question<'_>) -> Option<InputRequest> {
-    let (step, asks) = (question.step, question.asks);
-    let title = detail.plan().steps.get(step.index as usize).map_or("", |step| &step.title);
-    let title = if title.is_empty() { format!("step `{}`", step.id) } else { title.to_owned() };
-    let (message, words): (String, Vec<&str>) = match &asks.failure {
-        None => {
-            let who: Vec<String> = asks.assignees.iter().map(|who| format!("`{who}`")).collect();
-            let who = if who.is_empty() { String::new() } else { format!(" (from {})", who.join(", ")) };
-            let text = format!("{} wants an approval{who}: {title}", detail.view.workflow);
-            (text, vec!["approve", "reject"])
-        }
-        Some(failure) => {
-            let text = format!(
-                "{} has failed at {title}: {}. What becomes of it?",
-                detail.view.workflow, failure.message
-            );
-            let skip = asks.skippable.then_some("skip");
-            (text, ["retry"].into_iter().chain(skip).chain(["fail"]).collect())
-        }
-    };
     let whole = |properties: Map<String, Value>| {
         let schema = json!({ "type": "object", "properties": properties, "required": [DECISION] });
         let request = json!({
             "method": "elicitation/create",
-            "params": { "mode": "form", "message": message, "requestedSchema": schema },
+            "params": { "mode": "form", "message": question.message(detail), "requestedSchema": schema },
         });
-        serde_json::from_value::<InputRequest>(request)
-            .ok()
-            .filter(|read| matches!(read, InputRequest::Elicitation(_)))
+        let read = serde_json::from_value::<InputRequest>(request).ok();
+        read.filter(|read| matches!(read, InputRequest::Elicitation(_)))
     };
     let mut properties = Map::new();
+    let words = question.words();
     properties.insert(DECISION.into(), json!({ "type": "string", "title": "Decision", "enum": words }));
     properties.insert(COMMENT.into(), json!({ "type": "string", "title": "Why" }));
-    let Some(form) = &asks.form else { return whole(properties) };
+    let Some(form) = question.form() else { return whole(properties) };
     flat(form, &properties).and_then(whole).or_else(|| {
         let described = format!("JSON as this schema wants it: {}", form.text());
         properties
@@ -99,12 +44,20 @@ fn form(detail: &RunDetail, question: &Question<'_>) -> Option<InputRequest> {
 fn flat(form: &Json, properties: &Map<String, Value>) -> Option<Map<String, Value>> {
     let schema: Value = serde_json::from_str(form.text()).ok()?;
     let own = schema.get("properties")?.as_object()?;
-    if own.keys().any(|name| properties.contains_key(name)) {
+    if own.keys().any(|name| properties.contains_key(name) || name == FORM) {
         return None;
     }
     let mut all = properties.clone();
     all.extend(own.clone());
     Some(all)
+}
+
+/// What became of answers.
+pub(super) enum Taken {
+    /// They count, or were about what is decided meanwhile.
+    All,
+    /// Somebody declined or looked away, or what they said does not count: why.
+    Open(Option<String>),
 }
 
 /// Takes the answers that belong to open questions. One that was answered meanwhile is passed over: the client learns
@@ -114,58 +67,29 @@ pub(super) async fn take(
     detail: &RunDetail,
     client: &Client,
     answers: &InputResponses,
-) -> Result<(), ErrorData> {
+) -> Result<Taken, ErrorData> {
+    let mut taken = Taken::All;
     for (key, answer) in answers {
-        let Some(question) = open(detail, client).into_iter().find(|question| question.key == *key) else {
+        let Some(question) = open(detail, &client.who).into_iter().find(|question| question.key == *key)
+        else {
             continue;
         };
-        let fault = |what: &str| ErrorData::invalid_params(format!("the answer to `{key}` {what}"), None);
-        let answer: ElicitResult = serde_json::from_value(answer.clone())
-            .map_err(|_| fault("is not the result of an elicitation: `{action, content}`"))?;
-        // Who declines or looks away decides nothing; the question stays open.
+        let answer: ElicitResult = serde_json::from_value(answer.clone()).map_err(|_| {
+            let said =
+                format!("the answer to `{key}` is not the result of an elicitation: `{{action, content}}`");
+            ErrorData::invalid_params(said, None)
+        })?;
         if answer.action != ElicitationAction::Accept {
+            taken = Taken::Open(None);
             continue;
         }
         let content = answer.content.unwrap_or_default();
-        let word = content[DECISION].as_str().ok_or_else(|| fault("has no `decision`"))?;
-        decide(api, detail.view.id, client, (&question, word, &content)).await.map_err(refused)?;
+        if let Err(problem) = question.decide(api, (detail.view.id, &client.who), &content).await {
+            if problem.code.status().is_server_error() {
+                return Err(refused(problem));
+            }
+            taken = Taken::Open(Some(problem.detail));
+        }
     }
-    Ok(())
-}
-
-/// What was filled in, where the approval has a form.
-fn filled(asks: &AskView, content: &Value) -> Option<Json> {
-    asks.form.as_ref()?;
-    let of_text = content[FORM].as_str().and_then(|text| Json::parse(text.as_bytes()).ok());
-    of_text.or_else(|| {
-        let members = content.as_object()?.iter().filter(|(name, _)| *name != DECISION && *name != COMMENT);
-        let members: Map<String, Value> =
-            members.map(|(name, value)| (name.clone(), value.clone())).collect();
-        Json::parse(Value::Object(members).to_string().as_bytes()).ok()
-    })
-}
-
-async fn decide(
-    api: &Api,
-    run: RunId,
-    client: &Client,
-    (question, word, content): (&Question<'_>, &str, &Value),
-) -> Result<(), Problem> {
-    let (executor, tenant) = (&api.app.executor, Tenant::default());
-    let comment = content[COMMENT].as_str().unwrap_or_default().chars().take(4_096).collect::<String>();
-    let (by, comment) = (client.decides.clone(), comment.as_str().into());
-    let who = (&*question.step.id, client.caller.groups.as_slice());
-    if question.asks.failure.is_none() {
-        let approved = word == "approve";
-        let form = filled(question.asks, content).filter(|_| approved);
-        executor.decide(&tenant, run, who, Decision { by, approved, comment, form }).await?;
-        return Ok(());
-    }
-    let what = match word {
-        "retry" => Wish::Retry { input: None },
-        "skip" => Wish::Skip { value: Json::null() },
-        _ => Wish::Fail {},
-    };
-    executor.order(&tenant, run, who, Order { by, comment, what }).await?;
-    Ok(())
+    Ok(taken)
 }

@@ -4,19 +4,18 @@
 //! it asks for that, and is told the run's id when the wait becomes too long; then [`super::tools::RUN`] goes on. A call
 //! that its client gives up takes its run with it, unless it has an idempotency key: such a run is to outlive its caller.
 
+use super::asks::Taken;
 use super::faults::{refused, refused_to};
-use super::tools::{self, Callee, Offered, WRAPPED};
+use super::tools::{self, WRAPPED};
 use super::{Client, Door, asks, polled};
+use crate::door::asks::asks;
 use crate::http::problem::Problem;
 use crate::http::server::over;
 use crate::http::why;
-use heddle_core::document::Doc;
 use heddle_core::id::{RunId, Tenant};
 use heddle_core::json::Json;
-use heddle_core::plan::WorkflowRef;
 use heddle_core::run::view::ValueView;
-use heddle_core::value::Value as Own;
-use heddle_executor::{Clock as _, PluginEntry, RunDetail, Submit, SystemClock, Timing, WorkflowChoice};
+use heddle_executor::{Clock as _, RunDetail, Submit, SystemClock};
 use rmcp::RoleServer;
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, CreateTaskResult, ErrorData,
@@ -54,19 +53,22 @@ pub(super) async fn call(
 ) -> Result<CallToolResponse, ErrorData> {
     let client = Client::of(&context);
     let arguments = request.arguments.unwrap_or_default();
+    if let Some(state) = &request.request_state {
+        let detail = door.run(state).await?;
+        let answers = request.input_responses.unwrap_or_default();
+        let waited = Waited { door, client: &client, context: &context, run: detail.view.id, bound: false };
+        // Whoever looks away is not asked again in the same call.
+        return match asks::take(&door.api, &detail, &client, &answers).await? {
+            Taken::All => waited.settle(door.longest()).await,
+            Taken::Open(why) => Ok(still_open(&door.run(state).await?, why).into()),
+        };
+    }
     match &*request.name {
         tools::RUN => return look(door, &client, (&arguments, &context)).await,
         tools::CANCEL => return cancel(door, &client, &arguments).await,
         _ => {}
     }
-    if let Some(state) = &request.request_state {
-        let detail = door.run(state).await?;
-        asks::take(&door.api, &detail, &client, &request.input_responses.unwrap_or_default()).await?;
-        let waited = Waited { door, client: &client, context: &context, run: detail.view.id, bound: false };
-        return waited.settle(door.longest()).await;
-    }
-    let offered = tools::offered(&door.api).await.map_err(refused)?;
-    let Some(offered) = offered.into_iter().find(|one| one.tool.name == request.name) else {
+    let Some(offered) = tools::find(&door.api, &request.name).await.map_err(refused)? else {
         let name: String = request.name.chars().take(100).collect();
         return Err(ErrorData::invalid_params(
             format!(
@@ -76,9 +78,14 @@ pub(super) async fn call(
         ));
     };
     let key = context.meta.get(IDEMPOTENCY).and_then(Value::as_str).map(Arc::from);
-    let bound = key.is_none();
-    let wish = match wish(door, &client, (&offered, arguments), key) {
-        Ok(wish) => Submit { traceparent: client.traceparent.clone(), ..wish },
+    let bound = key.is_none() && client.leaves;
+    let mut arguments = arguments;
+    let input = match tools::is_wrapped(&offered) {
+        true => arguments.remove(WRAPPED).unwrap_or_default(),
+        false => Value::Object(arguments),
+    };
+    let wish = match offered.wish(&door.api, ("mcp", &client.who), &input) {
+        Ok(wish) => Submit { idempotency: key, ..wish },
         Err(problem) => return Ok(refused_to(&problem).into()),
     };
     let run = match door.api.app.executor.submit(wish).await {
@@ -87,62 +94,6 @@ pub(super) async fn call(
     };
     let waited = Waited { door, client: &client, context: &context, run, bound };
     waited.settle(if client.tasks { POLLED_AFTER } else { door.longest() }).await
-}
-
-/// The wish for the run of a call.
-fn wish(
-    door: &Door,
-    client: &Client,
-    (offered, mut arguments): (&Offered, JsonObject),
-    idempotency: Option<Arc<str>>,
-) -> Result<Submit, Problem> {
-    let input = match offered.wrapped {
-        true => arguments.remove(WRAPPED).unwrap_or_default(),
-        false => Value::Object(arguments),
-    };
-    let levels = door.api.app.limits.json_depth;
-    let input = crate::http::body::json(input.to_string().as_bytes(), levels)?;
-    let workflow = match &offered.callee {
-        Callee::Workflow(name) => {
-            WorkflowChoice::Named(WorkflowRef { name: name.clone(), range: semver::VersionReq::STAR })
-        }
-        Callee::Plugin(entry) => WorkflowChoice::Inline(one_step(entry)),
-    };
-    Ok(Submit {
-        tenant: Tenant::default(),
-        workflow,
-        input,
-        labels: vec![("door".to_owned(), "mcp".to_owned())],
-        by: Some(client.submits.clone()),
-        idempotency,
-        traceparent: None,
-        timing: Timing::default(),
-        rerun: None,
-    })
-}
-
-/// The workflow that calls a plugin and nothing else.
-fn one_step(entry: &PluginEntry) -> Doc {
-    let said = &entry.metadata;
-    let text = |text: String| Own::text(text);
-    let name = said.name.replace('/', "-");
-    let call = format!("{}@={}", said.reference(), said.version);
-    let title = Some(said.title.clone()).filter(|title| !title.is_empty());
-    let mut head = vec![
-        ("dsl", text("1.0".into())),
-        ("namespace", text("mcp".into())),
-        ("name", text(name.chars().take(64).collect())),
-        ("version", text("1.0.0".into())),
-    ];
-    head.extend(title.map(|title| ("title", text(title))));
-    let step = Own::map([("call", text(call)), ("with", text("${ input }".into()))]);
-    let input = Own::map([("schema", said.input_schema.value().clone())]);
-    Doc::of_value(&Own::map([
-        ("document", Own::map(head)),
-        ("input", input),
-        ("steps", Own::map([("call", step)])),
-        ("output", Own::map([("as", text("${ steps.call.output }".into()))])),
-    ]))
 }
 
 impl Waited<'_> {
@@ -171,7 +122,7 @@ impl Waited<'_> {
             if self.client.tasks && elapsed >= longest.min(POLLED_AFTER) {
                 return Ok(CreateTaskResult::new(polled::standing(&detail)).into());
             }
-            if !self.client.tasks && asks::asks(&detail) {
+            if !self.client.tasks && asks(&detail) {
                 let requests = asks::requests(&detail, self.client);
                 if self.client.answers && !requests.is_empty() {
                     let mut wanted = InputRequiredResult::from_input_requests(requests);
@@ -205,7 +156,7 @@ impl Waited<'_> {
     }
     async fn given_up(&self) -> Result<CallToolResponse, ErrorData> {
         if self.bound {
-            let said = (&*self.client.submits, "its MCP client gave the call up");
+            let said = (&*self.client.who.submits, "its MCP client gave the call up");
             let done = self.door.api.app.executor.cancel(&Tenant::default(), self.run, said, false).await;
             if let Err(fault) = done {
                 tracing::warn!(run = %self.run, %fault, "a run whose caller is gone could not be cancelled");
@@ -247,6 +198,22 @@ fn going_on(detail: &RunDetail) -> CallToolResult {
     )
 }
 
+/// That nothing was decided by what a person answered, and how to go on.
+fn still_open(detail: &RunDetail, why: Option<String>) -> CallToolResult {
+    match why {
+        None => going_on(detail),
+        Some(why) => {
+            let run = detail.view.id;
+            let mut result = CallToolResult::error(vec![ContentBlock::text(format!(
+                "What was answered does not count: {why}. Run {run} goes on waiting; `{}` with {{\"run\": \"{run}\"}} asks again.",
+                tools::RUN
+            ))]);
+            result.meta = Some(of_run(run));
+            result
+        }
+    }
+}
+
 /// What a run that has ended came to.
 pub(super) async fn outcome(door: &Door, detail: &RunDetail) -> Result<CallToolResult, ErrorData> {
     let (view, run) = (&detail.view, detail.view.id);
@@ -260,7 +227,7 @@ pub(super) async fn outcome(door: &Door, detail: &RunDetail) -> Result<CallToolR
         result.meta = Some(of_run(run));
         return Ok(result);
     }
-    let most = door.api.app.limits.mcp_result_bytes;
+    let most = door.api.app.limits.answer_bytes;
     let output = match &view.output {
         None => Json::null(),
         Some(ValueView::Inline(value)) if value.size() as u64 <= most => value.clone(),
@@ -285,7 +252,7 @@ fn linked(detail: &RunDetail, most: u64) -> CallToolResult {
         None => 0,
     };
     let text = format!(
-        "Run {run} has ended well. Its output has {size} bytes, and `limits.mcp_result_bytes` is {most}: read it as a resource."
+        "Run {run} has ended well. Its output has {size} bytes, and `limits.answer_bytes` is {most}: read it as a resource."
     );
     let mut result = text_of(run, text);
     let link = Resource::new(format!("heddle://runs/{run}/output"), format!("output of run {run}"))

@@ -1,5 +1,6 @@
 //! The Tasks extension: a task is a run, by the run's id, whoever began it.
 
+use super::asks::Taken;
 use super::faults::refused;
 use super::{Client, Door, asks, call};
 use crate::http::why;
@@ -63,7 +64,10 @@ pub(super) async fn update(
     context: &RequestContext<RoleServer>,
 ) -> Result<(), ErrorData> {
     let detail = door.run(&request.task_id).await?;
-    asks::take(&door.api, &detail, &Client::of(context), &request.input_responses).await
+    match asks::take(&door.api, &detail, &Client::of(context), &request.input_responses).await? {
+        Taken::All | Taken::Open(None) => Ok(()),
+        Taken::Open(Some(why)) => Err(ErrorData::invalid_params(why, None)),
+    }
 }
 
 pub(super) async fn ask_to_cancel(
@@ -77,7 +81,7 @@ pub(super) async fn ask_to_cancel(
 
 /// Asks a run to end.
 pub(super) async fn cancel(door: &Door, client: &Client, run: RunId) -> Result<(), ErrorData> {
-    let said = (&*client.submits, "its MCP client asked for that");
+    let said = (&*client.who.submits, "its MCP client asked for that");
     let done = door.api.app.executor.cancel(&Tenant::default(), run, said, false).await;
     done.map(drop).map_err(|fault| refused(fault.into()))
 }

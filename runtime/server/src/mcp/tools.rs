@@ -1,18 +1,12 @@
 //! What a client may call: published workflows and plugins, as the operator offers them (`mcp.tools`), and two tools of
 //! the node's own for whoever is not given tasks.
 
+use crate::door::offer::{self, Effects, Offered, offered};
 use crate::http::Api;
 use crate::http::problem::Problem;
-use heddle_core::id::{Digest, Tenant};
 use heddle_core::json::Json;
-use heddle_core::outcome::PluginKind;
-use heddle_core::plan::Plan;
-use heddle_core::version::VersionStatus;
-use heddle_executor::{PluginEntry, WorkflowEntry, WorkflowFilter};
 use rmcp::model::{JsonObject, MetaObject, Tool, ToolAnnotations};
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
-use std::sync::Arc;
 
 /// Looks at a run, and waits for it.
 pub(super) const RUN: &str = "heddle_run";
@@ -20,110 +14,20 @@ pub(super) const RUN: &str = "heddle_run";
 pub(super) const CANCEL: &str = "heddle_cancel";
 /// The member that an input stands in which is no object.
 pub(super) const WRAPPED: &str = "input";
-/// Bytes of a name: clients of language models take no longer ones.
-const NAME_BYTES: usize = 64;
-
-/// What a tool calls.
-#[derive(Clone, Debug)]
-pub(super) enum Callee {
-    /// A published workflow.
-    Workflow(String),
-    /// A plugin, as a workflow of one step.
-    Plugin(Arc<PluginEntry>),
-}
-
-/// A tool.
-#[derive(Clone, Debug)]
-pub(super) struct Offered {
-    pub(super) tool: Tool,
-    pub(super) callee: Callee,
-    /// Whether its input is no object, so that it stands in a member of one.
-    pub(super) wrapped: bool,
-}
 
 /// Everything that is offered, in an order that does not change by itself.
-pub(super) async fn offered(api: &Api) -> Result<Vec<Offered>, Problem> {
-    let most = api.app.limits.mcp_tools as usize;
-    let mut taken: BTreeSet<String> = [RUN, CANCEL].map(str::to_owned).into();
-    let mut all: Vec<Offered> = Vec::new();
-    for entry in workflows(api, most).await? {
-        let name = unique(&entry.full_name(), &mut taken);
-        all.extend(workflow_tool(&entry, name));
-    }
-    for entry in plugins(api) {
-        let name = unique(&entry.metadata.reference(), &mut taken);
-        all.push(plugin_tool(entry, name));
-    }
-    if all.len() > most {
-        tracing::warn!(
-            offered = all.len(),
-            most,
-            "`mcp.tools` offers more tools than `limits.mcp_tools`; the last ones are not shown"
-        );
-        all.truncate(most);
-    }
-    Ok(all)
+pub(super) async fn all(api: &Api) -> Result<Vec<Offered>, Problem> {
+    offered(api, &api.app.doors.mcp, &[RUN, CANCEL]).await
 }
 
-/// The version of each offered workflow that its name means.
-async fn workflows(api: &Api, most: usize) -> Result<Vec<WorkflowEntry>, Problem> {
-    let filter = WorkflowFilter { status: vec![VersionStatus::Active], ..WorkflowFilter::default() };
-    let page = api.app.limits.page_items as u32;
-    let mut newest: BTreeMap<String, WorkflowEntry> = BTreeMap::new();
-    let mut after = String::new();
-    loop {
-        let (entries, cursor) =
-            api.app.executor.workflows(&Tenant::default(), &filter, (&after, page)).await?;
-        for entry in entries {
-            let name = entry.full_name();
-            if entry.is_template() || !api.app.mcp.offers(&name) {
-                continue;
-            }
-            let rank = |entry: &WorkflowEntry| (entry.version.pre.is_empty(), entry.version.clone());
-            if newest.get(&name).is_none_or(|known| rank(known) < rank(&entry)) {
-                newest.insert(name, entry);
-            }
-        }
-        match cursor {
-            Some(cursor) if newest.len() <= most => after = cursor,
-            _ => return Ok(newest.into_values().collect()),
-        }
-    }
+/// The one that a tool's name means.
+pub(super) async fn find(api: &Api, name: &str) -> Result<Option<Offered>, Problem> {
+    offer::find(api, (&api.app.doors.mcp, &[RUN, CANCEL]), name).await
 }
 
-/// The newest version of each offered plugin.
-fn plugins(api: &Api) -> Vec<PluginEntry> {
-    if !api.app.mcp.offers_plugins() {
-        return Vec::new();
-    }
-    let mut newest: BTreeMap<String, PluginEntry> = BTreeMap::new();
-    for entry in api.app.executor.plugins(&Tenant::default()) {
-        let name = entry.metadata.reference();
-        let known = newest.get(&name).map(|known| &known.metadata.version);
-        if entry.removed.is_none()
-            && api.app.mcp.offers(&name)
-            && known.is_none_or(|known| *known < entry.metadata.version)
-        {
-            newest.insert(name, entry);
-        }
-    }
-    newest.into_values().collect()
-}
-
-/// A name of letters, digits, `_` and `-` that nothing else has. What would be another's, or too long, ends with some of
-/// its digest, so that it stays what it is whatever comes beside it.
-fn unique(full: &str, taken: &mut BTreeSet<String>) -> String {
-    let plain: String =
-        full.chars().map(|c| if c.is_ascii_alphanumeric() || c == '-' { c } else { '_' }).collect();
-    let name = match plain.len() > NAME_BYTES || taken.contains(&plain) {
-        false => plain,
-        true => {
-            let digest = Digest::of(full.as_bytes()).hex();
-            format!("{}-{}", &plain[..plain.len().min(NAME_BYTES - 9)], &digest[..8])
-        }
-    };
-    taken.insert(name.clone());
-    name
+/// Whether the input is no object, so that it stands in a member of one.
+pub(super) fn is_wrapped(offered: &Offered) -> bool {
+    object_schema(offered.input.as_ref()).1
 }
 
 /// A schema as tools have it: of an object. Another one stands in a member.
@@ -148,64 +52,24 @@ fn object_schema(schema: Option<&Json>) -> (JsonObject, bool) {
     }
 }
 
-fn meta(key: &str, value: String) -> MetaObject {
+/// As a tool.
+pub(super) fn tool(offered: &Offered) -> Tool {
+    let (schema, _) = object_schema(offered.input.as_ref());
     let mut meta = MetaObject::new();
-    meta.insert(key.to_owned(), json!(value));
-    meta
-}
-
-fn workflow_tool(entry: &WorkflowEntry, name: String) -> Option<Offered> {
-    let plan = match Plan::reread(&entry.source) {
-        Ok(plan) => plan,
-        Err(_) => {
-            tracing::error!(workflow = entry.full_name(), "a published workflow cannot be read");
-            return None;
-        }
+    let key = if offered.is_workflow() { "heddle/workflow" } else { "heddle/plugin" };
+    meta.insert(key.to_owned(), json!(format!("{}@{}", offered.name, offered.version)));
+    let mut tool = Tool::new(offered.id.clone(), offered.description.clone(), schema).with_meta(meta);
+    // No schema of the output is declared: an answer may also be that the run goes on, or where to read its output.
+    let mut hints = match offered.effects {
+        Effects::None => ToolAnnotations::new().read_only(true).open_world(false),
+        Effects::Destroys => ToolAnnotations::new().read_only(false).destructive(true),
+        Effects::Unknown => ToolAnnotations::new(),
     };
-    let (schema, wrapped) = object_schema(plan.input_schema.as_ref().map(heddle_core::schema::Schema::text));
-    let described = match plan.description.is_empty() {
-        false => plan.description.to_string(),
-        true => format!("Runs the workflow {}.", entry.full_name()),
-    };
-    let mut tool = Tool::new(name, described, schema)
-        .with_meta(meta("heddle/workflow", format!("{}@{}", entry.full_name(), entry.version)));
-    let title = Some(plan.title.to_string()).filter(|title| !title.is_empty());
-    let mut hints = ToolAnnotations::new();
-    if plan.leaves_nothing() {
-        hints = hints.read_only(true).open_world(false);
-    }
+    let title = Some(offered.title.clone()).filter(|title| !title.is_empty());
     tool.title.clone_from(&title);
     hints.title = title;
     tool.annotations = Some(hints);
-    Some(Offered { tool, callee: Callee::Workflow(entry.full_name()), wrapped })
-}
-
-fn plugin_tool(entry: PluginEntry, name: String) -> Offered {
-    let said = entry.metadata.clone();
-    let (schema, wrapped) = object_schema(Some(&said.input_schema));
-    let described = match said.description.is_empty() {
-        false => said.description.clone(),
-        true => format!("Calls {}.", said.reference()),
-    };
-    let mut tool = Tool::new(name, described, schema)
-        .with_meta(meta("heddle/plugin", format!("{}@{}", said.reference(), said.version)));
-    let (output, other) = object_schema(Some(&said.output_schema));
-    if !other {
-        tool.output_schema = Some(Arc::new(output));
-    }
-    let mut hints = ToolAnnotations::new();
-    if entry.destructive {
-        hints = hints.read_only(false).destructive(true);
-    }
-    // What has no way out of its sandbox changes nothing.
-    if entry.needs.is_empty() && said.kind != PluginKind::Agent {
-        hints = hints.read_only(true).open_world(false);
-    }
-    let title = Some(said.title.clone()).filter(|title| !title.is_empty());
-    tool.title.clone_from(&title);
-    hints.title = title;
-    tool.annotations = Some(hints);
-    Offered { tool, callee: Callee::Plugin(Arc::new(entry)), wrapped }
+    tool
 }
 
 /// The node's own tools.
@@ -242,18 +106,6 @@ pub(super) fn own() -> [Tool; 2] {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_stay_what_they_are() {
-        let mut taken = BTreeSet::new();
-        assert_eq!(unique("acme/report", &mut taken), "acme_report");
-        assert_eq!(unique("tool:crm/find", &mut taken), "tool_crm_find");
-        let other = unique("acme:report", &mut taken);
-        assert!(other.starts_with("acme_report-") && other.len() == "acme_report-".len() + 8, "{other}");
-        let long = unique(&format!("acme/{}", "x".repeat(80)), &mut taken);
-        assert_eq!(long.len(), NAME_BYTES);
-        assert_eq!(taken.len(), 4);
-    }
 
     #[test]
     fn an_input_that_is_no_object_stands_in_one() {

@@ -2,6 +2,7 @@
 //! server says later changes nothing of what an agent may call, or is told of it.
 
 use super::{ACCEPT, Json, LEGACY, MODERN, Value, Wire, asked, header, hello, message_of, told, who};
+use crate::connector::MOST_ENDPOINTS;
 use crate::connector::openapi::{Imported, name_of, semver_of};
 use crate::outside::{HttpRequest, HttpResponse};
 use serde_json::{Map, json};
@@ -10,6 +11,10 @@ use serde_json::{Map, json};
 const MOST: usize = 1_000;
 /// Bytes of a description, as a plugin may have.
 const DESCRIPTION: usize = 4 * 1024;
+/// Bytes of a title.
+const TITLE: usize = 256;
+/// Bytes of what a server says of itself in a refusal.
+const SAID: usize = 300;
 
 /// What to do next.
 #[derive(Debug)]
@@ -71,7 +76,7 @@ impl Listing {
         let result = message.as_ref().map(|message| &message["result"]).filter(|result| result.is_object());
         let refused = || {
             let said = message.as_ref().and_then(|message| message["error"]["message"].as_str());
-            let said = said.map_or_else(|| excerpt(&answer.body), str::to_owned);
+            let said = said.map_or_else(|| excerpt(&answer.body), |said| cut(said, SAID).to_owned());
             let hint = match answer.status {
                 401 | 403 => "; say who you are: `--header \"Authorization: Bearer …\"`",
                 404 | 405 => "; is this the address of its endpoint, such as `https://host/mcp`?",
@@ -89,7 +94,7 @@ impl Listing {
                     self.server = found["_meta"]["io.modelcontextprotocol/serverInfo"].clone();
                     self.stage = Stage::List;
                 }
-                _ if matches!(answer.status, 401 | 403) => return Err(refused()),
+                _ if matches!(answer.status, 401 | 403 | 408 | 429 | 500..) => return Err(refused()),
                 // One that does not know the question is older.
                 _ => {
                     self.stage = Stage::Hello;
@@ -101,7 +106,8 @@ impl Listing {
                 let agreed = found["protocolVersion"].as_str().unwrap_or_default();
                 if !LEGACY.contains(&agreed) {
                     return Err(format!(
-                        "the server speaks version `{agreed}` of the protocol; spoken here are {MODERN}, {}",
+                        "the server speaks version `{}` of the protocol; spoken here are {MODERN}, {}",
+                        cut(agreed, 40),
                         LEGACY.join(", ")
                     ));
                 }
@@ -164,6 +170,14 @@ impl Listing {
         for tool in &self.tools {
             let Some(remote) = tool["name"].as_str().filter(|name| !name.is_empty()) else { continue };
             let id = name_of(remote, "", remote);
+            if has_header(&tool["inputSchema"]) {
+                left_out.push(format!("{remote}: it wants some of its input in headers (`x-mcp-header`)"));
+                continue;
+            }
+            if endpoints.len() >= MOST_ENDPOINTS {
+                left_out.push(format!("{remote}: a connector has {MOST_ENDPOINTS} endpoints at most"));
+                continue;
+            }
             if endpoints.contains_key(&id) {
                 left_out.push(format!("{remote}: another tool is called `{id}`"));
                 continue;
@@ -177,7 +191,7 @@ impl Listing {
             "connector": "1.0",
             "name": self.name,
             "version": semver_of(self.server["version"].as_str().unwrap_or_default()),
-            "baseUrl": self.url.trim_end_matches('/'),
+            "baseUrl": self.url,
             "mcp": self.protocol,
         });
         let title = self.server["title"].as_str().or_else(|| self.server["name"].as_str());
@@ -193,16 +207,12 @@ fn endpoint(remote: &str, tool: &Wire) -> Wire {
     let mut endpoint = json!({ "tool": remote });
     let hints = &tool["annotations"];
     if let Some(title) = tool["title"].as_str().or_else(|| hints["title"].as_str()) {
-        endpoint["title"] = title.chars().take(250).collect::<String>().into();
+        endpoint["title"] = cut(title, TITLE).into();
     }
     if let Some(text) = tool["description"].as_str() {
-        let mut end = text.len().min(DESCRIPTION);
-        while !text.is_char_boundary(end) {
-            end -= 1;
-        }
-        endpoint["description"] = text[..end].into();
+        endpoint["description"] = cut(text, DESCRIPTION).into();
     }
-    if hints["destructiveHint"] == true && hints["readOnlyHint"] != true {
+    if hints["destructiveHint"] == true {
         endpoint["destructive"] = true.into();
     }
     let mut input = tool["inputSchema"].clone();
@@ -216,6 +226,21 @@ fn endpoint(remote: &str, tool: &Wire) -> Wire {
         endpoint["response"] = output;
     }
     endpoint
+}
+
+/// As much of a text as has so many bytes.
+fn cut(text: &str, bytes: usize) -> &str {
+    let mut end = text.len().min(bytes);
+    while !text.is_char_boundary(end) {
+        end -= 1;
+    }
+    &text[..end]
+}
+
+/// Whether members of an input are to be sent in headers, too.
+fn has_header(schema: &Wire) -> bool {
+    let members = schema["properties"].as_object().into_iter().flatten();
+    members.into_iter().any(|(_, member)| member.get("x-mcp-header").is_some() || has_header(member))
 }
 
 fn excerpt(body: &[u8]) -> String {

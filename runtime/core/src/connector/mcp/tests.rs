@@ -124,10 +124,14 @@ fn what_goes_wrong_has_a_code() {
         failed(json_answer(json!({ "id": 1, "result": { "resultType": "input_required" } }))).0,
         "mcp_input_required"
     );
-    let (code, again, _) = failed(answer(503, "text/html", "<h1>later</h1>"));
-    assert_eq!((code.as_str(), again), ("http_503", true));
+    for body in ["<h1>later</h1>".to_owned(), error.to_string()] {
+        let (code, again, _) = failed(answer(503, "application/json", &body));
+        assert_eq!((code.as_str(), again), ("http_503", true), "whatever stands in it");
+    }
     // Somebody else's answer, or none at all.
-    for body in ["", "<html>", "{}", "{\"id\":2,\"result\":{}}", "[]"] {
+    for body in
+        ["", "<html>", "{}", "{\"id\":2,\"result\":{}}", "[]", "{\"id\":1}", "{\"id\":1,\"result\":7}"]
+    {
         assert!(
             failed(answer(200, "application/json", body)).2.contains("is `baseUrl` the address"),
             "{body}"
@@ -189,14 +193,15 @@ fn the_tools_of_a_server_make_a_connector() {
     ] } });
     let second = json!({ "id": 1, "result": { "tools": [
         { "name": "find_customer", "inputSchema": { "type": "object" } },
-        { "name": "drop", "inputSchema": { "type": "object" }, "annotations": { "destructiveHint": true } },
+        { "name": "drop", "inputSchema": { "type": "object" }, "annotations": { "destructiveHint": true, "readOnlyHint": true } },
+        { "name": "region", "inputSchema": { "type": "object", "properties": { "r": { "type": "string", "x-mcp-header": "Region" } } } },
     ] } });
     let (methods, document) = listed(&[discover, first, second].map(json_answer));
     assert_eq!(methods, ["server/discover", "tools/list", "tools/list"]);
     let document = document.unwrap();
     assert_eq!(
         (&document["version"], &document["mcp"], &document["baseUrl"]),
-        (&json!("2.1.0"), &json!(MODERN), &json!("https://crm.example/mcp"))
+        (&json!("2.1.0"), &json!(MODERN), &json!("https://crm.example/mcp/"))
     );
     let tools = &document["endpoints"];
     assert_eq!(

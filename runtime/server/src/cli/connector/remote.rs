@@ -2,6 +2,7 @@
 //! own may be asked, too.
 
 use super::super::exit::Fault;
+use super::super::paint::harmless;
 use crate::app::outbound::Requests;
 use crate::egress::Dialer;
 use heddle_core::connector::mcp::import::{Asked, Listing};
@@ -25,7 +26,10 @@ pub(super) async fn listed(url: &str, name: &str, headers: &[String]) -> Result<
     }
     let headers = headers.iter().map(|header| {
         let (name, value) = header.split_once(':').ok_or_else(|| {
-            Fault::usage(format!("`--header {header}` is no header; write `--header \"Name: value\"`"))
+            // Not as it was typed: there may be a token in it.
+            Fault::usage(
+                "`--header` wants a name and a value with a colon between them: `--header \"Name: value\"`",
+            )
         })?;
         Ok((name.trim().to_ascii_lowercase(), value.trim().to_owned()))
     });
@@ -36,7 +40,7 @@ pub(super) async fn listed(url: &str, name: &str, headers: &[String]) -> Result<
     let mut request = listing.begin();
     for _ in 0..MOST {
         let answer = sent(&requests, &limits, request).await?;
-        match listing.next(&answer).map_err(|why| Fault::failed(format!("`{url}`: {why}")))? {
+        match listing.next(&answer).map_err(|why| Fault::failed(harmless(&format!("`{url}`: {why}"))))? {
             Asked::Done(found) => return Ok(*found),
             Asked::Send(next) => request = *next,
         }
