@@ -147,5 +147,6 @@ pub fn python_with_older_mcp() -> PathBuf {
 
 /// A Python that has `a2a`, the official SDK of the Agent2Agent protocol.
 pub fn python_with_a2a() -> PathBuf {
-    python(&format!("a2a-sdk-{A2A}"), &[&format!("a2a-sdk[http-server]=={A2A}")])
+    let packages = [format!("a2a-sdk[http-server]=={A2A}"), "uvicorn==0.54.0".to_owned()];
+    python(&format!("a2a-sdk-{A2A}-served"), &packages.each_ref().map(String::as_str))
 }

@@ -229,13 +229,19 @@ fn what_no_agent_sends_is_refused() {
         let answer = post(&server, &body, &[]);
         assert_eq!((answer.status, code(&answer)), (200, wanted), "{}", answer.body);
     }
+    odd_requests(&server, &list);
+}
+
+fn odd_requests(server: &Server, list: &Value) {
+    let code =
+        |answer: &Answer| answer.body["error"]["code"].as_i64().unwrap_or_else(|| panic!("{answer:?}"));
     let text = server.post_bytes("/a2a", "text/plain", list.to_string());
     assert_eq!(code(&text), -32_005);
     let broken = server.post_text("/a2a", "{\"jsonrpc\":", &[("a2a-version", "1.0")]);
     assert_eq!(code(&broken), -32_700);
-    assert_eq!(post(&server, &list, &[("origin", "https://evil.example")]).status, 403);
-    assert_eq!(post(&server, &list, &[("host", "rebound.example")]).status, 403);
-    assert_eq!(post(&server, &list, &[("heddle-user", "a b")]).status, 400);
+    assert_eq!(post(server, list, &[("origin", "https://evil.example")]).status, 403);
+    assert_eq!(post(server, list, &[("host", "rebound.example")]).status, 403);
+    assert_eq!(post(server, list, &[("heddle-user", "a b")]).status, 400);
     let big = call("SendMessage", json!({ "x": "x".repeat(5 << 20) }));
     // It may hang up before it has read all of it.
     let refused = server.try_post("/a2a", &big, &[("a2a-version", "1.0")]);

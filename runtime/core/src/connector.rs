@@ -1,7 +1,10 @@
 //! A service that speaks HTTP, as a document: each of its endpoints is a tool, `tool:service/endpoint`, with schemas,
-//! without anybody compiling anything. So is each tool of a server that speaks the Model Context Protocol ([`mcp`]). What is sent follows from the input alone ([`Endpoint::request`]), and what is
+//! without anybody compiling anything. So is each tool of a server that speaks the
+//! Model Context Protocol ([`mcp`]), and each skill of another agent ([`a2a`]). What is sent follows from the input alone ([`Endpoint::request`]), and what is
 //! answered from the response ([`Endpoint::answer`]); both are pure. Who may send it where is granted like any plugin's.
 
+pub mod a2a;
+pub mod dialogue;
 mod endpoint;
 pub mod mcp;
 pub mod openapi;
@@ -64,12 +67,22 @@ pub struct Endpoint {
     /// The header in which the key goes that is the same for every attempt of a step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency_header: Option<String>,
-    /// The tool that is called, where the service speaks the Model Context Protocol.
+    /// What is called, where the service speaks a protocol of its own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub remote: Option<mcp::RemoteTool>,
+    pub remote: Option<Remote>,
     /// Whether it may destroy something: no pattern gives it to an agent, only its name does.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub destructive: bool,
+}
+
+/// What is called by another protocol.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Remote {
+    /// A tool, by the Model Context Protocol.
+    Mcp(mcp::RemoteTool),
+    /// Another agent, by the Agent2Agent protocol.
+    A2a(a2a::RemoteSkill),
 }
 
 /// A member of the input that goes into the address or a header.

@@ -5,7 +5,7 @@
 
 pub mod import;
 
-use super::Endpoint;
+use super::dialogue::{Told, Turn, error_of, header, passing};
 use super::endpoint::refused;
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind, Outcome};
@@ -41,15 +41,6 @@ impl RemoteTool {
     }
 }
 
-/// What to do next.
-#[derive(Clone, Debug, PartialEq)]
-pub enum Turn {
-    /// Send this, and come back with the answer.
-    Send(Box<HttpRequest>),
-    /// It is over.
-    Done(Outcome),
-}
-
 /// Where a call stands.
 #[derive(Clone, Debug, PartialEq)]
 enum Stage {
@@ -61,38 +52,24 @@ enum Stage {
     Over(Outcome),
 }
 
-/// A call of an endpoint, whatever it speaks.
+/// A call of a tool.
 #[derive(Debug)]
-pub struct Dialogue<'a> {
-    endpoint: &'a Endpoint,
-    input: &'a Json,
-    secret: Result<String, String>,
-    key: &'a str,
+pub struct Conversation<'a> {
+    told: Told<'a>,
+    tool: &'a RemoteTool,
     session: Option<String>,
     stage: Stage,
 }
 
-impl<'a> Dialogue<'a> {
-    /// A call that has not begun. `secret` is what stands for the endpoint's secret; `key` is the same for every attempt
-    /// of a step.
-    pub fn new(
-        endpoint: &'a Endpoint,
-        input: &'a Json,
-        secret: Result<String, String>,
-        key: &'a str,
-    ) -> Dialogue<'a> {
-        let stage = match &endpoint.remote {
-            Some(tool) if tool.has_session() => Stage::Hello,
-            _ => Stage::Call,
-        };
-        Dialogue { endpoint, input, secret, key, session: None, stage }
+impl<'a> Conversation<'a> {
+    pub(super) fn new(told: Told<'a>, tool: &'a RemoteTool) -> Conversation<'a> {
+        let stage = if tool.has_session() { Stage::Hello } else { Stage::Call };
+        Conversation { told, tool, session: None, stage }
     }
-    /// The first thing to do.
-    pub fn begin(&mut self) -> Turn {
+    pub(super) fn begin(&mut self) -> Turn {
         self.send()
     }
-    /// What follows from the answer to what was sent last.
-    pub fn next(&mut self, answer: &HttpResponse) -> Turn {
+    pub(super) fn next(&mut self, answer: &HttpResponse) -> Turn {
         match self.heard(answer) {
             Ok(stage) => self.stage = stage,
             Err(failure) => self.stage = Stage::Over(Outcome::Failed(failure)),
@@ -100,14 +77,14 @@ impl<'a> Dialogue<'a> {
         self.send()
     }
     /// What came of it, where that is known whatever becomes of what was sent last.
-    pub fn known(&self) -> Option<Outcome> {
+    pub(super) fn known(&self) -> Option<Outcome> {
         match &self.stage {
             Stage::Goodbye(outcome) | Stage::Over(outcome) => Some(outcome.clone()),
             _ => None,
         }
     }
     fn heard(&mut self, answer: &HttpResponse) -> Result<Stage, Failure> {
-        let Some(tool) = &self.endpoint.remote else { return Ok(Stage::Over(self.endpoint.answer(answer))) };
+        let tool = self.tool;
         match &self.stage {
             Stage::Hello => {
                 let result = result_of(answer)?;
@@ -149,48 +126,35 @@ impl<'a> Dialogue<'a> {
         }
     }
     fn request(&self) -> Result<Option<HttpRequest>, Failure> {
-        let endpoint = self.endpoint;
-        let Some(tool) = &endpoint.remote else {
-            return match self.stage {
-                Stage::Over(_) => Ok(None),
-                _ => endpoint.request(self.input, |_| self.secret.clone(), self.key).map(Some),
-            };
-        };
         let message = match &self.stage {
             Stage::Over(_) => return Ok(None),
-            Stage::Goodbye(_) => return self.posted(tool, None, "DELETE").map(Some),
-            Stage::Hello => hello(&tool.protocol),
+            Stage::Goodbye(_) => return self.posted(None, "DELETE").map(Some),
+            Stage::Hello => hello(&self.tool.protocol),
             Stage::Ready => told("notifications/initialized"),
-            Stage::Call => asked("tools/call", self.params(tool)),
+            Stage::Call => asked("tools/call", self.params()),
         };
-        self.posted(tool, Some(message), "POST").map(Some)
+        self.posted(Some(message), "POST").map(Some)
     }
-    fn params(&self, tool: &RemoteTool) -> Vec<(&'static str, Value)> {
-        let mut meta = vec![("heddle/idempotencyKey", Value::text(self.key))];
-        if !tool.has_session() {
+    fn params(&self) -> Vec<(&'static str, Value)> {
+        let mut meta = vec![("heddle/idempotencyKey", Value::text(self.told.key))];
+        if !self.tool.has_session() {
             meta.extend(who());
         }
-        let arguments = self.input.value().clone();
-        vec![("name", Value::text(&*tool.name)), ("arguments", arguments), ("_meta", Value::map(meta))]
+        let arguments = self.told.input.value().clone();
+        vec![("name", Value::text(&*self.tool.name)), ("arguments", arguments), ("_meta", Value::map(meta))]
     }
-    fn posted(
-        &self,
-        tool: &RemoteTool,
-        message: Option<Value>,
-        method: &str,
-    ) -> Result<HttpRequest, Failure> {
+    fn posted(&self, message: Option<Value>, method: &str) -> Result<HttpRequest, Failure> {
         let is_call = matches!(self.stage, Stage::Call);
-        let input = Json::from_value(Value::map(message.map(|message| ("body", message))));
-        let mut request = self.endpoint.request(&input, |_| self.secret.clone(), self.key)?;
+        let mut request = self.told.request(message)?;
         request.method = method.to_owned();
         let mut set = |name: &str, value: &str| request.headers.push((name.to_owned(), value.to_owned()));
         // A session has no version before it is agreed.
         if self.stage != Stage::Hello {
-            set("mcp-protocol-version", &tool.protocol);
+            set("mcp-protocol-version", &self.tool.protocol);
         }
-        if is_call && !tool.has_session() {
+        if is_call && !self.tool.has_session() {
             set("mcp-method", "tools/call");
-            set("mcp-name", &tool.name);
+            set("mcp-name", &self.tool.name);
         }
         if let Some(session) = &self.session {
             set("mcp-session-id", session);
@@ -237,10 +201,6 @@ fn told(method: &str) -> Value {
     Value::map([("jsonrpc", Value::text("2.0")), ("method", Value::text(method))])
 }
 
-fn header<'a>(answer: &'a HttpResponse, name: &str) -> Option<&'a str> {
-    answer.headers.iter().find(|(known, _)| known == name).map(|(_, value)| &**value)
-}
-
 /// The answer to the message that was asked, among the others that may come before it.
 fn message_of(answer: &HttpResponse) -> Option<Wire> {
     let is_ours = |message: &Wire| message["id"] == ID && message.get("method").is_none();
@@ -262,12 +222,8 @@ fn message_of(answer: &HttpResponse) -> Option<Wire> {
 /// The result that a server gives, or why there is none.
 fn result_of(answer: &HttpResponse) -> Result<Wire, Failure> {
     let message = message_of(answer);
-    if matches!(answer.status, 408 | 425 | 429 | 500..) {
-        return Err(refused(answer.status, &answer.body, header(answer, "retry-after")));
-    }
-    if let Some(error) = message.as_ref().map(|message| &message["error"]).filter(|error| error.is_object()) {
-        let code = error["code"].as_i64().unwrap_or_default();
-        let said: String = error["message"].as_str().unwrap_or_default().chars().take(EXCERPT).collect();
+    passing(answer)?;
+    if let Some((code, said)) = message.as_ref().and_then(error_of) {
         let failure = Failure::new(FailureKind::GuestError, format!("the server refused: {said}"));
         return Err(failure.with_code(format!("mcp_{}", code.unsigned_abs())));
     }

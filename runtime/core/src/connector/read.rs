@@ -1,9 +1,10 @@
 //! Reading the document of a connector: every fault at once, each with its place.
 
+use super::a2a::{self, RemoteSkill};
 use super::mcp::{ACCEPT, LEGACY, MODERN, RemoteTool};
 use super::schemas::whole;
 use super::{
-    Auth, Connector, Endpoint, MOST_ENDPOINTS, MOST_PARAMETERS, MOST_SCHEMAS, Parameter, Place, Tool,
+    Auth, Connector, Endpoint, MOST_ENDPOINTS, MOST_PARAMETERS, MOST_SCHEMAS, Parameter, Place, Remote, Tool,
 };
 use crate::document::{Doc, Fault, Part, pointer};
 use crate::id::is_name;
@@ -39,13 +40,22 @@ impl Connector {
     }
 }
 
+/// A protocol that a service speaks.
+#[derive(Clone)]
+enum Speaks {
+    /// The Model Context Protocol, in this version.
+    Mcp(String),
+    /// The Agent2Agent protocol.
+    A2a,
+}
+
 /// What holds for every endpoint of the document.
 struct Defaults {
     service: String,
     version: semver::Version,
     base: String,
-    /// The version of the Model Context Protocol, where the service speaks that.
-    protocol: Option<String>,
+    /// What the service speaks, where that is a protocol of its own.
+    speaks: Option<Speaks>,
     headers: Vec<(String, String)>,
     auth: Option<Auth>,
     timeout_ms: Option<u64>,
@@ -77,9 +87,9 @@ fn connector(doc: &Doc, room: u64, faults: &mut Faults) -> Option<Connector> {
         version
     });
     let base = fields.need("baseUrl", faults).and_then(|(said, path)| base(said, &path, faults));
-    let protocol = fields.get("mcp").and_then(|(said, path)| protocol(said, &path, faults));
+    let speaks = speaks(&mut fields, faults);
     // Paths begin with a slash; what is the whole address keeps its own.
-    let base = base.map(|base| match protocol {
+    let base = base.map(|base| match speaks {
         None => base.trim_end_matches('/').to_owned(),
         Some(_) => base,
     });
@@ -103,7 +113,7 @@ fn connector(doc: &Doc, room: u64, faults: &mut Faults) -> Option<Connector> {
         service: name.clone().unwrap_or_default(),
         version: version.clone().unwrap_or(semver::Version::new(0, 0, 0)),
         base: base.unwrap_or_default(),
-        protocol,
+        speaks,
         headers,
         auth,
         timeout_ms,
@@ -130,9 +140,9 @@ fn tools(defaults: &Defaults, (said, path): (&Doc, String), faults: &mut Faults)
         if !is_name(&key.text) {
             faults.at(endpoint, &path, format!("`{}` is no name: `[a-z][a-z0-9_-]*`", key.text));
         }
-        tools.extend(match &defaults.protocol {
+        tools.extend(match &defaults.speaks {
             None => tool(defaults, &key.text, (endpoint, &path), faults),
-            Some(protocol) => remote(defaults, protocol, &key.text, (endpoint, &path), faults),
+            Some(speaks) => remote(defaults, speaks, &key.text, (endpoint, &path), faults),
         });
     }
     Some(tools)
@@ -285,22 +295,40 @@ fn tool(defaults: &Defaults, name: &str, (said, path): (&Doc, &str), faults: &mu
     Some(tool)
 }
 
-/// A tool of a server that speaks the Model Context Protocol.
+/// What an endpoint calls at its service.
+fn called(speaks: &Speaks, fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Remote> {
+    let named = |key: &'static str, found: Option<(&Doc, String)>, faults: &mut Faults| {
+        let (said, at) = found?;
+        let name = said.as_str().filter(|name| (1..=128).contains(&name.len()) && name.is_ascii());
+        if name.is_none() {
+            let message = format!("wants the name of the {key} at its service: 1 to 128 ASCII characters");
+            faults.at(said, &at, message);
+        }
+        name.map(str::to_owned)
+    };
+    match speaks {
+        Speaks::Mcp(protocol) => {
+            let found = fields.need("tool", faults);
+            let name = named("tool", found, faults)?;
+            Some(Remote::Mcp(RemoteTool { protocol: protocol.clone(), name }))
+        }
+        Speaks::A2a => {
+            let found = fields.get("skill");
+            Some(Remote::A2a(RemoteSkill { skill: named("skill", found, faults) }))
+        }
+    }
+}
+
+/// What is called by a protocol of its own.
 fn remote(
     defaults: &Defaults,
-    protocol: &str,
+    speaks: &Speaks,
     name: &str,
     (said, path): (&Doc, &str),
     faults: &mut Faults,
 ) -> Option<Tool> {
     let mut fields = Fields::plain(said, path, faults);
-    let remote = fields.need("tool", faults).and_then(|(said, at)| {
-        let name = said.as_str().filter(|name| (1..=128).contains(&name.len()) && name.is_ascii());
-        if name.is_none() {
-            faults.at(said, &at, "wants the name of the tool at its server: 1 to 128 ASCII characters");
-        }
-        name.map(str::to_owned)
-    });
+    let remote = called(speaks, &mut fields, faults);
     let title = fields.text("title", faults).unwrap_or(name).to_owned();
     let description = fields.text("description", faults).unwrap_or_default().to_owned();
     let provides = fields.get("provides").map_or_else(Vec::new, |(said, at)| names(said, &at, faults));
@@ -316,7 +344,8 @@ fn remote(
     };
     let mut headers = defaults.headers.clone();
     headers.retain(|(name, _)| name != "accept");
-    headers.push(("accept".into(), ACCEPT.into()));
+    let accept = if matches!(speaks, Speaks::Mcp(_)) { ACCEPT } else { "application/json" };
+    headers.push(("accept".into(), accept.into()));
     let metadata = Metadata {
         name: format!("{}/{name}", defaults.service),
         version: defaults.version.clone(),
@@ -340,10 +369,28 @@ fn remote(
         auth: defaults.auth.clone(),
         timeout_ms,
         idempotency_header: None,
-        remote: Some(RemoteTool { protocol: protocol.to_owned(), name: remote? }),
+        remote: Some(remote?),
         destructive,
     };
     Some(Tool { metadata, endpoint })
+}
+
+/// What the service speaks, where the document says it.
+fn speaks(fields: &mut Fields<'_>, faults: &mut Faults) -> Option<Speaks> {
+    let mcp = fields.get("mcp").and_then(|(said, path)| protocol(said, &path, faults));
+    let a2a = fields.get("a2a").map(|(said, path)| {
+        if said.as_str() != Some(a2a::VERSION) {
+            faults.at(
+                said,
+                &path,
+                format!("is `\"{}\"`, the version of the Agent2Agent protocol", a2a::VERSION),
+            );
+        }
+        if mcp.is_some() {
+            faults.at(said, &path, "a service speaks `mcp` or `a2a`; leave one out");
+        }
+    });
+    mcp.map(Speaks::Mcp).or(a2a.map(|()| Speaks::A2a))
 }
 
 /// The version of the Model Context Protocol.

@@ -3,7 +3,7 @@
 
 use super::invoker::scope_of;
 use futures_util::future::BoxFuture;
-use heddle_core::connector::mcp::{Dialogue, Turn};
+use heddle_core::connector::dialogue::{Dialogue, Told, Turn};
 use heddle_core::connector::{Endpoint, Tool};
 use heddle_core::host_call::HostCall;
 use heddle_core::id::{Digest, idempotency_key};
@@ -15,6 +15,7 @@ use heddle_executor::{Invocation, Invoker};
 use heddle_host::{Host, check_input, check_output};
 use heddle_store::RunStore;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 /// How long a goodbye may take of which nothing depends.
@@ -69,11 +70,12 @@ impl Endpoints {
         Ok(ready)
     }
 
-    async fn call(&self, invocation: &Invocation) -> Outcome {
-        self.answered(invocation).await.map_or_else(Outcome::Failed, Outcome::Done)
+    /// What came of a call. How many requests it took is counted while it goes on.
+    async fn call(&self, invocation: &Invocation, sent: &AtomicU64) -> Outcome {
+        self.answered(invocation, sent).await.map_or_else(Outcome::Failed, Outcome::Done)
     }
 
-    async fn answered(&self, invocation: &Invocation) -> Result<Json, Failure> {
+    async fn answered(&self, invocation: &Invocation, sent: &AtomicU64) -> Result<Json, Failure> {
         let Ready { endpoint, input, output } = &*self.ready(invocation.plugin.digest).await?;
         check_input(&invocation.input, self.limits.input_bytes, input)?;
         let Invocation { run, step, item, alternative, within, .. } = invocation;
@@ -82,26 +84,31 @@ impl Endpoints {
             Some(name) => invocation.reach.ask(HostCall::Secret(name.to_owned())).await?.answer.secret()?,
             None => Err("the endpoint has no secret".to_owned()),
         };
-        let mut dialogue = Dialogue::new(endpoint, &invocation.input, secret, &key);
+        let again = invocation.attempt > 1;
+        let told = Told { endpoint, input: &invocation.input, secret, key: &key, again };
+        let mut dialogue = Dialogue::new(told);
         let mut turn = dialogue.begin();
         // From here on it may have had its effect.
         invocation.held.hold(self.host.enter(&scope_of(invocation)));
         let outcome = loop {
-            match turn {
+            let request = match turn {
                 Turn::Done(outcome) => break outcome,
-                Turn::Send(request) => {
-                    let asked = invocation.reach.ask(HostCall::Http(*request));
-                    if let Some(outcome) = dialogue.known() {
-                        // What came of the call is not lost, nor late, for how somebody says goodbye.
-                        let _ = tokio::time::timeout(GOODBYE, asked).await;
-                        break outcome;
-                    }
-                    let answered = asked.await?.answer.http()?;
-                    let response =
-                        answered.map_err(|fault| Failure::new(fault.kind.failure(), fault.message))?;
-                    turn = dialogue.next(&response);
+                Turn::Send(request) => request,
+                Turn::Later(ms, request) => {
+                    tokio::time::sleep(Duration::from_millis(ms)).await;
+                    request
                 }
+            };
+            sent.fetch_add(1, Ordering::Relaxed);
+            let asked = invocation.reach.ask(HostCall::Http(*request));
+            if let Some(outcome) = dialogue.known() {
+                // What came of the call is not lost, nor late, for how somebody says goodbye.
+                let _ = tokio::time::timeout(GOODBYE, asked).await;
+                break outcome;
             }
+            let answered = asked.await?.answer.http()?;
+            let response = answered.map_err(|fault| Failure::new(fault.kind.failure(), fault.message))?;
+            turn = dialogue.next(&response);
         };
         match outcome {
             Outcome::Done(json) => {
@@ -119,8 +126,8 @@ impl Invoker for Endpoints {
         let endpoints = self.clone();
         Box::pin(async move {
             let began = Instant::now();
-            let most = Duration::from_millis(invocation.limits.wall_ms);
-            let outcome = match tokio::time::timeout(most, endpoints.call(&invocation)).await {
+            let (most, sent) = (Duration::from_millis(invocation.limits.wall_ms), AtomicU64::new(0));
+            let outcome = match tokio::time::timeout(most, endpoints.call(&invocation, &sent)).await {
                 Ok(outcome) => outcome,
                 Err(_) => {
                     let message = format!("no answer within {} ms", invocation.limits.wall_ms);
@@ -128,7 +135,7 @@ impl Invoker for Endpoints {
                 }
             };
             let wall_us = began.elapsed().as_micros() as u64;
-            AttemptEnd { outcome, usage: Usage { wall_us, hostcalls: 1, ..Usage::default() } }
+            AttemptEnd { outcome, usage: Usage { wall_us, hostcalls: sent.into_inner(), ..Usage::default() } }
         })
     }
 }

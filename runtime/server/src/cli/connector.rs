@@ -11,9 +11,8 @@ use super::plugin::signed;
 use super::{Context, out};
 use crate::http::codes::Code;
 use clap::Subcommand;
-use heddle_core::connector::Connector;
-use heddle_core::connector::mcp::RemoteTool;
 use heddle_core::connector::openapi::{Imported, import};
+use heddle_core::connector::{Connector, Remote};
 use heddle_core::document::print::printed;
 use heddle_core::document::{Doc, Fault as DocFault, Order};
 use heddle_core::json::Json;
@@ -37,16 +36,20 @@ pub(super) enum ConnectorCommand {
         /// YAML or JSON.
         file: PathBuf,
     },
-    /// Make a connector out of an OpenAPI document (3.0 or 3.1), or of the tools of an MCP server, and print it.
+    /// Make a connector out of an OpenAPI document (3.0 or 3.1), the tools of an MCP server or the skills of an A2A agent,
+    /// and print it.
     Import {
         /// JSON or YAML.
-        #[arg(required_unless_present = "mcp")]
+        #[arg(required_unless_present_any = ["mcp", "a2a"])]
         openapi: Option<PathBuf>,
         /// The address of a server that speaks the Model Context Protocol, instead of a document.
-        #[arg(long, value_name = "URL", conflicts_with_all = ["openapi", "base_url"])]
+        #[arg(long, value_name = "URL", conflicts_with_all = ["openapi", "base_url", "a2a"])]
         mcp: Option<String>,
-        /// What that server is told with every request, such as "Authorization: Bearer …"; it is not written down.
-        #[arg(long, value_name = "NAME: VALUE", requires = "mcp")]
+        /// The address of an agent that speaks the Agent2Agent protocol, instead of a document: its card says the rest.
+        #[arg(long, value_name = "URL", conflicts_with_all = ["openapi", "base_url"])]
+        a2a: Option<String>,
+        /// What such a service is told with every request, such as "Authorization: Bearer …"; it is not written down.
+        #[arg(long, value_name = "NAME: VALUE", conflicts_with = "openapi")]
         header: Vec<String>,
         /// What the service is called: its tools are `tool:NAME/endpoint`.
         #[arg(long)]
@@ -66,11 +69,14 @@ pub(super) async fn connector(command: &ConnectorCommand, context: &Context) -> 
     match command {
         ConnectorCommand::Check { file } => check(file, context),
         ConnectorCommand::Push { file } => push(file, context).await,
-        ConnectorCommand::Import { openapi, mcp, header, name, base_url, output } => {
-            let found = match (openapi, mcp) {
-                (_, Some(url)) => remote::listed(url, name, header).await?,
-                (Some(file), None) => of_openapi(file, name, base_url.as_deref())?,
-                (None, None) => return Err(Fault::usage("a document or `--mcp URL` is missing")),
+        ConnectorCommand::Import { openapi, mcp, a2a, header, name, base_url, output } => {
+            let found = match (openapi, mcp, a2a) {
+                (_, Some(url), _) => remote::listed(url, name, header).await?,
+                (_, None, Some(url)) => remote::of_card(url, name, header).await?,
+                (Some(file), None, None) => of_openapi(file, name, base_url.as_deref())?,
+                (None, None, None) => {
+                    return Err(Fault::usage("a document, `--mcp URL` or `--a2a URL` is missing"));
+                }
             };
             written(&found, output.as_deref(), context)
         }
@@ -114,7 +120,8 @@ fn check(file: &Path, context: &Context) -> Result<Exit, Fault> {
     for tool in &connector.tools {
         let title = harmless(&tool.metadata.title);
         let called = match &tool.endpoint.remote {
-            Some(remote) => format!("MCP {}", harmless(&remote.name)),
+            Some(Remote::Mcp(tool)) => format!("MCP {}", harmless(&tool.name)),
+            Some(Remote::A2a(skill)) => format!("A2A {}", harmless(skill.skill.as_deref().unwrap_or("-"))),
             None => format!("{} {}", tool.endpoint.method, tool.endpoint.path),
         };
         let mark = if tool.endpoint.destructive { "  (destructive)" } else { "" };
@@ -134,7 +141,7 @@ fn grant(connector: &Connector) -> String {
     let origin = origin.unwrap_or_default();
     let mut methods: Vec<&str> = connector.tools.iter().map(|tool| tool.endpoint.method.as_str()).collect();
     // The session of a call ends with it.
-    if first.endpoint.remote.as_ref().is_some_and(RemoteTool::has_session) {
+    if matches!(&first.endpoint.remote, Some(Remote::Mcp(tool)) if tool.has_session()) {
         methods.push("DELETE");
     }
     methods.sort_unstable();

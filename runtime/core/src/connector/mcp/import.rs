@@ -1,8 +1,9 @@
 //! A connector out of what a server says of its tools. It is written down, looked over and loaded by a person: what a
 //! server says later changes nothing of what an agent may call, or is told of it.
 
-use super::{ACCEPT, Json, LEGACY, MODERN, Value, Wire, asked, header, hello, message_of, told, who};
+use super::{ACCEPT, Json, LEGACY, MODERN, Value, Wire, asked, hello, message_of, told, who};
 use crate::connector::MOST_ENDPOINTS;
+use crate::connector::dialogue::header;
 use crate::connector::openapi::{Imported, name_of, semver_of};
 use crate::outside::{HttpRequest, HttpResponse};
 use serde_json::{Map, json};
@@ -229,7 +230,7 @@ fn endpoint(remote: &str, tool: &Wire) -> Wire {
 }
 
 /// As much of a text as has so many bytes.
-fn cut(text: &str, bytes: usize) -> &str {
+pub(in crate::connector) fn cut(text: &str, bytes: usize) -> &str {
     let mut end = text.len().min(bytes);
     while !text.is_char_boundary(end) {
         end -= 1;

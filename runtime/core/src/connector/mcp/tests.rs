@@ -2,7 +2,8 @@
 
 use super::import::{Asked, Listing};
 use super::*;
-use crate::connector::Connector;
+use crate::connector::dialogue::Dialogue;
+use crate::connector::{Connector, Endpoint};
 use crate::limits::Limits;
 use serde_json::json;
 
@@ -10,6 +11,15 @@ fn document(protocol: &str) -> String {
     format!(
         "connector: \"1.0\"\nname: crm\nversion: 1.0.0\nbaseUrl: https://crm.example/mcp\nmcp: \"{protocol}\"\nauth: {{bearer: crm-key}}\nendpoints:\n  find: {{tool: findCustomer, input: {{type: object, properties: {{q: {{type: string}}}}}}}}\n  drop: {{tool: dropCustomer, destructive: true}}\n"
     )
+}
+
+fn told<'a>(
+    endpoint: &'a Endpoint,
+    input: &'a Json,
+    secret: Result<String, String>,
+    key: &'a str,
+) -> Told<'a> {
+    Told { endpoint, input, secret, key, again: false }
 }
 
 fn endpoint(protocol: &str) -> Endpoint {
@@ -42,7 +52,7 @@ fn header_of<'a>(request: &'a HttpRequest, name: &str) -> Option<&'a str> {
 #[test]
 fn a_server_without_sessions_is_asked_once() {
     let (endpoint, input) = (endpoint(MODERN), Json::parse(br#"{"q":"Ada","price":1.50}"#).unwrap());
-    let mut call = Dialogue::new(&endpoint, &input, Ok("k-1".into()), "key-7");
+    let mut call = Dialogue::new(told(&endpoint, &input, Ok("k-1".into()), "key-7"));
     let (request, body) = sent(call.begin());
     assert_eq!((request.method.as_str(), request.url.as_str()), ("POST", "https://crm.example/mcp"));
     for (name, value) in [
@@ -68,7 +78,7 @@ fn a_server_without_sessions_is_asked_once() {
 #[test]
 fn an_older_one_wants_a_session() {
     let (endpoint, input) = (endpoint("2025-11-25"), Json::trusted("{}"));
-    let mut call = Dialogue::new(&endpoint, &input, Ok("k".into()), "key");
+    let mut call = Dialogue::new(told(&endpoint, &input, Ok("k".into()), "key"));
     let (request, body) = sent(call.begin());
     assert_eq!((&body["method"], header_of(&request, "mcp-protocol-version")), (&json!("initialize"), None));
     let mut hello = json_answer(json!({ "id": 1, "result": { "protocolVersion": "2025-11-25" } }));
@@ -90,7 +100,7 @@ fn an_older_one_wants_a_session() {
 #[test]
 fn a_server_that_speaks_otherwise_now_is_told_of() {
     let (endpoint, input) = (endpoint("2025-06-18"), Json::trusted("{}"));
-    let mut call = Dialogue::new(&endpoint, &input, Ok("k".into()), "key");
+    let mut call = Dialogue::new(told(&endpoint, &input, Ok("k".into()), "key"));
     call.begin();
     let turn = call.next(&json_answer(json!({ "id": 1, "result": { "protocolVersion": "2025-11-25" } })));
     let Turn::Done(Outcome::Failed(failure)) = turn else { panic!("{turn:?}") };
@@ -101,7 +111,7 @@ fn a_server_that_speaks_otherwise_now_is_told_of() {
 fn what_goes_wrong_has_a_code() {
     let (endpoint, input) = (endpoint(MODERN), Json::trusted("{}"));
     let failed = |response: HttpResponse| {
-        let mut call = Dialogue::new(&endpoint, &input, Ok("k".into()), "key");
+        let mut call = Dialogue::new(told(&endpoint, &input, Ok("k".into()), "key"));
         call.begin();
         match call.next(&response) {
             Turn::Done(Outcome::Failed(failure)) => {
@@ -116,8 +126,8 @@ fn what_goes_wrong_has_a_code() {
     assert_eq!((code.as_str(), again), ("mcp_32602", false));
     assert!(message.contains("no such customer"));
     assert_eq!(failed(answer(400, "application/json", &error.to_string())).0, "mcp_32602");
-    let told = json!({ "id": 1, "result": { "isError": true, "content": [{ "type": "text", "text": "it is closed" }] } });
-    let (code, _, message) = failed(json_answer(told));
+    let said = json!({ "id": 1, "result": { "isError": true, "content": [{ "type": "text", "text": "it is closed" }] } });
+    let (code, _, message) = failed(json_answer(said));
     assert_eq!(code, "tool_error");
     assert!(message.contains("it is closed"));
     assert_eq!(
@@ -137,7 +147,7 @@ fn what_goes_wrong_has_a_code() {
             "{body}"
         );
     }
-    let mut denied = Dialogue::new(&endpoint, &input, Err("`crm-key` is not granted".into()), "key");
+    let mut denied = Dialogue::new(told(&endpoint, &input, Err("`crm-key` is not granted".into()), "key"));
     assert!(
         matches!(denied.begin(), Turn::Done(Outcome::Failed(failure)) if failure.kind == FailureKind::CapabilityDenied)
     );
