@@ -9,7 +9,7 @@ use std::process::Command;
 
 /// A node with something to ask for.
 fn node(folder: &Path) -> Server {
-    let server = Server::start(folder, &[]);
+    let server = Server::start(folder, &[("HEDDLE_A2A_DEFINITIONS", "true")]);
     server.push(plugin("text_chunk"));
     for (name, body) in [
         (
@@ -20,6 +20,10 @@ fn node(folder: &Path) -> Server {
         (
             "asking",
             "steps:\n  pay: {title: Pay the invoice, approval: {form: {type: object, required: [amount], properties: {amount: {type: integer}}}}}\noutput: {as: {by: \"${ steps.pay.output.decisions[1].by }\"}}",
+        ),
+        (
+            "twice",
+            "steps: {first: {approval: {}}, second: {approval: {}, dependsOn: [first]}}\noutput: {as: both}",
         ),
         (
             "slow",
@@ -76,7 +80,10 @@ fn speaks(transport: &str) {
     let seen = client(&server, transport);
     let skills = seen["card"]["skills"].as_array().unwrap();
     let ids: Vec<&str> = skills.iter().map(|skill| skill["id"].as_str().unwrap()).collect();
-    assert_eq!(ids, ["test_asking", "test_endless", "test_failing", "test_report", "test_slow"]);
+    assert_eq!(
+        ids,
+        ["test_asking", "test_endless", "test_failing", "test_report", "test_slow", "test_twice"]
+    );
     assert!(skills[3]["description"].as_str().unwrap().contains("\"who\""), "{}", skills[3]);
     for (of, who) in [("text", "Ada"), ("data", "Bob")] {
         let task = task(&seen[of]);
@@ -139,6 +146,22 @@ fn people(seen: &Value) {
         "whoever asked does not approve alone"
     );
     assert!(!refused("maybe").is_empty());
+    // An answer that comes twice is not one to the question behind.
+    assert!(
+        refused("unnamed").contains("which question is answered?")
+            && refused("unnamed").contains("`first#0`")
+    );
+    assert_eq!(state(task(&seen["first"])), "TASK_STATE_INPUT_REQUIRED");
+    assert!(seen["resent"]["kind"].as_str().unwrap().contains("UnsupportedOperation"), "{}", seen["resent"]);
+    assert_eq!(state(task(&seen["second"])), "TASK_STATE_COMPLETED");
+    // A paused run is told to go on.
+    assert_eq!(state(&seen["paused"]), "TASK_STATE_INPUT_REQUIRED");
+    assert!(seen["paused"]["status"]["message"]["parts"][0]["text"].as_str().unwrap().contains("`resume`"));
+    assert!(
+        matches!(state(task(&seen["resumed"])), "TASK_STATE_WORKING" | "TASK_STATE_COMPLETED"),
+        "{}",
+        seen["resumed"]
+    );
     let approved = task(&seen["approved"]);
     assert_eq!(
         (state(approved), data(approved)),
@@ -153,7 +176,7 @@ fn streams(seen: &Value) {
     let (states, has_output) = told(&seen["stopped"]);
     assert!(!has_output && states.last() == Some(&"TASK_STATE_INPUT_REQUIRED"), "{states:?}");
     let (states, _) = told(&seen["followed"]);
-    assert_eq!(states, ["TASK_STATE_INPUT_REQUIRED"]);
+    assert_eq!(states.last(), Some(&"TASK_STATE_CANCELED"), "who follows follows to the end: {states:?}");
 }
 
 #[test]

@@ -30,13 +30,13 @@ use bytes::Bytes;
 use envelope::Call;
 use faults::refused;
 use heddle_core::id::{RunId, Tenant};
-use heddle_executor::RunDetail;
+use heddle_executor::{Delivery, RunDetail};
 use hyper::HeaderMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 use std::time::Duration;
-use stream::Events;
+use stream::{Events, Until};
 
 /// How long a cancelled run may take to end before it is answered as it stands.
 const CANCELLED_WITHIN: Duration = Duration::from_secs(5);
@@ -54,6 +54,8 @@ pub(crate) fn routes() -> Router<Api> {
 pub(crate) struct Door {
     api: Api,
     who: Who,
+    /// The node's address, without a slash at its end.
+    base: String,
 }
 
 /// What is answered.
@@ -73,11 +75,12 @@ async fn admitted(api: Api, request: Request) -> Result<(Door, HeaderMap, Bytes)
     let (mut parts, content) = request.into_parts();
     origin::check_host(&parts.headers, parts.uri.host(), &api.app.doors.hosts)?;
     origin::check(&parts.headers, &api.app.origins, "speak to the agent")?;
+    let base = card::base(&api, &parts.headers, &parts.uri);
     let caller = caller(&parts.headers)?;
     parts.extensions.insert(caller);
     let bytes = body::read(&parts.headers, content, Bound::small(&api.app.limits)).await?;
     let who = Who::of(Some(&parts.extensions), "a2a", "a2a");
-    Ok((Door { api, who }, parts.headers, bytes))
+    Ok((Door { api, who, base }, parts.headers, bytes))
 }
 
 /// `POST /a2a`: JSON-RPC.
@@ -107,17 +110,18 @@ fn params<T: DeserializeOwned>(params: Value) -> Result<T, A2AError> {
 impl Door {
     async fn answer(&self, method: &str, given: Value) -> Result<Answer, A2AError> {
         match method {
-            methods::SEND_MESSAGE => Answer::one(&message::send(self, params(given)?).await?),
+            methods::SEND_MESSAGE => Answer::one(&message::send(self, message::read(given)?).await?),
             methods::SEND_STREAMING_MESSAGE => {
-                let detail = message::begun(self, params(given)?).await?;
-                Ok(Answer::Many(stream::events(self, detail)))
+                let detail = message::begun(self, message::read(given)?).await?;
+                Ok(Answer::Many(stream::events(self, detail, Until::Interrupted)?))
             }
             methods::GET_TASK => {
                 let wanted: a2a::GetTaskRequest = params(given)?;
+                shown::check_length(wanted.history_length)?;
                 let detail = self.run(&wanted.id).await?;
                 Answer::one(&shown::whole(self, &detail, wanted.history_length).await?)
             }
-            methods::LIST_TASKS => Answer::one(&listing::list(self, params(given)?).await?),
+            methods::LIST_TASKS => Answer::one(&listing::list(self, given).await?),
             methods::CANCEL_TASK => {
                 let wanted: a2a::CancelTaskRequest = params(given)?;
                 Answer::one(&self.cancel(&wanted.id).await?)
@@ -129,7 +133,7 @@ impl Door {
                     let said = format!("run {} has ended: there is nothing to follow", wanted.id);
                     return Err(A2AError::unsupported_operation(said));
                 }
-                Ok(Answer::Many(stream::events(self, detail)))
+                Ok(Answer::Many(stream::events(self, detail, Until::Over)?))
             }
             methods::CREATE_PUSH_CONFIG
             | methods::GET_PUSH_CONFIG
@@ -141,16 +145,21 @@ impl Door {
             other => Err(A2AError::method_not_found(&other.chars().take(100).collect::<String>())),
         }
     }
-    /// A run by its id.
+    /// A run that came by this door, by its id.
     async fn run(&self, id: &str) -> Result<RunDetail, A2AError> {
         let shown: String = id.chars().take(64).collect();
         if id.parse::<RunId>().is_err() {
             return Err(A2AError::task_not_found(&shown));
         }
-        detail(&self.api, id).await.map_err(|problem| match problem.code.status().as_u16() {
+        let found = detail(&self.api, id).await.map_err(|problem| match problem.code.status().as_u16() {
             404 => A2AError::task_not_found(&shown),
             _ => refused(&problem),
-        })
+        })?;
+        // Others are for those who may use the whole API.
+        match shown::is_ours(&found) {
+            true => Ok(found),
+            false => Err(A2AError::task_not_found(&shown)),
+        }
     }
     async fn cancel(&self, id: &str) -> Result<a2a::Task, A2AError> {
         let detail = self.run(id).await?;
@@ -160,7 +169,12 @@ impl Door {
         }
         let executor = &self.api.app.executor;
         let said = (&*self.who.submits, "its A2A client asked for that");
-        executor.cancel(&tenant, run, said, false).await.map_err(|fault| refused(&fault.into()))?;
+        let delivery = executor.cancel(&tenant, run, said, false).await;
+        match delivery.map_err(|fault| refused(&fault.into()))? {
+            Delivery::Ended | Delivery::Ending => return Err(A2AError::task_not_cancelable(id)),
+            Delivery::Unknown => return Err(A2AError::task_not_found(id)),
+            Delivery::Accepted | Delivery::Unchanged { .. } | Delivery::Full { .. } => {}
+        }
         let ended = executor.wait(&tenant, run, CANCELLED_WITHIN).await;
         match ended.map_err(|fault| refused(&fault.into()))? {
             Some(detail) => shown::whole(self, &detail, None).await,

@@ -53,6 +53,7 @@ use codes::Code;
 use problem::Problem;
 use server::Ending;
 use std::sync::Arc;
+use tokio::sync::Semaphore;
 use utoipa_axum::router::OpenApiRouter;
 use ws::Sockets;
 
@@ -64,13 +65,16 @@ pub struct Api {
     /// Turns true when the server is to end.
     pub ending: Ending,
     sockets: Arc<Sockets>,
+    /// How many streams other agents may still open.
+    pub(crate) streams: Arc<Semaphore>,
 }
 
 impl Api {
     /// The API of this node.
     pub fn new(app: Arc<App>, ending: Ending) -> Api {
         let sockets = Sockets::new(app.limits.ws_connections);
-        Api { app, ending, sockets: Arc::new(sockets) }
+        let streams = Arc::new(Semaphore::new(app.limits.subscriptions as usize));
+        Api { app, ending, sockets: Arc::new(sockets), streams }
     }
 }
 

@@ -120,14 +120,26 @@ async def work(url: str, transport: str) -> dict[str, Any]:
         found["maybe"] = await agent.refused(agent.send(message(Part(text="perhaps"), task_id=waiting)))
     async with Agent(url, transport, streaming=False, user="bob") as other:
         found["approved"] = await other.send(message(data({"decision": "approve", "amount": 12}), task_id=waiting))
+        async with Agent(url, transport, streaming=False, user="carol") as carol:
+            both = (await carol.send(message(data({}), skill="test_twice")))[0]["task"]["id"]
+        found["unnamed"] = await other.refused(other.send(message(Part(text="approve"), task_id=both)))
+        first = {"decision": "approve", "question": "first#0"}
+        found["first"] = await other.send(message(data(first), task_id=both))
+        found["resent"] = await other.refused(other.send(message(data(first), task_id=both)))
+        found["second"] = await other.send(message(data({"decision": "approve", "question": "second#0"}), task_id=both))
+        slow = (await other.send(message(data({}), skill="test_slow"), return_immediately=True))[0]["task"]["id"]
+        await other.http.post(f"{url}/v1/runs/{slow}/pause")
+        found["paused"] = MessageToDict(await other.client.get_task(GetTaskRequest(id=slow)))
+        found["resumed"] = await other.send(message(Part(text="resume"), task_id=slow), return_immediately=True)
     async with Agent(url, transport, streaming=True) as agent:
         found["stream"] = await agent.send(message(data({}), skill="test_slow"))
         found["stopped"] = await agent.send(message(data({}), skill="test_asking"))
-        begun = await agent.send(message(data({}), skill="test_slow"), return_immediately=True)
-        del begun
-        slow = await agent.send(message(data({}), skill="test_asking"))
-        followed = agent.client.subscribe(SubscribeToTaskRequest(id=slow[0]["task"]["id"]))
-        found["followed"] = [MessageToDict(event) async for event in followed]
+        waits = (await agent.send(message(data({}), skill="test_asking")))[0]["task"]["id"]
+        found["followed"] = []
+        async for event in agent.client.subscribe(SubscribeToTaskRequest(id=waits)):
+            found["followed"].append(MessageToDict(event))
+            if len(found["followed"]) == 1:
+                await agent.client.cancel_task(CancelTaskRequest(id=waits))
     return found
 
 

@@ -24,13 +24,7 @@ pub(super) const MODES: [&str; 2] = ["application/json", "text/plain"];
 /// `GET /.well-known/agent-card.json`
 pub(super) async fn card(State(api): State<Api>, uri: Uri, headers: HeaderMap) -> Result<Response, Problem> {
     origin::check_host(&headers, uri.host(), &api.app.doors.hosts)?;
-    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(|a| a.as_str()));
-    let base = match (&api.app.doors.url, host) {
-        (Some(url), _) => url.clone(),
-        (None, Some(host)) => format!("http://{host}"),
-        (None, None) => format!("http://{}", api.app.doors.hosts.first().map_or("localhost", |host| host)),
-    };
-    let card = of(&api, &base).await?;
+    let card = of(&api, &base(&api, &headers, &uri)).await?;
     let text = serde_json::to_vec(&card).unwrap_or_default();
     let tag = format!("\"{}\"", &Digest::of(&text).hex()[..16]);
     let known = headers.get(IF_NONE_MATCH).and_then(|tag| tag.to_str().ok());
@@ -44,6 +38,15 @@ pub(super) async fn card(State(api): State<Api>, uri: Uri, headers: HeaderMap) -
         response.headers_mut().insert(ETAG, tag);
     }
     Ok(response)
+}
+
+/// The address of this node: what the operator says, else the one by which it is asked.
+pub(super) fn base(api: &Api, headers: &HeaderMap, uri: &Uri) -> String {
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok()).or(uri.authority().map(|a| a.as_str()));
+    match (&api.app.doors.url, host) {
+        (Some(url), _) => url.clone(),
+        (None, host) => format!("http://{}", host.unwrap_or("localhost")),
+    }
 }
 
 async fn of(api: &Api, base: &str) -> Result<AgentCard, Problem> {

@@ -74,7 +74,8 @@ pub(super) fn is_json(headers: &HeaderMap) -> Result<(), A2AError> {
 pub(super) fn version(headers: &HeaderMap) -> Result<(), A2AError> {
     let said =
         headers.get(SVC_PARAM_VERSION).and_then(|value| value.to_str().ok()).unwrap_or_default().trim();
-    if said == VERSION {
+    // What is behind the second point does not matter.
+    if said == VERSION || said.strip_prefix(VERSION).is_some_and(|rest| rest.starts_with('.')) {
         return Ok(());
     }
     let shown = if said.is_empty() { "0.3 (no header `A2A-Version`)" } else { said };

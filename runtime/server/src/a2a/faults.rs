@@ -13,7 +13,8 @@ pub(super) fn refused(problem: &Problem) -> A2AError {
         }
     }
     let fault = match problem.code.status().as_u16() {
-        500.. => A2AError::internal(text),
+        // What is only busy is no fault of the caller's.
+        429 | 500.. => A2AError::internal(text),
         _ => A2AError::invalid_params(text),
     };
     let violations: Vec<_> = problem

@@ -2,7 +2,7 @@
 
 use super::faults::refused;
 use super::{Door, shown};
-use crate::door::asks::{DECISION, open};
+use crate::door::asks::{DECISION, Question, open};
 use crate::door::offer::{Offered, find, offered, wish};
 use crate::http::body;
 use crate::http::faults::unreadable_document;
@@ -11,7 +11,8 @@ use a2a::{A2AError, Message, Part, PartContent, Role, SendMessageRequest, SendMe
 use heddle_core::document::Doc;
 use heddle_core::id::{Digest, Tenant};
 use heddle_core::json::Json;
-use heddle_executor::{RunDetail, Submit, WorkflowChoice};
+use heddle_core::plan::Verb;
+use heddle_executor::{RunDetail, Submit, SubmitFault, WorkflowChoice};
 use serde_json::{Map, Value, json};
 use std::time::Duration;
 use tokio::time::Instant;
@@ -22,8 +23,24 @@ const ID_BYTES: usize = 128;
 const TEXTS: [&str; 7] = ["text", "message", "goal", "question", "prompt", "query", "input"];
 /// Skills that a refusal names.
 const NAMED: usize = 20;
+/// How long a run that is told to go on may take until it does.
+const RESUMED_WITHIN: Duration = Duration::from_secs(2);
 /// The first look at a run that is waited for, and the longest time between two; its end is seen at once.
 pub(super) const LOOKS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// Reads a request. A part has one content; the wire types would take the first of several.
+pub(super) fn read(given: Value) -> Result<SendMessageRequest, A2AError> {
+    let contents = |part: &Value| {
+        ["text", "raw", "url", "data"].into_iter().filter(|name| part.get(name).is_some()).count()
+    };
+    let parts = given["message"]["parts"].as_array().into_iter().flatten();
+    if parts.map(contents).any(|contents| contents > 1) {
+        return Err(A2AError::invalid_params("a part has one of `text`, `raw`, `url` and `data`"));
+    }
+    let request: SendMessageRequest = super::params(given)?;
+    shown::check_length(request.configuration.as_ref().and_then(|c| c.history_length))?;
+    Ok(request)
+}
 
 /// `SendMessage`: waits until there is something to say, unless the caller does not want to.
 pub(super) async fn send(door: &Door, request: SendMessageRequest) -> Result<SendMessageResponse, A2AError> {
@@ -163,7 +180,9 @@ async fn started(door: &Door, request: &SendMessageRequest, said: Said) -> Resul
     };
     let skill = of(&message.metadata).or_else(|| of(&request.metadata));
     let wish = match (&skill, &said.data) {
-        (None, Some(data)) if data.get("definition").is_some() => inline(door, data)?,
+        (None, Some(data)) if door.api.app.doors.definitions && data.get("definition").is_some() => {
+            inline(door, data)?
+        }
         _ => {
             let offered = chosen(door, skill.as_deref()).await?;
             let input = said.input(offered.input.as_ref())?;
@@ -174,10 +193,17 @@ async fn started(door: &Door, request: &SendMessageRequest, said: Said) -> Resul
     labels.push((shown::MESSAGE.to_owned(), message.message_id.clone()));
     labels.extend(message.context_id.clone().map(|context| (shown::CONTEXT.to_owned(), context)));
     // The same message again is the same run, whoever was cut off in between.
-    let of = format!("{}\n{}", message.context_id.as_deref().unwrap_or_default(), message.message_id);
+    let context = message.context_id.as_deref().unwrap_or_default();
+    let of = format!("{}\n{context}\n{}", door.who.submits, message.message_id);
     let idempotency = Some(format!("a2a-{}", Digest::of(of.as_bytes()).hex()).into());
     let wish = Submit { labels, idempotency, ..wish };
-    let submitted = door.api.app.executor.submit(wish).await.map_err(|fault| refused(&fault.into()))?;
+    let submitted = door.api.app.executor.submit(wish).await.map_err(|fault| match fault {
+        SubmitFault::IdempotencyMismatch { .. } => A2AError::invalid_params(format!(
+            "message `{}` has been sent already, with other content; give this one an id of its own",
+            message.message_id
+        )),
+        other => refused(&other.into()),
+    })?;
     door.run(&submitted.run.to_string()).await
 }
 
@@ -243,39 +269,59 @@ async fn answered(door: &Door, id: &str, message: &Message, said: Said) -> Resul
         let word = text.trim().to_ascii_lowercase();
         members.entry(DECISION).or_insert_with(|| word.into());
     }
-    let (executor, tenant, run) = (&door.api.app.executor, Tenant::default(), detail.view.id);
-    let questions = open(&detail, &door.who);
-    let step = content["step"].as_str().map(str::to_owned);
-    let question = match step {
-        Some(step) => questions.into_iter().find(|question| question.step() == step),
-        None if questions.len() > 1 => {
-            let steps: Vec<String> = questions.iter().map(|q| format!("`{}`", q.step())).collect();
-            let said = format!("which step is meant? Say it as `step` in a data part: {}", steps.join(", "));
-            return Err(A2AError::invalid_params(said));
-        }
-        None => questions.into_iter().next(),
-    };
-    if let Some(members) = content.as_object_mut() {
-        members.remove("step");
+    if detail.view.paused.is_some() && content[DECISION] == "resume" {
+        return resumed(door, &detail).await;
     }
-    match question {
-        Some(question) => {
-            question
-                .decide(&door.api, (run, &door.who), &content)
-                .await
-                .map_err(|problem| refused(&problem))?;
-        }
-        None if detail.view.paused.is_some() && content[DECISION] == "resume" => {
-            executor.resume(&tenant, run, &door.who.decides).await.map_err(|fault| refused(&fault.into()))?;
-        }
-        None if detail.view.paused.is_some() => {
+    let asked = content["question"].as_str().filter(|key| key.contains('#')).map(str::to_owned);
+    if let (Some(_), Some(members)) = (&asked, content.as_object_mut()) {
+        members.remove("question");
+    }
+    let questions = open(&detail, &door.who);
+    // A message that is sent again must not answer the question behind the one that it was for.
+    let may_ask_again = questions.iter().any(Question::is_of_failure) || asking_steps(&detail) > 1;
+    let question = match &asked {
+        Some(key) => questions.into_iter().find(|question| question.key == *key).ok_or_else(|| {
+            A2AError::unsupported_operation(format!("the question `{key}` is not open, or not for you"))
+        })?,
+        None if questions.is_empty() && detail.view.paused.is_some() => {
             return Err(A2AError::invalid_params(format!("run {id} is paused: say `resume`")));
         }
-        None => {
+        None if questions.is_empty() => {
             return Err(A2AError::unsupported_operation(format!("run {id} asks you nothing now")));
         }
-    }
+        None if may_ask_again => {
+            let keys: Vec<String> = questions.iter().map(|q| format!("`{}`", q.key)).collect();
+            return Err(A2AError::invalid_params(format!(
+                "which question is answered? Say it as `question` in a data part: {}",
+                keys.join(" or ")
+            )));
+        }
+        None => questions.into_iter().next().ok_or_else(|| A2AError::task_not_found(id))?,
+    };
+    let decided = question.decide(&door.api, (detail.view.id, &door.who), &content).await;
+    decided.map_err(|problem| refused(&problem))?;
     door.run(id).await
+}
+
+/// Steps of a run that may ask somebody.
+fn asking_steps(detail: &RunDetail) -> usize {
+    let steps = detail.plan().steps.iter();
+    steps.filter(|step| step.on_failure.is_some() || matches!(step.verb, Verb::Approval(_))).count()
+}
+
+/// Lets a run go on, and waits for a moment until it does.
+async fn resumed(door: &Door, detail: &RunDetail) -> Result<RunDetail, A2AError> {
+    let (run, began) = (detail.view.id, Instant::now());
+    let executor = &door.api.app.executor;
+    let told = executor.resume(&Tenant::default(), run, &door.who.decides).await;
+    told.map_err(|fault| refused(&fault.into()))?;
+    loop {
+        let now = door.run(&run.to_string()).await?;
+        if now.view.paused.is_none() || began.elapsed() > RESUMED_WITHIN {
+            return Ok(now);
+        }
+        tokio::time::sleep(LOOKS.0).await;
+    }
 }
 
 #[cfg(test)]

@@ -1,9 +1,10 @@
 //! The REST twins of the calls: `POST /a2a/message:send` and its like.
 
+use super::faults::refused;
 use super::stream::by_rest;
 use super::{Answer, admitted, envelope};
 use crate::http::Api;
-use a2a::{A2AError, methods};
+use a2a::{A2AError, error_code, methods};
 use axum::Json;
 use axum::extract::{Path, Request, State};
 use axum::response::{IntoResponse as _, Response};
@@ -13,29 +14,39 @@ use serde_json::{Map, Value, json};
 use url::form_urlencoded;
 
 /// An error in the words of `google.rpc.Status`.
-pub(super) fn body(fault: &A2AError) -> Value {
+fn body(fault: &A2AError, status: u16) -> Value {
     let error = fault.to_jsonrpc_error();
     json!({ "error": {
-        "code": fault.http_status_code(),
-        "status": word(fault.http_status_code()),
+        "code": status,
+        "status": word(fault.code, status),
         "message": fault.message,
         "details": error.data.unwrap_or_else(|| json!([])),
     } })
 }
 
-/// The word of an HTTP status in that form.
-fn word(status: u16) -> &'static str {
-    match status {
-        400 => "INVALID_ARGUMENT",
-        404 => "NOT_FOUND",
-        501 => "UNIMPLEMENTED",
+/// The same for the end of a stream.
+pub(super) fn told(fault: &A2AError) -> String {
+    body(fault, fault.http_status_code()).to_string()
+}
+
+/// The word of an error in that form.
+fn word(code: i32, status: u16) -> &'static str {
+    use error_code as c;
+    match (code, status) {
+        (_, 404) => "NOT_FOUND",
+        (_, 405 | 501) => "UNIMPLEMENTED",
+        (_, 403) => "PERMISSION_DENIED",
+        (c::TASK_NOT_CANCELABLE | c::UNSUPPORTED_OPERATION | c::VERSION_NOT_SUPPORTED, _)
+        | (c::PUSH_NOTIFICATION_NOT_SUPPORTED, _) => "FAILED_PRECONDITION",
+        (_, 400..=499) => "INVALID_ARGUMENT",
         _ => "INTERNAL",
     }
 }
 
-fn failure(fault: &A2AError) -> Response {
-    let status = StatusCode::from_u16(fault.http_status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    (status, Json(body(fault))).into_response()
+fn failure(fault: &A2AError, status: Option<StatusCode>) -> Response {
+    let own = StatusCode::from_u16(fault.http_status_code()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let status = status.unwrap_or(own);
+    (status, Json(body(fault, status.as_u16()))).into_response()
 }
 
 /// What a path means: a method, and the run that it names.
@@ -78,19 +89,18 @@ fn of_query(query: &str) -> Value {
 pub(super) async fn call(State(api): State<Api>, Path(path): Path<String>, request: Request) -> Response {
     let (method, query) = (request.method().clone(), request.uri().query().unwrap_or_default().to_owned());
     let Some((named, id)) = meant(&method, &path) else {
-        if meant(&Method::GET, &path).is_some() || meant(&Method::POST, &path).is_some() {
-            let mut response = failure(&A2AError::method_not_found(&format!("{method} /a2a/{path}")));
-            *response.status_mut() = StatusCode::METHOD_NOT_ALLOWED;
-            response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, POST"));
-            return response;
+        let shown: String = path.chars().take(100).collect();
+        let fault = A2AError::method_not_found(&format!("{method} /a2a/{shown}"));
+        if meant(&Method::GET, &path).is_none() && meant(&Method::POST, &path).is_none() {
+            return failure(&fault, Some(StatusCode::NOT_FOUND));
         }
-        let mut response = failure(&A2AError::method_not_found(&format!("/a2a/{path}")));
-        *response.status_mut() = StatusCode::NOT_FOUND;
+        let mut response = failure(&fault, Some(StatusCode::METHOD_NOT_ALLOWED));
+        response.headers_mut().insert(ALLOW, hyper::header::HeaderValue::from_static("GET, POST"));
         return response;
     };
     let (door, headers, bytes) = match admitted(api, request).await {
         Ok(admitted) => admitted,
-        Err(problem) => return problem.into_response(),
+        Err(problem) => return failure(&refused(&problem), Some(problem.code.status())),
     };
     let answer = match params(&method, (&headers, &bytes), (&query, id)) {
         Ok(params) => door.answer(named, params).await,
@@ -99,7 +109,7 @@ pub(super) async fn call(State(api): State<Api>, Path(path): Path<String>, reque
     match answer {
         Ok(Answer::One(value)) => Json(value).into_response(),
         Ok(Answer::Many(events)) => by_rest(events),
-        Err(fault) => failure(&fault),
+        Err(fault) => failure(&fault, None),
     }
 }
 

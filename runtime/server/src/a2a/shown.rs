@@ -5,13 +5,16 @@ use super::faults::refused;
 use crate::door::asks::open;
 use crate::http::why;
 use a2a::{A2AError, Artifact, Message, Part, Role, Task, TaskState, TaskStatus};
-use heddle_core::id::Tenant;
+use heddle_core::id::{Digest, Tenant};
 use heddle_core::json::Json;
 use heddle_core::run::view::ValueView;
+use heddle_core::time::Timestamp;
 use heddle_executor::{Clock as _, RunDetail, SystemClock};
 use serde_json::{Value, json};
 use std::collections::HashMap;
 
+/// The label of the runs that came by this door.
+pub(super) const DOOR: &str = "a2a";
 /// The label with the conversation that a run belongs to.
 pub(super) const CONTEXT: &str = "a2a.context";
 /// The label with the id of the message that began it.
@@ -45,17 +48,51 @@ pub(super) fn state(detail: &RunDetail) -> TaskState {
     }
 }
 
+/// Whether a run came by this door.
+pub(super) fn is_ours(detail: &RunDetail) -> bool {
+    label(detail, "door") == Some(DOOR)
+}
+
+/// When it changed last, as far as its document tells.
+pub(super) fn changed(detail: &RunDetail) -> Timestamp {
+    let view = &detail.view;
+    let of_steps = view.steps.iter().flat_map(|step| [step.ready_at, step.started_at, step.finished_at]);
+    let all = of_steps.chain([view.started_at, view.finished_at]).flatten();
+    all.max().unwrap_or(view.created_at).max(view.created_at)
+}
+
+/// What is the same for as long as nothing has happened.
+pub(super) fn mark(detail: &RunDetail) -> String {
+    let view = &detail.view;
+    format!("{} {} {} {:?} {}", view.status, view.done, view.total, view.current, view.paused.is_some())
+}
+
+/// Whether a length of a history is one.
+pub(super) fn check_length(length: Option<i32>) -> Result<(), A2AError> {
+    match length {
+        Some(..0) => Err(A2AError::invalid_params("`historyLength` is 0 or more")),
+        _ => Ok(()),
+    }
+}
+
 /// Where it stands, with what there is to say of it.
 pub(super) fn status(door: &Door, detail: &RunDetail) -> TaskStatus {
     let (state, run) = (state(detail), detail.view.id);
-    let last = detail.view.finished_at.or(detail.view.started_at).unwrap_or(detail.view.created_at);
     let mut parts = Vec::new();
+    let mut mark = mark(detail);
     if state == TaskState::InputRequired {
+        if let Some(pause) = &detail.view.paused {
+            parts.push(Part::text(format!(
+                "The run was paused by {}; say `resume` and it goes on.",
+                pause.by
+            )));
+        }
         for question in open(detail, &door.who) {
+            mark.push_str(&question.key);
             parts.push(Part::text(question.message(detail)));
             let form = question.form().and_then(|form| serde_json::from_str::<Value>(form.text()).ok());
             parts.push(Part::data(json!({
-                "step": question.step(), "decision": question.words(), "form": form,
+                "question": question.key, "decision": question.words(), "form": form,
             })));
         }
     }
@@ -64,7 +101,7 @@ pub(super) fn status(door: &Door, detail: &RunDetail) -> TaskStatus {
     }
     let message = (!parts.is_empty()).then(|| Message {
         // The same state is told by the same message, however often somebody looks.
-        message_id: format!("{run}.{}", detail.view.done),
+        message_id: format!("{run}.{}", &Digest::of(mark.as_bytes()).hex()[..8]),
         context_id: Some(context(detail)),
         task_id: Some(run.to_string()),
         role: Role::Agent,
@@ -73,7 +110,7 @@ pub(super) fn status(door: &Door, detail: &RunDetail) -> TaskStatus {
         extensions: None,
         reference_task_ids: None,
     });
-    TaskStatus { state, message, timestamp: serde_json::from_value(json!(last.rfc3339())).ok() }
+    TaskStatus { state, message, timestamp: serde_json::from_value(json!(changed(detail).rfc3339())).ok() }
 }
 
 /// What a run gave back, where it has.
@@ -90,7 +127,7 @@ pub(super) async fn artifact(door: &Door, detail: &RunDetail) -> Result<Option<A
     };
     let part = match output {
         Some(value) => part(&value),
-        None => Part::url(format!("/v1/runs/{run}")).with_media_type("application/json"),
+        None => Part::url(format!("{}/v1/runs/{run}", door.base)).with_media_type("application/json"),
     };
     Ok(Some(Artifact {
         artifact_id: OUTPUT.to_owned(),

@@ -18,6 +18,7 @@ use heddle_executor::RunDetail;
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::time::Duration;
+use tokio::sync::OwnedSemaphorePermit;
 
 /// What is streamed.
 pub(super) type Events = BoxStream<'static, Result<StreamResponse, A2AError>>;
@@ -25,33 +26,60 @@ pub(super) type Events = BoxStream<'static, Result<StreamResponse, A2AError>>;
 /// How often a client is told that the connection lives.
 const HEARTBEAT: Duration = Duration::from_secs(15);
 
+/// How long a stream goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Until {
+    /// Until the run has ended, or asks somebody.
+    Interrupted,
+    /// Until it has ended.
+    Over,
+}
+
 struct Following {
     door: Door,
     detail: RunDetail,
-    told: TaskStatus,
+    until: Until,
+    /// What has been told: the id of the message that told it.
+    told: Option<String>,
+    /// The right to a stream; given back when dropped.
+    _place: OwnedSemaphorePermit,
     ready: VecDeque<StreamResponse>,
     pause: Duration,
     over: bool,
 }
 
-pub(super) fn events(door: &Door, detail: RunDetail) -> Events {
+/// The events of a run from now on.
+///
+/// # Errors
+/// Where as many streams are open as may be.
+pub(super) fn events(door: &Door, detail: RunDetail, until: Until) -> Result<Events, A2AError> {
+    let place = door.api.streams.clone().try_acquire_owned().map_err(|_| {
+        let most = door.api.app.limits.subscriptions;
+        A2AError::internal(format!("{most} streams are open already (`limits.subscriptions`); close one"))
+    })?;
     let task = shown::standing(door, &detail, None);
     let following = Following {
         door: door.clone(),
-        told: task.status.clone(),
+        until,
+        told: id_of(&task.status),
+        _place: place,
         ready: [StreamResponse::Task(task)].into(),
         over: false,
         pause: LOOKS.0,
         detail,
     };
-    unfold(following, |mut following| async move {
+    let events = unfold(following, |mut following| async move {
         let event = following.next().await.transpose()?;
         if event.is_err() {
             following.over = true;
         }
         Some((event, following))
-    })
-    .boxed()
+    });
+    Ok(events.boxed())
+}
+
+fn id_of(status: &TaskStatus) -> Option<String> {
+    status.message.as_ref().map(|message| message.message_id.clone())
 }
 
 impl Following {
@@ -64,7 +92,7 @@ impl Following {
                 return Ok(None);
             }
             let ended = self.detail.view.finished_at.is_some();
-            if ended || shown::waits(&self.detail) {
+            if ended || self.is_interrupted() {
                 self.over = true;
                 self.last(ended).await?;
                 continue;
@@ -88,17 +116,15 @@ impl Following {
         self.pause = (self.pause * 3 / 2).min(LOOKS.1);
         let status = shown::status(&self.door, &self.detail);
         // The end is told behind what came of it.
-        if self.detail.view.finished_at.is_none() && !shown::waits(&self.detail) && self.is_news(&status) {
-            self.told = status.clone();
+        let is_last = self.detail.view.finished_at.is_some() || self.is_interrupted();
+        if !is_last && id_of(&status) != self.told {
+            self.told = id_of(&status);
             self.ready.push_back(self.update(status));
         }
         Ok(())
     }
-    fn is_news(&self, status: &TaskStatus) -> bool {
-        let text = |status: &TaskStatus| {
-            status.message.as_ref().and_then(|message| message.text().map(str::to_owned))
-        };
-        status.state != self.told.state || text(status) != text(&self.told)
+    fn is_interrupted(&self) -> bool {
+        self.until == Until::Interrupted && shown::waits(&self.detail)
     }
     async fn last(&mut self, ended: bool) -> Result<(), A2AError> {
         if ended && let Some(artifact) = shown::artifact(&self.door, &self.detail).await? {
@@ -147,6 +173,6 @@ pub(super) fn by_json_rpc(id: JsonRpcId, events: Events) -> Response {
 pub(super) fn by_rest(events: Events) -> Response {
     sse(events.map(|event| match event {
         Ok(event) => serde_json::to_string(&event).unwrap_or_default(),
-        Err(fault) => super::rest::body(&fault).to_string(),
+        Err(fault) => super::rest::told(&fault),
     }))
 }

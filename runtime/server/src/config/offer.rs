@@ -39,6 +39,8 @@ pub struct DoorSettings {
     pub mcp: Offer,
     /// What is a skill at `/a2a`.
     pub a2a: Offer,
+    /// Whether a message to `/a2a` may bring a workflow along.
+    pub definitions: bool,
     /// The address of this node that its card names, without a slash at its end.
     pub url: Option<String>,
 }
@@ -90,7 +92,11 @@ impl Reader<'_> {
             let message = format!("`a2a.url` is an address such as `https://heddle.example`, not `{bad}`");
             self.fault(origin, message);
         }
-        DoorSettings { hosts, mcp, a2a, url }
+        let (said, origin) = self.take("a2a.definitions");
+        if !matches!(&*said, "true" | "false") {
+            self.fault(origin, format!("`a2a.definitions` is `true` or `false`, not `{said}`"));
+        }
+        DoorSettings { hosts, mcp, a2a, definitions: said == "true", url }
     }
 }
 

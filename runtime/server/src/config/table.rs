@@ -137,6 +137,12 @@ pub const SETTINGS: &[Setting] = &[
         why: "What is a skill at `/a2a`, in the words of `mcp.tools`.",
     },
     Setting {
+        key: "a2a.definitions",
+        kind: Kind::Flag,
+        default: "false",
+        why: "Whether a message to `/a2a` may bring a workflow along. It may then call every plugin that is loaded, whatever `a2a.skills` says.",
+    },
+    Setting {
         key: "a2a.url",
         kind: Kind::Url,
         default: "",

@@ -51,8 +51,9 @@ pub(crate) fn asks(detail: &RunDetail) -> bool {
 }
 
 impl Question<'_> {
-    pub(crate) fn step(&self) -> &str {
-        &self.step.id
+    /// Whether it is about a step that has failed.
+    pub(crate) fn is_of_failure(&self) -> bool {
+        self.asks.failure.is_some()
     }
     pub(crate) fn form(&self) -> Option<&Json> {
         self.asks.form.as_ref()

@@ -5,7 +5,7 @@ use super::faults::refused;
 use super::{Client, Door, asks, call};
 use crate::http::why;
 use heddle_core::id::{RunId, Tenant};
-use heddle_executor::{Clock as _, RunDetail, SystemClock};
+use heddle_executor::{Clock as _, Delivery, RunDetail, SystemClock};
 use rmcp::RoleServer;
 use rmcp::model::{
     CancelTaskParams, DetailedTask, ErrorData, GetTaskParams, GetTaskResult, Task, TaskPayload, TaskStatus,
@@ -83,5 +83,11 @@ pub(super) async fn ask_to_cancel(
 pub(super) async fn cancel(door: &Door, client: &Client, run: RunId) -> Result<(), ErrorData> {
     let said = (&*client.who.submits, "its MCP client asked for that");
     let done = door.api.app.executor.cancel(&Tenant::default(), run, said, false).await;
-    done.map(drop).map_err(|fault| refused(fault.into()))
+    match done.map_err(|fault| refused(fault.into()))? {
+        Delivery::Ending => Err(ErrorData::invalid_params(
+            format!("the steps of run {run} are over; what follows them is not cancelled"),
+            None,
+        )),
+        _ => Ok(()),
+    }
 }
