@@ -9,6 +9,8 @@ const SCHEMATHESIS: &str = "4.32.5";
 const WEBSOCKETS: &str = "17.4";
 const ORAS: &str = "0.2.43";
 const MCP: &str = "2.3.0";
+const OPENAI: &str = "3.52.0";
+const ANTHROPIC: &str = "2.14.0";
 const A2A: &str = "1.3.0";
 const OLDER_MCP: &str = "1.28.1";
 
@@ -149,4 +151,10 @@ pub fn python_with_older_mcp() -> PathBuf {
 pub fn python_with_a2a() -> PathBuf {
     let packages = [format!("a2a-sdk[http-server]=={A2A}"), "uvicorn==0.54.0".to_owned()];
     python(&format!("a2a-sdk-{A2A}-served"), &packages.each_ref().map(String::as_str))
+}
+
+/// A Python that has `openai` and `anthropic`, the official clients of the two providers.
+pub fn python_with_models() -> PathBuf {
+    let packages = [format!("openai=={OPENAI}"), format!("anthropic=={ANTHROPIC}")];
+    python(&format!("models-{OPENAI}-{ANTHROPIC}"), &packages.each_ref().map(String::as_str))
 }
