@@ -28,6 +28,7 @@ mod cpu;
 mod describe;
 mod engine;
 mod fault;
+mod genai;
 mod guest;
 mod host;
 mod host_calls;

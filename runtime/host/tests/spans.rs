@@ -63,7 +63,7 @@ async fn a_host_call_is_a_span_in_that_of_its_attempt() {
 
     let seen = seen.0.lock().unwrap();
     let calls: Vec<&String> = seen.iter().filter(|path| path.contains("host_call")).collect();
-    let span = "attempt > host_call capability=\"tools\" name=\"tool:echo\" index=0";
+    let span = "attempt > host_call capability=\"tools\" name=\"tool:echo\" index=0 gen_ai.operation.name=\"execute_tool\" gen_ai.tool.name=\"tool:echo\"";
     assert_eq!(calls.iter().filter(|path| **path == span).count(), 1, "{calls:#?}");
     assert!(calls.iter().any(|path| path.starts_with("attempt > message=host_call number=1")), "{calls:#?}");
 }

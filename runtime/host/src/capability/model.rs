@@ -10,6 +10,7 @@ use crate::bindings::model::{
     AssistantMessage, Budget, Completion as WitCompletion, Finish as WitFinish, Message as WitMessage,
     Settings as WitSettings, ToolChoice as WitChoice, ToolMessage, ToolUse as WitUse,
 };
+use crate::genai;
 use crate::guest::{Cx, Guest, answered, carried, enter, require};
 use crate::refusal::Refusal;
 use heddle_core::host_call::{Answered, HostCall};
@@ -166,7 +167,8 @@ fn start(
             format!("more than {} model calls in one attempt (`limits.model_calls`)", guest.model.max());
         return Err(Refusal::new(FailureKind::BudgetExhausted, message).with_code("model_calls").into());
     };
-    let span = tracing::debug_span!("host_call", capability = "model", model = settings.model, index);
+    let span = genai::chat(settings.model.as_deref(), index);
+    let told = span.clone();
     let now = Timestamp(guest.clock.now_ms());
     let asked = match read(settings, guest.limits.json_depth) {
         Ok(settings) => {
@@ -184,6 +186,7 @@ fn start(
         };
         let Answered { answer, at } = asked.await?;
         let answer = answer.model()?;
+        genai::answered(&told, &answer);
         let Ok(completion) = &answer else { return Ok((answer, None, at)) };
         match held.hold(weight(&completion.message()) as u64) {
             Ok(hold) => Ok((answer, Some(hold), at)),

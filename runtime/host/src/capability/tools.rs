@@ -4,6 +4,7 @@
 
 use super::pending::{Pending, Running, places};
 use crate::bindings::{Detail, Failure as WitFailure, Later, Request, ToolInfo as WitToolInfo};
+use crate::genai;
 use crate::guest::{Cx, Guest, enter, require};
 use crate::refusal::Refusal;
 use heddle_core::host_call::{Answered, HostCall, ToolCall};
@@ -28,7 +29,7 @@ fn start(cx: &mut Cx<'_>, request: Request) -> wasmtime::Result<PendingCall> {
             format!("more than {} tool calls in one attempt (`limits.tool_calls`)", guest.tools.max());
         return Err(Refusal::new(FailureKind::HostcallLimit, message).into());
     };
-    let span = tracing::debug_span!("host_call", capability = "tools", name = request.name, index);
+    let span = genai::execute_tool(&request.name, index);
     let now = Timestamp(guest.clock.now_ms());
     let asked = Json::parse_within(request.input.as_bytes(), guest.limits.json_depth)
         .map(|input| guest.ask(HostCall::Tool(ToolCall { name: request.name, input })))

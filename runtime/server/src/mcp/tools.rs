@@ -82,8 +82,8 @@ pub(super) fn own() -> [Tool; 2] {
     };
     let run = json!({ "type": "string", "description": "The run's id, as the call that began it has told." });
     let wait = json!({
-        "type": "integer", "minimum": 0, "maximum": 240, "default": 0,
-        "description": "Seconds to wait for its end.",
+        "type": "integer", "minimum": 0, "default": 0,
+        "description": "Seconds to wait for its end; the node may wait for less.",
     });
     let look = Tool::new(
         RUN,
