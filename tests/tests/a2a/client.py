@@ -1,6 +1,7 @@
 """Speaks to a node as other agents do, with the official Python SDK.
 
     client.py URL TRANSPORT
+    client.py URL demo FILE
 
 URL is that of the node, TRANSPORT is JSONRPC or HTTP+JSON. Prints one JSON document of what it saw; the test that began it
 says what must be in there.
@@ -75,6 +76,14 @@ class Agent:
         return {}
 
 
+async def demo(url: str, path: str) -> dict[str, Any]:
+    """The sample workflow, on a lock file."""
+    with open(path) as file:
+        given = {"lockfile": file.read(), "project": "heddle"}
+    async with Agent(url, "JSONRPC", streaming=True) as agent:
+        return {"stream": await agent.send(message(data(given), skill="heddle/supply-chain-audit"))}
+
+
 async def work(url: str, transport: str) -> dict[str, Any]:
     found: dict[str, Any] = {}
     async with Agent(url, transport, streaming=False) as agent:
@@ -143,4 +152,5 @@ async def work(url: str, transport: str) -> dict[str, Any]:
     return found
 
 
-print(json.dumps(asyncio.run(work(sys.argv[1], sys.argv[2]))))
+scenario = demo(sys.argv[1], sys.argv[3]) if sys.argv[2] == "demo" else work(sys.argv[1], sys.argv[2])
+print(json.dumps(asyncio.run(scenario)))

@@ -1,6 +1,6 @@
 """Speaks to a node as people's clients do, with the official Python SDK.
 
-    client.py WHERE SCENARIO
+    client.py WHERE SCENARIO [FILE]
 
 WHERE is the URL of `/mcp`, or `stdio:` and a command. Each scenario prints one JSON document of what it saw; the test
 that began it says what must be in there.
@@ -211,6 +211,20 @@ async def tasks(server: Any) -> dict[str, Any]:
     return found
 
 
+async def demo(server: Any) -> dict[str, Any]:
+    """The sample workflow, on the lock file whose path is the third argument."""
+    with open(sys.argv[3]) as file:
+        arguments = {"lockfile": file.read(), "project": "heddle"}
+    progress: list[float] = []
+
+    async def seen(done: float, _: float | None, __: str | None) -> None:
+        progress.append(done)
+
+    async with Client(server) as client:
+        report = shown(await client.call_tool("heddle_supply-chain-audit", arguments, progress_callback=seen))
+    return {"report": report, "progress": progress}
+
+
 async def gives_up(server: Any) -> dict[str, Any]:
     """A call whose client loses patience, with and without a key."""
     async with Client(server) as client:
@@ -221,7 +235,7 @@ async def gives_up(server: Any) -> dict[str, Any]:
 
 
 async def main() -> None:
-    scenario = {"modern": modern, "legacy": legacy, "form": form, "tasks": tasks, "gives_up": gives_up}[sys.argv[2]]
+    scenario = {"demo": demo, "modern": modern, "legacy": legacy, "form": form, "tasks": tasks, "gives_up": gives_up}[sys.argv[2]]
     print(json.dumps(await scenario(where(sys.argv[1]))))
 
 
