@@ -151,6 +151,7 @@ fn people(seen: &Value) {
         refused("unnamed").contains("which question is answered?")
             && refused("unnamed").contains("`first#0`")
     );
+    assert!(refused("odd").contains("`zz` is not open"), "{}", seen["odd"]);
     assert_eq!(state(task(&seen["first"])), "TASK_STATE_INPUT_REQUIRED");
     assert!(seen["resent"]["kind"].as_str().unwrap().contains("UnsupportedOperation"), "{}", seen["resent"]);
     assert_eq!(state(task(&seen["second"])), "TASK_STATE_COMPLETED");

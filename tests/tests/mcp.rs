@@ -364,13 +364,28 @@ fn what_no_client_sends_is_refused() {
     forged["params"]["requestState"] = json!("018f2f3a-0000-7000-8000-000000000000");
     assert_eq!(post(&server, &forged, &call).body["error"]["code"], -32_602);
     assert_eq!(post(&server, &list, &[method, ("heddle-user", "a b")]).status, 400);
-    let answer =
-        server.post_text("/mcp", "{\"jsonrpc\":", &[("accept", "application/json, text/event-stream")]);
-    assert!((400..500).contains(&answer.status), "{answer:?}");
+    odd_messages(&server, call);
     let big =
         json!({ "jsonrpc": "2.0", "id": 1, "method": "tools/list", "params": { "x": "x".repeat(5 << 20) } });
     // It may hang up before it has read all of it.
     let refused = server.try_post("/mcp", &big, &[method]);
     assert!(refused.is_none_or(|answer| answer.status == 413));
     assert_eq!(server.get("/livez").status, 200);
+}
+
+fn odd_messages(server: &Server, call: [(&str, &str); 2]) {
+    for (body, code) in [("{\"jsonrpc\":", -32_700), ("42", -32_600), ("{\"jsonrpc\":\"1.0\"}", -32_600)] {
+        let answer = server.post_text("/mcp", body, &[("accept", "application/json, text/event-stream")]);
+        assert_eq!((answer.status, &answer.body["error"]["code"]), (400, &json!(code)), "{answer:?}");
+    }
+    // What has another form than its method wants is no unknown method.
+    let odd = request("tools/call", json!({ "name": "test_asking", "arguments": "Ada" }));
+    assert_eq!(post(server, &odd, &call).body["error"]["code"], -32_602);
+    let mut keyed = request("tools/call", json!({ "name": "test_asking", "arguments": {} }));
+    keyed["params"]["_meta"]["heddle/idempotencyKey"] = json!(7);
+    assert_eq!(post(server, &keyed, &call).body["error"]["code"], -32_602);
+    let flat = request("tools/call", json!({ "name": "test_word", "arguments": { "text": "hi" } }));
+    let flat = post(server, &flat, &[call[0], ("mcp-name", "test_word")]);
+    assert_eq!(flat.body["result"]["isError"], true, "{flat:?}");
+    assert!(flat.body["result"]["content"][0]["text"].as_str().unwrap().contains("in the member `input`"));
 }

@@ -192,9 +192,11 @@ fn an_agent_gets_what_it_is_given() {
 #[test]
 fn one_node_calls_another() {
     let folders = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
-    let other = Server::start(folders.0.path(), &[]);
+    let other = Server::start(folders.0.path(), &[("HEDDLE_LIMITS_CALL_WAIT_MS", "200ms")]);
     let text = "document: {dsl: \"1.0\", namespace: far, name: greet, version: 1.0.0, title: Greets}\ninput: {schema: {type: object, properties: {q: {type: string}}}}\nsteps: {say: {set: \"${ 'Hello, ' + input.q }\"}}\noutput: {as: {text: \"${ steps.say.output }\"}}\n";
     assert_eq!(other.post_bytes("/v1/workflows", "application/yaml", text.to_owned()).status, 201);
+    let slow = "document: {dsl: \"1.0\", namespace: far, name: slow, version: 1.0.0}\nsteps: {sleep: {wait: {for: 1500ms}}}\noutput: {as: {slept: true}}\n";
+    assert_eq!(other.post_bytes("/v1/workflows", "application/yaml", slow.to_owned()).status, 201);
     let (done, said) = import(folders.1.path(), &format!("{}/mcp", other.url), &[]);
     assert!(done, "{said}");
     configured(folders.1.path(), &format!("[grants.\"tool:crm/*\"]\nhttp = [\"POST {}\"]", other.url));
@@ -203,6 +205,9 @@ fn one_node_calls_another() {
     assert_eq!(server.post_bytes("/v1/connectors", "application/yaml", document).status, 201);
     let run = called(&server, "tool:crm/far-greet");
     assert_eq!(run["output"], json!({ "text": "Hello, Ada" }), "{run}");
+    // One that takes longer than a call there may is looked after.
+    let run = called(&server, "tool:crm/far-slow");
+    assert_eq!(run["output"], json!({ "slept": true }), "{run}");
     let there = other.get("/v1/runs?workflow=far/greet").body;
     assert_eq!(there["items"].as_array().map(Vec::len), Some(1), "{there}");
 }

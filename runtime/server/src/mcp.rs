@@ -21,25 +21,26 @@ use crate::http::caller::caller;
 use crate::http::guard::is_traceparent;
 use crate::http::origin;
 use crate::http::runs::detail;
-use axum::Router;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::any;
+use axum::{Json, Router};
 use faults::refused;
 use heddle_executor::RunDetail;
-use hyper::Method;
 use hyper::http::request::Parts;
+use hyper::{Method, StatusCode};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, CancelTaskParams, ErrorData, GetTaskParams, GetTaskResult,
-    Implementation, ListResourceTemplatesResult, ListResourcesResult, ListToolsResult,
-    PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams, ReadResourceResponse,
-    ServerCapabilities, ServerConfig, UpdateTaskParams,
+    CallToolRequestParams, CallToolResponse, CancelTaskParams, CustomRequest, CustomResult, ErrorCode,
+    ErrorData, GetTaskParams, GetTaskResult, Implementation, ListResourceTemplatesResult,
+    ListResourcesResult, ListToolsResult, PaginatedRequestParams, ProtocolVersion, ReadResourceRequestParams,
+    ReadResourceResponse, ServerCapabilities, ServerConfig, UpdateTaskParams,
 };
 use rmcp::service::RequestContext;
 use rmcp::transport::streamable_http_server::session::never::NeverSessionManager;
 use rmcp::transport::streamable_http_server::{StreamableHttpServerConfig, StreamableHttpService};
 use rmcp::{RoleServer, ServerHandler};
+use serde_json::{Value, json};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -78,20 +79,49 @@ async fn answer(
     request: Request,
 ) -> Response {
     let (mut parts, mut content) = request.into_parts();
-    // A name that means this machine for a moment is no name of the node: rmcp looks at the host.
-    let origin = origin::check(&parts.headers, &door.api.app.origins, "call tools");
+    let host = origin::check_host(&parts.headers, parts.uri.host(), &door.api.app.doors.hosts);
+    let origin = host.and_then(|()| origin::check(&parts.headers, &door.api.app.origins, "call tools"));
     match origin.and_then(|()| caller(&parts.headers)) {
         Ok(caller) => parts.extensions.insert(caller),
         Err(problem) => return problem.into_response(),
     };
     if parts.method == Method::POST {
         match body::read(&parts.headers, content, Bound::small(&door.api.app.limits)).await {
-            Ok(bytes) => content = Body::from(bytes),
+            Ok(bytes) => match malformed(&bytes) {
+                Some(fault) => return (StatusCode::BAD_REQUEST, Json(fault)).into_response(),
+                None => content = Body::from(bytes),
+            },
             Err(problem) => return problem.into_response(),
         }
     }
     service.handle(Request::from_parts(parts, content)).await.map(Body::new)
 }
+
+/// Why a body is no message of the protocol, in its own words.
+fn malformed(bytes: &[u8]) -> Option<Value> {
+    let fault = |code: i32, message: String| {
+        Some(json!({ "jsonrpc": "2.0", "id": null, "error": { "code": code, "message": message } }))
+    };
+    match serde_json::from_slice::<Value>(bytes) {
+        Err(error) => fault(-32_700, format!("the body is not JSON: {error}")),
+        Ok(Value::Object(message)) if message.get("jsonrpc") == Some(&json!("2.0")) => None,
+        Ok(Value::Object(_)) => fault(-32_600, "`jsonrpc` is \"2.0\"".to_owned()),
+        Ok(_) => fault(-32_600, "a message is one object; batches are not part of the protocol".to_owned()),
+    }
+}
+
+/// Methods whose parameters are read before they come here: what comes as something unknown has parameters that do not fit.
+const KNOWN: [&str; 9] = [
+    "initialize",
+    "tools/call",
+    "tools/list",
+    "resources/list",
+    "resources/read",
+    "resources/templates/list",
+    "tasks/get",
+    "tasks/update",
+    "tasks/cancel",
+];
 
 /// What answers a request.
 #[derive(Clone, Debug)]
@@ -118,7 +148,7 @@ impl Client {
         let parts = context.extensions.get::<Parts>().map(|parts| &parts.extensions);
         // A person answers what a model has asked for, so where nobody is known by name these are two.
         let mut who = Who::of(parts, "mcp", "mcp-person");
-        let said = context.meta.get("traceparent").and_then(serde_json::Value::as_str);
+        let said = context.meta.get("traceparent").and_then(Value::as_str);
         if let Some(said) = said.filter(|text| is_traceparent(text)) {
             who.traceparent = Some(said.to_owned());
         }
@@ -155,6 +185,22 @@ impl ServerHandler for Door {
         let can = ServerCapabilities::builder().enable_tools().enable_resources().enable_tasks().build();
         let heddle = Implementation::new("heddle", env!("CARGO_PKG_VERSION")).with_title("Heddle");
         ServerConfig::new(can).with_server_info(heddle).with_instructions(INSTRUCTIONS)
+    }
+    async fn on_custom_request(
+        &self,
+        request: CustomRequest,
+        _: RequestContext<RoleServer>,
+    ) -> Result<CustomResult, ErrorData> {
+        let method: String = request.method.chars().take(100).collect();
+        Err(match KNOWN.contains(&&*method) {
+            true => {
+                ErrorData::invalid_params(format!("the parameters of `{method}` do not have its form"), None)
+            }
+            false => {
+                let said = format!("there is no method `{method}` here");
+                ErrorData::new(ErrorCode::METHOD_NOT_FOUND, said, None)
+            }
+        })
     }
     async fn list_tools(
         &self,

@@ -132,13 +132,19 @@ async def work(url: str, transport: str) -> dict[str, Any]:
         async with Agent(url, transport, streaming=False, user="carol") as carol:
             both = (await carol.send(message(data({}), skill="test_twice")))[0]["task"]["id"]
         found["unnamed"] = await other.refused(other.send(message(Part(text="approve"), task_id=both)))
+        odd = {"decision": "approve", "question": "zz"}
+        found["odd"] = await other.refused(other.send(message(data(odd), task_id=both)))
         first = {"decision": "approve", "question": "first#0"}
         found["first"] = await other.send(message(data(first), task_id=both))
         found["resent"] = await other.refused(other.send(message(data(first), task_id=both)))
         found["second"] = await other.send(message(data({"decision": "approve", "question": "second#0"}), task_id=both))
         slow = (await other.send(message(data({}), skill="test_slow"), return_immediately=True))[0]["task"]["id"]
         await other.http.post(f"{url}/v1/runs/{slow}/pause")
-        found["paused"] = MessageToDict(await other.client.get_task(GetTaskRequest(id=slow)))
+        for _ in range(100):
+            found["paused"] = MessageToDict(await other.client.get_task(GetTaskRequest(id=slow)))
+            if found["paused"]["status"]["state"] == "TASK_STATE_INPUT_REQUIRED":
+                break
+            await asyncio.sleep(0.05)
         found["resumed"] = await other.send(message(Part(text="resume"), task_id=slow), return_immediately=True)
     async with Agent(url, transport, streaming=True) as agent:
         found["stream"] = await agent.send(message(data({}), skill="test_slow"))

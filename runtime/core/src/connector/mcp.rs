@@ -1,6 +1,6 @@
 //! Tools of servers that speak the Model Context Protocol, by HTTP: a call as messages to and fro.
 //!
-//! A server of 2026-07-28 is asked once. An older one wants a session first, so a call of it is four requests: hello,
+//! A server of 2026-07-28 is asked once, and where it makes a task of the call, that is looked at until it is over. An older one wants a session first, so a call of it is four requests: hello,
 //! ready, the call, goodbye. Which it is stands in the document, so nothing is tried out while a run waits.
 
 pub mod import;
@@ -19,6 +19,8 @@ use std::sync::Arc;
 pub const MODERN: &str = "2026-07-28";
 /// Versions with them that are spoken, the newest first.
 pub const LEGACY: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26"];
+/// How long after the first look at a task the next one comes, in milliseconds, and the longest time between two.
+const LOOKS: (u64, u64) = (100, 30_000);
 /// Bytes of what a tool says of its failure, as a failure keeps them.
 const EXCERPT: usize = 2_048;
 /// The id of a message that wants an answer. There is one on its way at a time.
@@ -47,6 +49,8 @@ enum Stage {
     Hello,
     Ready,
     Call,
+    /// Looks at what the call has become: the server's task.
+    Look(String),
     /// What came of it is known; what comes of the goodbye matters to nobody.
     Goodbye(Outcome),
     Over(Outcome),
@@ -59,12 +63,14 @@ pub struct Conversation<'a> {
     tool: &'a RemoteTool,
     session: Option<String>,
     stage: Stage,
+    /// How long the next look waits, in milliseconds.
+    wait_ms: u64,
 }
 
 impl<'a> Conversation<'a> {
     pub(super) fn new(told: Told<'a>, tool: &'a RemoteTool) -> Conversation<'a> {
         let stage = if tool.has_session() { Stage::Hello } else { Stage::Call };
-        Conversation { told, tool, session: None, stage }
+        Conversation { told, tool, session: None, stage, wait_ms: LOOKS.0 }
     }
     pub(super) fn begin(&mut self) -> Turn {
         self.send()
@@ -103,8 +109,14 @@ impl<'a> Conversation<'a> {
                 200..=299 => Ok(Stage::Call),
                 status => Err(refused(status, &answer.body, header(answer, "retry-after"))),
             },
-            Stage::Call => {
-                let outcome = result_of(answer).map_or_else(Outcome::Failed, |result| outcome_of(&result));
+            Stage::Call | Stage::Look(_) => {
+                let outcome = match result_of(answer) {
+                    Err(failure) => Outcome::Failed(failure),
+                    Ok(result) => match becomes(&self.stage, &result) {
+                        Becomes::Task(id) => return Ok(Stage::Look(id)),
+                        Becomes::Outcome(outcome) => outcome,
+                    },
+                };
                 match self.session {
                     Some(_) => Ok(Stage::Goodbye(outcome)),
                     None => Ok(Stage::Over(outcome)),
@@ -115,6 +127,11 @@ impl<'a> Conversation<'a> {
     }
     fn send(&mut self) -> Turn {
         match self.request() {
+            Ok(Some(request)) if matches!(self.stage, Stage::Look(_)) => {
+                let wait = self.wait_ms;
+                self.wait_ms = (wait * 2).min(LOOKS.1);
+                Turn::Later(wait, Box::new(request))
+            }
             Ok(Some(request)) => Turn::Send(Box::new(request)),
             Ok(None) => match &self.stage {
                 Stage::Over(outcome) => Turn::Done(outcome.clone()),
@@ -132,6 +149,9 @@ impl<'a> Conversation<'a> {
             Stage::Hello => hello(&self.tool.protocol),
             Stage::Ready => told("notifications/initialized"),
             Stage::Call => asked("tools/call", self.params()),
+            Stage::Look(id) => {
+                asked("tasks/get", vec![("taskId", Value::text(&**id)), ("_meta", Value::map(who()))])
+            }
         };
         self.posted(Some(message), "POST").map(Some)
     }
@@ -144,7 +164,11 @@ impl<'a> Conversation<'a> {
         vec![("name", Value::text(&*self.tool.name)), ("arguments", arguments), ("_meta", Value::map(meta))]
     }
     fn posted(&self, message: Option<Value>, method: &str) -> Result<HttpRequest, Failure> {
-        let is_call = matches!(self.stage, Stage::Call);
+        let named = match &self.stage {
+            Stage::Call => Some(("tools/call", &*self.tool.name)),
+            Stage::Look(id) => Some(("tasks/get", &**id)),
+            _ => None,
+        };
         let mut request = self.told.request(message)?;
         request.method = method.to_owned();
         let mut set = |name: &str, value: &str| request.headers.push((name.to_owned(), value.to_owned()));
@@ -152,9 +176,9 @@ impl<'a> Conversation<'a> {
         if self.stage != Stage::Hello {
             set("mcp-protocol-version", &self.tool.protocol);
         }
-        if is_call && !self.tool.has_session() {
-            set("mcp-method", "tools/call");
-            set("mcp-name", &self.tool.name);
+        if let Some((method, name)) = named.filter(|_| !self.tool.has_session()) {
+            set("mcp-method", method);
+            set("mcp-name", name);
         }
         if let Some(session) = &self.session {
             set("mcp-session-id", session);
@@ -168,9 +192,11 @@ pub(super) const ACCEPT: &str = "application/json, text/event-stream";
 
 /// What a request says of its sender, where there is no session that knows.
 fn who() -> Vec<(&'static str, Value)> {
+    // What takes long becomes a task, and a task is looked after.
+    let extensions = Value::map([("io.modelcontextprotocol/tasks", Value::map::<Arc<str>>([]))]);
     vec![
         ("io.modelcontextprotocol/protocolVersion", Value::text(MODERN)),
-        ("io.modelcontextprotocol/clientCapabilities", Value::map::<Arc<str>>([])),
+        ("io.modelcontextprotocol/clientCapabilities", Value::map([("extensions", extensions)])),
         ("io.modelcontextprotocol/clientInfo", client()),
     ]
 }
@@ -243,6 +269,48 @@ fn texts(result: &Wire) -> Option<String> {
     let texts: Option<Vec<&str>> =
         blocks.iter().map(|block| (block["type"] == "text").then(|| block["text"].as_str())?).collect();
     texts.map(|texts| texts.join("\n"))
+}
+
+/// What a call has become.
+enum Becomes {
+    /// A task of the server, to be looked at later.
+    Task(String),
+    Outcome(Outcome),
+}
+
+fn becomes(stage: &Stage, result: &Wire) -> Becomes {
+    let status = result["status"].as_str().unwrap_or_default();
+    let id = result["taskId"].as_str();
+    let failed = |what: &str, code: &str| {
+        let said: String =
+            result["statusMessage"].as_str().unwrap_or_default().chars().take(EXCERPT).collect();
+        let failure = Failure::new(FailureKind::GuestError, format!("{what}: {said}"));
+        Becomes::Outcome(Outcome::Failed(failure.with_code(code.to_owned())))
+    };
+    let is_task = matches!(stage, Stage::Look(_)) || result["resultType"] == "task";
+    match (is_task, status, id) {
+        (false, ..) => Becomes::Outcome(outcome_of(result)),
+        (true, "working", Some(id)) => Becomes::Task(id.to_owned()),
+        (true, "completed", _) if result["result"].is_object() => {
+            Becomes::Outcome(outcome_of(&result["result"]))
+        }
+        // It is over, and what came of it is told by the next look.
+        (true, "completed", Some(id)) if !matches!(stage, Stage::Look(_)) => Becomes::Task(id.to_owned()),
+        (true, "input_required", _) => failed(
+            "the tool asks its caller's user something, and there is nobody to be asked",
+            "mcp_input_required",
+        ),
+        (true, "cancelled", _) => failed("somebody cancelled it at the server", "mcp_cancelled"),
+        (true, "failed", _) => {
+            let (code, said) = error_of(result).unwrap_or_default();
+            let failure = Failure::new(FailureKind::GuestError, format!("the server refused: {said}"));
+            Becomes::Outcome(Outcome::Failed(failure.with_code(format!("mcp_{}", code.unsigned_abs()))))
+        }
+        _ => Becomes::Outcome(Outcome::Failed(Failure::new(
+            FailureKind::InvalidOutput,
+            format!("the server's task is in no state that is known: `{status}`"),
+        ))),
+    }
 }
 
 /// What a call came to: what is structured, else the text, else everything as it came.

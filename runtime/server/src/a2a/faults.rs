@@ -9,7 +9,8 @@ pub(super) fn refused(problem: &Problem) -> A2AError {
     let mut text = problem.detail.clone();
     for place in &problem.errors {
         if !text.contains(&place.message) {
-            text.push_str(&format!("; {}: {}", place.pointer, place.message));
+            let pointer = if place.pointer.is_empty() { "/" } else { &place.pointer };
+            text.push_str(&format!("; {pointer}: {}", place.message));
         }
     }
     let fault = match problem.code.status().as_u16() {

@@ -180,9 +180,14 @@ async fn started(door: &Door, request: &SendMessageRequest, said: Said) -> Resul
     };
     let skill = of(&message.metadata).or_else(|| of(&request.metadata));
     let wish = match (&skill, &said.data) {
-        (None, Some(data)) if door.api.app.doors.definitions && data.get("definition").is_some() => {
-            inline(door, data)?
-        }
+        (None, Some(data)) if data.get("definition").is_some() => match door.api.app.doors.definitions {
+            true => inline(door, data)?,
+            false => {
+                return Err(A2AError::unsupported_operation(
+                    "this node takes no workflows with messages: `a2a.definitions` is `false`; say which skill is meant in `message.metadata.skill`",
+                ));
+            }
+        },
         _ => {
             let offered = chosen(door, skill.as_deref()).await?;
             let input = said.input(offered.input.as_ref())?;
@@ -272,11 +277,13 @@ async fn answered(door: &Door, id: &str, message: &Message, said: Said) -> Resul
     if detail.view.paused.is_some() && content[DECISION] == "resume" {
         return resumed(door, &detail).await;
     }
-    let asked = content["question"].as_str().filter(|key| key.contains('#')).map(str::to_owned);
+    let questions = open(&detail, &door.who);
+    // A form may have a member of that name.
+    let is_of_form = |key: &str| !key.contains('#') && questions.iter().any(|q| q.has_member("question"));
+    let asked = content["question"].as_str().filter(|key| !is_of_form(key)).map(str::to_owned);
     if let (Some(_), Some(members)) = (&asked, content.as_object_mut()) {
         members.remove("question");
     }
-    let questions = open(&detail, &door.who);
     // A message that is sent again must not answer the question behind the one that it was for.
     let may_ask_again = questions.iter().any(Question::is_of_failure) || asking_steps(&detail) > 1;
     let question = match &asked {

@@ -15,6 +15,7 @@ use heddle_core::connector::openapi::{Imported, import};
 use heddle_core::connector::{Connector, Remote};
 use heddle_core::document::print::printed;
 use heddle_core::document::{Doc, Fault as DocFault, Order};
+use heddle_core::egress::Egress;
 use heddle_core::json::Json;
 use heddle_core::limits::Limits;
 use heddle_core::outside::Url;
@@ -150,11 +151,27 @@ fn grant(connector: &Connector) -> String {
         format!("[grants.\"tool:{}/*\"]", connector.name),
         format!("http = [\"{} {origin}\"]", methods.join("|")),
     ];
+    lines.extend(closed(&first.endpoint.base));
     if let Some(auth) = &first.endpoint.auth {
         lines.push(format!("secrets = [\"{} {origin}\"]", auth.secret));
         lines.push(format!("[secrets]\n{} = \"env:VARIABLE\"", auth.secret));
     }
     lines.join("\n")
+}
+
+/// The lines that open the way to an address that is none of the open web's.
+fn closed(base: &str) -> Option<String> {
+    let url = Url::parse(base).ok()?;
+    let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
+    let range = match (host.as_str(), host.parse::<std::net::IpAddr>()) {
+        ("localhost", _) => "127.0.0.0/8".to_owned(),
+        (_, Ok(address)) if address.is_loopback() && address.is_ipv4() => "127.0.0.0/8".to_owned(),
+        (_, Ok(address)) if Egress::default().admits(address).is_err() => {
+            format!("{address}/{}", if address.is_ipv4() { 32 } else { 128 })
+        }
+        _ => return None,
+    };
+    Some(format!("[egress]\nallow_private = [\"{range}\"]"))
 }
 
 async fn push(file: &Path, context: &Context) -> Result<Exit, Fault> {

@@ -160,7 +160,11 @@ impl Bridge {
             Ok(answered) => self.give_back(id, answered).await,
             Err(fault) => {
                 if let Some(id) = id {
-                    say(&failure(id, INTERNAL, &said(&fault)));
+                    let mut text = said(&fault);
+                    if message["method"] == "tools/call" && fault.exit != Exit::Unreachable {
+                        text.push_str(". A run that this call began goes on when the node is back: look for it (`resources/list`, `heddle runs ls`) before it is called again");
+                    }
+                    say(&failure(id, INTERNAL, &text));
                 }
             }
         }

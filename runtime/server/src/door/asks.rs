@@ -55,6 +55,11 @@ impl Question<'_> {
     pub(crate) fn is_of_failure(&self) -> bool {
         self.asks.failure.is_some()
     }
+    /// Whether its form has this member.
+    pub(crate) fn has_member(&self, name: &str) -> bool {
+        let schema = self.asks.form.as_ref().map(Json::value);
+        schema.and_then(|schema| schema.get("properties")?.get(name)).is_some()
+    }
     pub(crate) fn form(&self) -> Option<&Json> {
         self.asks.form.as_ref()
     }

@@ -48,7 +48,7 @@ codes! {
     SignatureInvalid = "signature_invalid" FORBIDDEN "The signature is not good.";
     RegistryDenied = "registry_denied" FORBIDDEN "This node pulls nothing from there.";
     EgressDenied = "egress_denied" FORBIDDEN "Nothing is sent to this address.";
-    OriginDenied = "origin_denied" FORBIDDEN "A page of this origin may not open a WebSocket here.";
+    OriginDenied = "origin_denied" FORBIDDEN "Pages of this origin, or requests by this name, are not answered here.";
     MethodNotAllowed = "method_not_allowed" METHOD_NOT_ALLOWED "The path has no such method.";
     RequestTimeout = "request_timeout" REQUEST_TIMEOUT "The body did not come in time.";
     RunEnded = "run_ended" CONFLICT "The run has ended already.";

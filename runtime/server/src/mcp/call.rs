@@ -77,11 +77,27 @@ pub(super) async fn call(
             None,
         ));
     };
-    let key = context.meta.get(IDEMPOTENCY).and_then(Value::as_str).map(Arc::from);
+    let key = match context.meta.get(IDEMPOTENCY) {
+        None => None,
+        Some(Value::String(key)) if is_key(key) => Some(Arc::from(&**key)),
+        Some(_) => {
+            let said = format!("`_meta[\"{IDEMPOTENCY}\"]` is a text of 1 to 255 visible ASCII characters");
+            return Err(ErrorData::invalid_params(said, None));
+        }
+    };
     let bound = key.is_none() && client.leaves;
     let mut arguments = arguments;
     let input = match tools::is_wrapped(&offered) {
-        true => arguments.remove(WRAPPED).unwrap_or_default(),
+        true => match (arguments.remove(WRAPPED), arguments.is_empty()) {
+            (Some(input), true) => input,
+            _ => {
+                let said = format!(
+                    "`{}` takes its input in the member `{WRAPPED}`, and nothing beside it",
+                    offered.id
+                );
+                return Ok(CallToolResult::error(vec![ContentBlock::text(said)]).into());
+            }
+        },
         false => Value::Object(arguments),
     };
     let wish = match offered.wish(&door.api, ("mcp", &client.who), &input) {
@@ -94,6 +110,10 @@ pub(super) async fn call(
     };
     let waited = Waited { door, client: &client, context: &context, run, bound };
     waited.settle(if client.tasks { POLLED_AFTER } else { door.longest() }).await
+}
+
+fn is_key(text: &str) -> bool {
+    (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 impl Waited<'_> {

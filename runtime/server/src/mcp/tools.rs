@@ -43,10 +43,27 @@ fn object_schema(schema: Option<&Json>) -> (JsonObject, bool) {
             schema.insert("type".to_owned(), json!("object"));
             (schema, false)
         }
+        // Null is one of the things that it may be, and no tool's input.
+        Value::Object(mut schema)
+            if schema
+                .get("type")
+                .and_then(Value::as_array)
+                .is_some_and(|kinds| kinds.contains(&json!("object"))) =>
+        {
+            schema.insert("type".to_owned(), json!("object"));
+            (schema, false)
+        }
         Value::Object(schema) if schema.is_empty() => (open(), false),
         Value::Bool(true) => (open(), false),
-        other => {
-            let whole = json!({ "type": "object", "properties": { WRAPPED: other }, "required": [WRAPPED] });
+        mut other => {
+            // What it refers to is looked for at the root.
+            let shared = other.as_object_mut().and_then(|schema| schema.remove("$defs"));
+            let mut whole = json!({
+                "type": "object", "properties": { WRAPPED: other }, "required": [WRAPPED], "additionalProperties": false,
+            });
+            if let Some(shared) = shared {
+                whole["$defs"] = shared;
+            }
             (whole.as_object().cloned().unwrap_or_default(), true)
         }
     }
@@ -118,5 +135,9 @@ mod tests {
         assert!(wrapped);
         assert_eq!(schema["properties"][WRAPPED], json!({ "type": "string" }));
         assert_eq!(object_schema(None).0["type"], json!("object"));
+        let (schema, wrapped) = of(r##"{"type":"array","items":{"$ref":"#/$defs/P"},"$defs":{"P":{}}}"##);
+        assert!(wrapped && schema["$defs"]["P"].is_object(), "{schema:?}");
+        let (schema, wrapped) = of(r#"{"type":["object","null"]}"#);
+        assert_eq!((wrapped, &schema["type"]), (false, &json!("object")));
     }
 }

@@ -75,6 +75,42 @@ fn a_server_without_sessions_is_asked_once() {
     assert_eq!(done, Turn::Done(Outcome::Done(Json::parse(br#"{"id":7}"#).unwrap())));
 }
 
+/// What takes long becomes a task, which is looked after.
+#[test]
+fn what_takes_long_is_looked_after() {
+    let (endpoint, input) = (endpoint(MODERN), Json::trusted("{}"));
+    let begun = |status: &str| json!({ "id": 1, "result": { "resultType": "task", "taskId": "t-1", "status": status } });
+    let mut call = Dialogue::new(told(&endpoint, &input, Ok("k".into()), "key"));
+    let (_, body) = sent(call.begin());
+    let can = &body["params"]["_meta"]["io.modelcontextprotocol/clientCapabilities"]["extensions"];
+    assert!(can["io.modelcontextprotocol/tasks"].is_object(), "{body}");
+    let mut turn = call.next(&json_answer(begun("working")));
+    for wait in [100, 200, 400] {
+        let Turn::Later(ms, request) = turn else { panic!("{turn:?}") };
+        assert_eq!(
+            (ms, header_of(&request, "mcp-method"), header_of(&request, "mcp-name")),
+            (wait, Some("tasks/get"), Some("t-1"))
+        );
+        turn =
+            call.next(&json_answer(json!({ "id": 1, "result": { "taskId": "t-1", "status": "working" } })));
+    }
+    let done = json!({ "id": 1, "result": { "taskId": "t-1", "status": "completed", "result": { "content": [], "structuredContent": { "n": 1 } } } });
+    assert_eq!(call.next(&json_answer(done)), Turn::Done(Outcome::Done(Json::trusted(r#"{"n":1}"#))));
+    for (ended, code) in
+        [("input_required", "mcp_input_required"), ("cancelled", "mcp_cancelled"), ("failed", "mcp_0")]
+    {
+        let mut call = Dialogue::new(told(&endpoint, &input, Ok("k".into()), "key"));
+        call.begin();
+        call.next(&json_answer(begun("working")));
+        let turn =
+            call.next(&json_answer(json!({ "id": 1, "result": { "taskId": "t-1", "status": ended } })));
+        assert!(
+            matches!(&turn, Turn::Done(Outcome::Failed(failure)) if failure.code.as_deref() == Some(code)),
+            "{turn:?}"
+        );
+    }
+}
+
 #[test]
 fn an_older_one_wants_a_session() {
     let (endpoint, input) = (endpoint("2025-11-25"), Json::trusted("{}"));

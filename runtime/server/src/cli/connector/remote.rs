@@ -20,6 +20,7 @@ const MOST: usize = 100;
 
 /// The connector that a server's tools make.
 pub(super) async fn listed(url: &str, name: &str, headers: &[String]) -> Result<Imported, Fault> {
+    whole(url)?;
     let mut listing = Listing::new(url, name, told(name, headers)?);
     let (requests, limits) = way_out();
     let mut request = listing.begin();
@@ -35,6 +36,7 @@ pub(super) async fn listed(url: &str, name: &str, headers: &[String]) -> Result<
 
 /// The connector that an agent's card makes.
 pub(super) async fn of_card(url: &str, name: &str, headers: &[String]) -> Result<Imported, Fault> {
+    whole(url)?;
     let headers = told(name, headers)?;
     let card = match url.ends_with(".json") {
         true => url.to_owned(),
@@ -76,6 +78,17 @@ fn way_out() -> (Requests, Arc<Limits>) {
     let open = ["0.0.0.0/0", "::/0"].iter().filter_map(|range| range.parse().ok()).collect();
     let limits = Arc::new(Limits::default());
     (Requests { dialer: Dialer::new(Egress { open }), limits: limits.clone() }, limits)
+}
+
+/// What somebody typed who left out how it is spoken to.
+fn whole(url: &str) -> Result<(), Fault> {
+    match url.contains("://") {
+        true => Ok(()),
+        false => {
+            Err(Fault::usage(format!("`{url}` is no address"))
+                .with_hint(format!("did you mean `http://{url}`?")))
+        }
+    }
 }
 
 async fn sent(requests: &Requests, limits: &Limits, request: HttpRequest) -> Result<HttpResponse, Fault> {
