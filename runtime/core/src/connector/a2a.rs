@@ -20,6 +20,8 @@ use serde_json::Value as Wire;
 pub const VERSION: &str = "1.0";
 /// How long after the first look the next one comes, in milliseconds, and the longest time between two.
 const LOOKS: (u64, u64) = (100, 30_000);
+/// How a task ends that is not done.
+const FAILED: [&str; 3] = ["TASK_STATE_FAILED", "TASK_STATE_REJECTED", "TASK_STATE_CANCELED"];
 /// Characters of what an agent says of its failure.
 const EXCERPT: usize = 2_048;
 /// The id of a message that wants an answer. There is one on its way at a time.
@@ -48,7 +50,10 @@ enum Stage {
 pub struct Conversation<'a> {
     told: Told<'a>,
     skill: &'a RemoteSkill,
+    /// Of the conversation, and of its first message.
     id: String,
+    /// How many tasks of the conversation have failed before this message.
+    nth: u64,
     stage: Stage,
     wait_ms: u64,
 }
@@ -57,7 +62,7 @@ impl<'a> Conversation<'a> {
     pub(super) fn new(told: Told<'a>, skill: &'a RemoteSkill) -> Conversation<'a> {
         let id = format!("heddle-{}", &Digest::of(told.key.as_bytes()).hex()[..32]);
         let stage = if told.again { Stage::Recall } else { Stage::Send };
-        Conversation { told, skill, id, stage, wait_ms: LOOKS.0 }
+        Conversation { told, skill, id, nth: 0, stage, wait_ms: LOOKS.0 }
     }
     pub(super) fn begin(&mut self) -> Turn {
         self.request().map_or_else(failed, |request| Turn::Send(Box::new(request)))
@@ -72,12 +77,7 @@ impl<'a> Conversation<'a> {
         passing(answer)?;
         let message: Option<Wire> = serde_json::from_slice(&answer.body).ok();
         if self.stage == Stage::Recall {
-            // An agent that keeps no list knows the message by its id, or not at all.
-            let known = message.as_ref().and_then(|message| message["result"]["tasks"][0]["id"].as_str());
-            self.stage = match known {
-                Some(id) => Stage::Look(id.to_owned()),
-                None => Stage::Send,
-            };
+            self.recalled(&message.unwrap_or_default()["result"]);
             return Ok(self.begin());
         }
         let message = message.unwrap_or_default();
@@ -103,6 +103,20 @@ impl<'a> Conversation<'a> {
             }
         };
         self.seen(task)
+    }
+    /// What follows from what the agent knows of the conversation. One that keeps no list knows the message by its id, or
+    /// not at all. What it has failed at is asked once more, by another message.
+    fn recalled(&mut self, known: &Wire) {
+        let newest = &known["tasks"][0];
+        let state = newest["status"]["state"].as_str().unwrap_or_default();
+        self.stage = match newest["id"].as_str() {
+            Some(id) if !FAILED.contains(&state) => Stage::Look(id.to_owned()),
+            Some(_) => {
+                self.nth = known["totalSize"].as_u64().unwrap_or(1).max(1);
+                Stage::Send
+            }
+            None => Stage::Send,
+        };
     }
     /// What follows from how a task stands.
     fn seen(&mut self, task: &Wire) -> Result<Turn, Failure> {
@@ -156,8 +170,12 @@ impl<'a> Conversation<'a> {
     }
     fn message(&self) -> Vec<(&'static str, Value)> {
         let text = |text: &str| Value::text(text);
+        let id = match self.nth {
+            0 => self.id.clone(),
+            nth => format!("{}-{nth}", self.id),
+        };
         let mut message = vec![
-            ("messageId", text(&self.id)),
+            ("messageId", text(&id)),
             ("contextId", text(&self.id)),
             ("role", text("ROLE_USER")),
             ("parts", Value::list(parts(self.told.input.value()))),

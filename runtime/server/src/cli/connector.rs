@@ -128,6 +128,11 @@ fn check(file: &Path, context: &Context) -> Result<Exit, Fault> {
         let mark = if tool.endpoint.destructive { "  (destructive)" } else { "" };
         out::line(&format!("{}  {called}  {title}{mark}", tool.metadata.reference()));
     }
+    if let Some(range) = connector.tools.first().and_then(|tool| closed(&tool.endpoint.base)) {
+        out::note(&format!(
+            "its address is none of the open web's: `[egress]` in heddle.toml opens it with `allow_private = [\"{range}\"]`"
+        ));
+    }
     out::note(&format!(
         "to be granted in heddle.toml:\n{}",
         grant.lines().map(harmless).collect::<Vec<_>>().join("\n")
@@ -151,7 +156,6 @@ fn grant(connector: &Connector) -> String {
         format!("[grants.\"tool:{}/*\"]", connector.name),
         format!("http = [\"{} {origin}\"]", methods.join("|")),
     ];
-    lines.extend(closed(&first.endpoint.base));
     if let Some(auth) = &first.endpoint.auth {
         lines.push(format!("secrets = [\"{} {origin}\"]", auth.secret));
         lines.push(format!("[secrets]\n{} = \"env:VARIABLE\"", auth.secret));
@@ -159,7 +163,7 @@ fn grant(connector: &Connector) -> String {
     lines.join("\n")
 }
 
-/// The lines that open the way to an address that is none of the open web's.
+/// The ranges that must be open for an address that is none of the open web's.
 fn closed(base: &str) -> Option<String> {
     let url = Url::parse(base).ok()?;
     let host = url.host_str()?.trim_start_matches('[').trim_end_matches(']').to_owned();
@@ -171,7 +175,7 @@ fn closed(base: &str) -> Option<String> {
         }
         _ => return None,
     };
-    Some(format!("[egress]\nallow_private = [\"{range}\"]"))
+    Some(range)
 }
 
 async fn push(file: &Path, context: &Context) -> Result<Exit, Fault> {

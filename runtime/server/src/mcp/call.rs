@@ -132,9 +132,7 @@ impl Waited<'_> {
             };
             let detail = detail.map_err(|fault| refused(fault.into()))?.ok_or_else(|| no_run(self.run))?;
             // Whoever wants to know how far it is wants to see it arrive, too.
-            if detail.view.finished_at.is_none() || told.is_some() {
-                self.tell_progress(&detail, &mut told).await;
-            }
+            self.tell_progress(&detail, &mut told).await;
             if detail.view.finished_at.is_some() {
                 return Ok(outcome(self.door, &detail).await?.into());
             }

@@ -90,6 +90,24 @@ fn what_was_begun_is_found_again() {
     }
 }
 
+/// Whoever has a failed step tried again does not want to be told of the same failure.
+#[test]
+fn what_has_failed_is_asked_once_more() {
+    let (endpoint, input) = (endpoint(), Json::trusted(r#""to Rome""#));
+    let mut first = Dialogue::new(told(&endpoint, &input, false));
+    let (_, sent_first) = sent(first.begin());
+    let first_id = sent_first["params"]["message"]["messageId"].as_str().unwrap().to_owned();
+    let mut again = Dialogue::new(told(&endpoint, &input, true));
+    again.begin();
+    let known = json!({ "tasks": [standing("TASK_STATE_FAILED")], "totalSize": 2 });
+    let (_, body) = sent(again.next(&result(known)));
+    let message = &body["params"]["message"];
+    assert_eq!(
+        (&message["messageId"], &message["contextId"]),
+        (&json!(format!("{first_id}-2")), &json!(first_id))
+    );
+}
+
 #[test]
 fn what_an_agent_says_has_an_end() {
     let (endpoint, input) = (endpoint(), Json::trusted(r#""to Rome""#));
