@@ -6,7 +6,7 @@
 
 pub mod import;
 
-use super::dialogue::{Told, Turn, error_of, failed, header, passing};
+use super::dialogue::{Told, Turn, asked, error_of, failed, header, passing};
 use super::endpoint::refused;
 use crate::id::Digest;
 use crate::json::Json;
@@ -24,8 +24,6 @@ const LOOKS: (u64, u64) = (100, 30_000);
 const FAILED: [&str; 3] = ["TASK_STATE_FAILED", "TASK_STATE_REJECTED", "TASK_STATE_CANCELED"];
 /// Characters of what an agent says of its failure.
 const EXCERPT: usize = 2_048;
-/// The id of a message that wants an answer. There is one on its way at a time.
-const ID: i64 = 1;
 
 /// What is asked of another agent.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,15 +203,6 @@ fn parts(input: &Value) -> Vec<Value> {
         }
         other => vec![Value::map([("data", other.clone())])],
     }
-}
-
-fn asked(method: &str, params: Vec<(&'static str, Value)>) -> Value {
-    Value::map([
-        ("jsonrpc", Value::text("2.0")),
-        ("id", Value::Int(ID)),
-        ("method", Value::text(method)),
-        ("params", Value::map(params)),
-    ])
 }
 
 /// What parts come to: one text as text, one value as itself, several as a list; null where there are none.

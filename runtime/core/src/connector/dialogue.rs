@@ -115,3 +115,16 @@ pub(super) fn error_of(message: &Wire) -> Option<(i64, String)> {
     let code = error.get("code").and_then(Wire::as_i64).unwrap_or_default();
     Some((code, said.chars().take(2_048).collect()))
 }
+
+/// The id of every message that asks: an exchange has one at a time.
+pub(super) const ID: i64 = 1;
+
+/// A JSON-RPC message that asks.
+pub(super) fn asked(method: &str, params: Vec<(&'static str, Value)>) -> Value {
+    Value::map([
+        ("jsonrpc", Value::text("2.0")),
+        ("id", Value::Int(ID)),
+        ("method", Value::text(method)),
+        ("params", Value::map(params)),
+    ])
+}

@@ -5,7 +5,7 @@
 
 pub mod import;
 
-use super::dialogue::{Told, Turn, error_of, header, passing};
+use super::dialogue::{ID, Told, Turn, asked, error_of, header, passing};
 use super::endpoint::refused;
 use crate::json::Json;
 use crate::outcome::{Failure, FailureKind, Outcome};
@@ -23,8 +23,6 @@ pub const LEGACY: &[&str] = &["2025-11-25", "2025-06-18", "2025-03-26"];
 const LOOKS: (u64, u64) = (100, 30_000);
 /// Bytes of what a tool says of its failure, as a failure keeps them.
 const EXCERPT: usize = 2_048;
-/// The id of a message that wants an answer. There is one on its way at a time.
-const ID: i64 = 1;
 
 /// What is called at such a server.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -212,15 +210,6 @@ fn hello(protocol: &str) -> Value {
         ("clientInfo", client()),
     ];
     asked("initialize", params)
-}
-
-fn asked(method: &str, params: Vec<(&'static str, Value)>) -> Value {
-    Value::map([
-        ("jsonrpc", Value::text("2.0")),
-        ("id", Value::Int(ID)),
-        ("method", Value::text(method)),
-        ("params", Value::map(params)),
-    ])
 }
 
 fn told(method: &str) -> Value {

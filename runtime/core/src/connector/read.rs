@@ -266,16 +266,12 @@ fn tool(defaults: &Defaults, name: &str, (said, path): (&Doc, &str), faults: &mu
     }
     let tool = Tool {
         metadata: Metadata {
-            name: format!("{}/{name}", defaults.service),
-            version: defaults.version.clone(),
-            kind: PluginKind::Tool,
             title,
             description,
             input_schema,
             output_schema,
             provides,
-            limits: AskedLimits::default(),
-            documentation: String::new(),
+            ..unsaid(defaults, name)
         },
         endpoint: Endpoint {
             method,
@@ -293,6 +289,22 @@ fn tool(defaults: &Defaults, name: &str, (said, path): (&Doc, &str), faults: &mu
     };
     tool.metadata.text_faults().into_iter().for_each(|fault| faults.at(said, path, fault));
     Some(tool)
+}
+
+/// The metadata of a tool of which nothing is said but its name.
+fn unsaid(defaults: &Defaults, name: &str) -> Metadata {
+    Metadata {
+        name: format!("{}/{name}", defaults.service),
+        version: defaults.version.clone(),
+        kind: PluginKind::Tool,
+        title: String::new(),
+        description: String::new(),
+        input_schema: Json::trusted("true"),
+        output_schema: Json::trusted("true"),
+        provides: Vec::new(),
+        limits: AskedLimits::default(),
+        documentation: String::new(),
+    }
 }
 
 /// What an endpoint calls at its service.
@@ -346,18 +358,8 @@ fn remote(
     headers.retain(|(name, _)| name != "accept");
     let accept = if matches!(speaks, Speaks::Mcp(_)) { ACCEPT } else { "application/json" };
     headers.push(("accept".into(), accept.into()));
-    let metadata = Metadata {
-        name: format!("{}/{name}", defaults.service),
-        version: defaults.version.clone(),
-        kind: PluginKind::Tool,
-        title,
-        description,
-        input_schema,
-        output_schema,
-        provides,
-        limits: AskedLimits::default(),
-        documentation: String::new(),
-    };
+    let metadata =
+        Metadata { title, description, input_schema, output_schema, provides, ..unsaid(defaults, name) };
     metadata.text_faults().into_iter().for_each(|fault| faults.at(said, path, fault));
     let endpoint = Endpoint {
         method: "POST".into(),
